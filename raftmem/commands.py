@@ -1,0 +1,196 @@
+"""What a log entry can say: typed, frozen structs and one tagged union of operations.
+
+This is the vocabulary of the log for ever (`docs/format.md`): fields are only ever added, at the end of a
+positional struct or as a new optional name, never renamed, moved or given another meaning.
+Nothing here computes; bytes are made in `codec.py`, decisions in `machine/`.
+"""
+
+from typing import Literal
+
+from msgspec import UNSET, Struct, UnsetType
+
+ActorType = Literal["agent", "user", "service", "system"]
+MemoryType = Literal["semantic", "episodic", "procedural", "fact"]
+ClaimType = Literal["observation", "inference", "verified", "directive"]
+Visibility = Literal["shared", "private"]
+MergeOp = Literal["inc", "max", "min", "append", "union", "remove", "set"]
+
+
+class Actor(Struct, frozen=True, array_like=True):
+    """Who asked."""
+
+    type: ActorType
+    id: str
+    role: str | None = None
+
+
+class Scope(Struct, frozen=True, array_like=True):
+    """What a memory is bound to; None is not bound. Never joined into one string."""
+
+    app_id: str | None = None
+    user_id: str | None = None
+    agent_id: str | None = None
+    run_id: str | None = None
+
+
+class Provenance(Struct, frozen=True):
+    """Where a memory comes from."""
+
+    source_ref: str | None = None
+    derived_from: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+class Decision(Struct, frozen=True):
+    """A verdict that was reached before proposing (or, for `by: duplicate`, inside apply)."""
+
+    by: str
+    matched_id: str | None = None
+    similarity: float | None = None
+    reason: str | None = None
+
+
+class Fields(Struct, frozen=True, kw_only=True):
+    """Fields of a memory that stay after a redaction. UNSET: not given; None: cleared.
+
+    `valid_at`, `invalid_at`: milliseconds since the Unix epoch.
+    """
+
+    app_id: str | None | UnsetType = UNSET
+    user_id: str | None | UnsetType = UNSET
+    agent_id: str | None | UnsetType = UNSET
+    run_id: str | None | UnsetType = UNSET
+    tags: tuple[str, ...] | None | UnsetType = UNSET
+    memory_type: MemoryType | None | UnsetType = UNSET
+    claim_type: ClaimType | None | UnsetType = UNSET
+    confidence: float | None | UnsetType = UNSET
+    importance: float | None | UnsetType = UNSET
+    visibility: Visibility | None | UnsetType = UNSET
+    provenance: Provenance | None | UnsetType = UNSET
+    valid_at: int | None | UnsetType = UNSET
+    invalid_at: int | None | UnsetType = UNSET
+    ttl_ms: int | None | UnsetType = UNSET
+    pinned: bool | None | UnsetType = UNSET
+    embedding_model: str | None | UnsetType = UNSET
+
+
+class Merge(Struct, frozen=True, array_like=True):
+    """One merge: `path` is `value`, `value.a.b` or `tags`; `by` is JSON text."""
+
+    path: str
+    op: MergeOp
+    by: bytes
+
+
+class Content(Struct, frozen=True, kw_only=True):
+    """What a redaction takes away. JSON stays JSON text, as it came in (compact).
+
+    `embedding`: float32, little-endian, as given (not normalised); None clears it.
+    """
+
+    text: str | None | UnsetType = UNSET
+    value: bytes | None | UnsetType = UNSET
+    metadata: bytes | None | UnsetType = UNSET
+    embedding: bytes | None | UnsetType = UNSET
+    merge: tuple[Merge, ...] | UnsetType = UNSET
+
+
+class Add(Struct, frozen=True, array_like=True, tag="ADD"):
+    """Create a memory. `id_given`: the client chose the id (the payload of the event shows it then)."""
+
+    id: str
+    fields: Fields
+    on_duplicate: Literal["add", "noop"] | None = None
+    id_given: bool = False
+
+
+class Put(Struct, frozen=True, array_like=True, tag="PUT"):
+    """Create or replace whole."""
+
+    id: str
+    fields: Fields
+
+
+class Update(Struct, frozen=True, array_like=True, tag="UPDATE"):
+    """Replace the given fields, then merge."""
+
+    memory_id: str
+    fields: Fields
+
+
+class Delete(Struct, frozen=True, array_like=True, tag="DELETE"):
+    """Leave a tombstone."""
+
+    memory_id: str
+
+
+class Noop(Struct, frozen=True, array_like=True, tag="NOOP"):
+    """A recorded decision to change nothing."""
+
+    decision: Decision
+    memory_id: str | None = None
+
+
+class Expire(Struct, frozen=True, array_like=True, tag="EXPIRE"):
+    """The leader saw this version's time run out on log time; nothing if the memory has moved on."""
+
+    memory_id: str
+    version: int
+
+
+Operation = Add | Put | Update | Delete | Noop | Expire
+
+
+class Guard(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something that must be true of one memory when the entry is applied; exactly one of the last three."""
+
+    memory: str
+    version: int | None = None
+    exists: bool | None = None
+    sha256: str | None = None
+
+
+class Idempotency(Struct, frozen=True, array_like=True):
+    """`fingerprint`: 32 bytes, `codec.fingerprint` of the request."""
+
+    key: str
+    fingerprint: bytes
+
+
+class Header(Struct, frozen=True, array_like=True):
+    """One command without its content: who, why, under which conditions, what."""
+
+    actor: Actor
+    request_id: str
+    operations: tuple[Operation, ...]
+    guards: tuple[Guard, ...] = ()
+    atomic: bool = True
+    idempotency: Idempotency | None = None
+    read_index: int | None = None
+
+
+class Draft(Struct, frozen=True):
+    """A command on its way to the leader: no index, no term, no time. `contents[i]` belongs to `operations[i]`."""
+
+    header: Header
+    contents: tuple[Content | None, ...]
+
+
+class Member(Struct, frozen=True, array_like=True):
+    """One voter. `folder_id`: the data folder that may speak under this id; None until it is bound."""
+
+    id: str
+    peer_url: str
+    rest_url: str
+    folder_id: str | None = None
+
+
+class Members(Struct, frozen=True, array_like=True):
+    """The whole membership, in every membership entry; index 1 of every log is one."""
+
+    cluster_id: str
+    incarnation: int
+    voters: tuple[Member, ...]
+    election_timeout_ms: int
+    clock_drift_ppm: int

@@ -1,0 +1,53 @@
+"""The rolling digest: one hash a log index that pins the log, the outcomes and the state (`docs/format.md`).
+
+`digest(n) = H(digest(n-1), index, term, prefix and header, H(slot)..., outcomes, changes)`, where changes hold
+content by its hash, so that a later redaction of content leaves the chain verifiable.
+"""
+
+import hashlib
+import struct
+from typing import Final
+
+import msgspec
+
+from raftmem.codec import PREFIX_BYTES, Entry
+from raftmem.records import Change, PutRecord, Record, Step
+
+DIGEST_BYTES: Final = 32
+_pack = struct.Struct(">QQI").pack
+_length = struct.Struct(">I").pack
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def _hash(data: bytes = b"", *, person: bytes) -> "hashlib._Hash":
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES, person=person)
+
+
+GENESIS: Final = _hash(person=b"raftmem.genesis").digest()  # digest(0)
+
+
+def content_hash(salt: bytes, record: Record, vector: bytes | None) -> bytes:
+    """Of one version's content: salt, text, value, metadata, sha256 and the vector it sets."""
+    content = _encode((salt, record.text, record.value, record.metadata, record.sha256, vector))
+    return _hash(content, person=b"raftmem.content").digest()
+
+
+def _canonical(change: Change) -> object:
+    if not isinstance(change, PutRecord):
+        return change
+    bare = msgspec.structs.replace(change.record, text=None, value=None, metadata=b"", sha256=b"")
+    return ("record", bare, change.content_hash)
+
+
+def digest(previous: bytes, *, index: int, term: int, raw: bytes, entry: Entry, step: Step) -> bytes:
+    """digest(index), given digest(index - 1) and what the machine said of the entry. 32 bytes."""
+    h = _hash(previous, person=b"raftmem.digest")
+    h.update(_pack(index, term, len(entry.header_bytes)))
+    h.update(raw[:PREFIX_BYTES])
+    h.update(entry.header_bytes)
+    h.update(_length(len(entry.slots)))
+    for slot in entry.slots:
+        h.update(b"\0" * DIGEST_BYTES if slot is None else _hash(slot, person=b"raftmem.slot").digest())
+    tail = _encode((step.result, [_canonical(change) for change in step.changes]))
+    h.update(tail)
+    return h.digest()

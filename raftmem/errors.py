@@ -1,0 +1,140 @@
+"""The whole error tree, sorted by what the caller should do next.
+
+Refusals of the domain (a false guard, a duplicate id) are not here: they are outcomes, written in the log.
+Every error says the fact, the numbers and the next step, in that order.
+"""
+
+
+class RaftmemError(Exception):
+    """Root. `code` is the stable name used in problem documents and by the command line."""
+
+    code = "internal"
+
+
+# --- the caller must change the request ------------------------------------------------------
+class BadRequest(RaftmemError):
+    """The request can never succeed as it is. `parameter` names the place."""
+
+    code = "invalid-request"
+
+    def __init__(self, detail: str, *, parameter: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.parameter = parameter
+
+
+class FutureIndex(BadRequest):
+    """`at` lies above the commit index."""
+
+    code = "future-index"
+
+    def __init__(self, at: int, commit_index: int) -> None:
+        super().__init__(
+            f"index {at} is above the commit index {commit_index}; ask for an index that exists",
+            parameter="at",
+        )
+        self.commit_index = commit_index
+
+
+class IndexCompacted(RaftmemError):
+    """`at` lies below what is kept."""
+
+    code = "index-compacted"
+
+    def __init__(self, index: int, oldest_index: int) -> None:
+        super().__init__(f"index {index} is below the oldest kept index {oldest_index}")
+        self.index = index
+        self.oldest_index = oldest_index
+
+
+class TooLarge(RaftmemError):
+    """Something is past its limit in `limits.py`."""
+
+    code = "too-large"
+
+
+# --- not done; the same request may succeed later or elsewhere ---------------------------------
+class NotApplied(RaftmemError):
+    """Certainly not applied, and never will be."""
+
+    retry_after_ms = 200
+
+
+class NoLeader(NotApplied):
+    """No leader is known, or the one that was asked has stepped down before it took the entry."""
+
+    code = "no-leader"
+
+
+class NoQuorum(NotApplied):
+    """A leader is known but a majority did not confirm in time (reads only)."""
+
+    code = "no-quorum"
+
+
+class TooManyRequests(NotApplied):
+    """A stated bound on work in flight is reached."""
+
+    code = "too-many-requests"
+    retry_after_ms = 100
+
+
+class NoSpace(NotApplied):
+    """Free disk is below the low-water mark: said before the entry enters the log."""
+
+    code = "no-space"
+    retry_after_ms = 1000
+
+
+class ShuttingDown(NotApplied):
+    """This replica is leaving; another will answer."""
+
+    code = "shutting-down"
+
+
+class TooStale(NotApplied):
+    """A bounded read could not be confirmed to be fresh enough."""
+
+    code = "too-stale"
+
+
+class ConsistencyTimeout(RaftmemError):
+    """A read could not reach the level that was asked for within its timeout."""
+
+    code = "consistency-timeout"
+
+
+# --- nobody knows ------------------------------------------------------------------------------
+class UnknownOutcome(RaftmemError):
+    """The entry may or may not be applied later: retry with the same Idempotency-Key."""
+
+    code = "unknown-outcome"
+
+
+# --- this replica must stop ----------------------------------------------------------------------
+class Stop(RaftmemError):
+    """The replica cannot go on: it says why and ends. Another one serves; nothing is skipped."""
+
+    code = "corrupt"
+
+
+class Corrupt(Stop):
+    """What is on disk is not what was written. `index` is the log index, when there is one."""
+
+    def __init__(self, path: str, what: str, *, index: int | None = None) -> None:
+        where = f" at index {index}" if index is not None else ""
+        super().__init__(f"{path}: {what}{where}; this replica stops, replace it from the others")
+        self.path = path
+        self.index = index
+
+
+class FolderRefused(Stop):
+    """The data folder belongs to another node, cluster or process, or needs an explicit bootstrap."""
+
+    code = "folder-refused"
+
+
+class StorageFailed(Stop):
+    """A write or an fsync failed. A failed fsync is never retried (fsyncgate): the page may be gone."""
+
+    code = "storage-failed"

@@ -1,0 +1,69 @@
+"""Every bound of the service, in one place: unit in the name, reason beside it.
+
+A limit that a user can reach has a clear error (413, 429, 400); a limit that only a peer can reach
+closes the connection. Nothing in the project grows without one of these.
+"""
+
+from typing import Final
+
+# --- what one request may carry -------------------------------------------------------------
+BODY_BYTES_MAX: Final = 1 << 20  # one HTTP request body; also bounds one log entry
+TEXT_BYTES_MAX: Final = 64 << 10  # `text`, UTF-8
+VALUE_BYTES_MAX: Final = 256 << 10  # `value` as compact JSON
+METADATA_BYTES_MAX: Final = 64 << 10  # `metadata` as compact JSON
+TAGS_MAX: Final = 64  # tags of one memory
+NAME_BYTES_MAX: Final = 255  # ids, tags, scope ids, actor ids, models, keys: UTF-8
+ACTOR_ROLE_BYTES_MAX: Final = 255
+PROVENANCE_ITEMS_MAX: Final = 64  # derived_from, resources
+PROVENANCE_TEXT_BYTES_MAX: Final = 4096  # source_ref, reason, each item
+EMBEDDING_FLOATS_MAX: Final = 4096  # dimension of one vector
+JSON_DEPTH_MAX: Final = 64  # nesting of any JSON that comes in
+JSON_INTEGER_MAX: Final = 2**53 - 1  # integers survive every JSON reader (RFC 8785 needs it too)
+OPERATIONS_MAX: Final = 1000  # operations of one entry
+GUARDS_MAX: Final = 128  # guards of one entry
+MERGE_PATHS_MAX: Final = 64  # merge paths of one UPDATE
+TTL_MS_MAX: Final = 10 * 366 * 86_400_000  # ten years: a longer life is no TTL
+
+# --- reads ----------------------------------------------------------------------------------
+LIST_LIMIT_DEFAULT: Final = 100
+LIST_LIMIT_MAX: Final = 1000
+LIST_SCAN_ROWS_MAX: Final = 20_000  # rows one page may look at before it answers what it has
+FILTER_NODES_MAX: Final = 64  # conditions of one filter expression
+TOP_K_DEFAULT: Final = 10
+TOP_K_MAX: Final = 1000
+QUERY_BYTES_MAX: Final = 16 << 10  # query string of one request
+SEARCHES_IN_FLIGHT_MAX: Final = 256  # vector searches waiting for the pool, then 429
+
+# --- waiting --------------------------------------------------------------------------------
+TIMEOUT_MS_DEFAULT: Final = 5_000
+TIMEOUT_MS_MAX: Final = 60_000
+WAIT_MS_MAX: Final = 60_000
+
+# --- proposing ------------------------------------------------------------------------------
+PROPOSALS_IN_FLIGHT_MAX: Final = 10_000  # per replica, then 429
+ENTRY_BYTES_MAX: Final = 4 << 20  # one encoded log entry: a body with its defaults spelled out
+
+# --- idempotency ----------------------------------------------------------------------------
+IDEMPOTENCY_KEYS_MAX: Final = 1_000_000  # replicated table; full answers 429
+IDEMPOTENCY_KEEP_US_MIN: Final = 10 * 60 * 1_000_000  # never forgotten earlier, in log time
+IDEMPOTENCY_KEEP_US_MAX: Final = 24 * 3600 * 1_000_000  # kept this long while there is room
+IDEMPOTENCY_PURGE_PER_ENTRY: Final = 4  # rows one entry may forget: bounded work in apply
+
+# --- raft and the peer port -----------------------------------------------------------------
+FRAME_BYTES_MAX: Final = 8 << 20  # one peer message
+APPEND_BYTES_MAX: Final = 1 << 20  # entries of one append (at least one entry is always sent)
+APPEND_ENTRIES_MAX: Final = 4096  # entries of one append
+APPENDS_IN_FLIGHT_MAX: Final = 8  # unanswered appends with entries, per follower
+PEER_BUFFER_BYTES_MAX: Final = 32 << 20  # bytes waiting in one connection before it is dropped
+APPLY_ENTRIES_MAX: Final = 1000  # one turn of apply, then the loop gets its turn
+APPLY_TURN_MS: Final = 5
+EXPIRE_PER_ENTRY_MAX: Final = 256  # memories one expiry entry may end
+MEMBERS_MAX: Final = 9
+
+# --- storage --------------------------------------------------------------------------------
+MAP_BYTES: Final = 1 << 40  # LMDB map reserved once: growing it under a reader kills the reader
+DISK_LOW_BYTES: Final = 256 << 20  # no-space below max(this, DISK_LOW_SHARE of the disk)
+DISK_LOW_SHARE: Final = 0.02
+DISK_HARD_BYTES: Final = 32 << 20  # below this nothing is written at all
+LOG_TAIL_BYTES_MAX: Final = 64 << 20  # newest entries kept in memory beside the file
+VECTOR_DEAD_SHARE_MAX: Final = 0.25  # a FAISS index with more dead rows is rebuilt off the loop

@@ -1,0 +1,158 @@
+"""What the state holds: a memory's record, the outcome of an entry, and the changes an entry makes.
+
+The machine makes these, the storage keeps them, the API shows them. A `Position` names a moment: the state
+after operation `seq` of entry `index`.
+"""
+
+from typing import Final, Literal, NamedTuple, Protocol
+
+from msgspec import Struct
+
+from raftmem.commands import Actor, ClaimType, Decision, MemoryType, Provenance, Scope, Visibility
+
+Status = Literal["active", "deleted", "expired"]
+SEQ_LAST: Final = 0xFFFF  # after every operation of an entry
+
+
+class Position(NamedTuple):
+    """The state after operation `seq` of entry `index` (`SEQ_LAST`: after the whole entry)."""
+
+    index: int
+    seq: int
+
+
+class Record(Struct, frozen=True, array_like=True):
+    """One version of one memory. A tombstone keeps id, scope, version and times, and no content.
+
+    `value`, `metadata`: JSON text. `expires`: log time in microseconds. `*_ms`: wall time.
+    `vector_at`: the position whose operation set the embedding; the vector is kept under (row, vector_at).
+    `previous`: created position of the row that this id had before it was deleted and added again.
+    """
+
+    id: str
+    version: int
+    status: Status
+    created: Position
+    updated: Position
+    scope: Scope
+    text: str | None
+    value: bytes | None
+    metadata: bytes
+    sha256: bytes
+    tags: tuple[str, ...]
+    actor: Actor
+    created_ms: int
+    updated_ms: int
+    memory_type: MemoryType | None = None
+    claim_type: ClaimType | None = None
+    confidence: float | None = None
+    importance: float | None = None
+    visibility: Visibility = "shared"
+    provenance: Provenance | None = None
+    valid_at: int | None = None
+    invalid_at: int | None = None
+    expires: int | None = None
+    expires_ms: int | None = None
+    pinned: bool = False
+    embedding_model: str | None = None
+    dimension: int | None = None
+    vector_at: Position | None = None
+    previous: Position | None = None
+
+
+class Outcome(Struct, frozen=True, array_like=True):
+    """What one operation came to. `version`: of the memory after this operation, changed or not.
+
+    `code`: why it was refused. `failed`: positions of the false guards. `path`: of a merge that did not fit.
+    """
+
+    op: str
+    applied: bool
+    code: str | None = None
+    memory_id: str | None = None
+    version: int | None = None
+    scope: Scope | None = None
+    requested_op: str | None = None
+    decision: Decision | None = None
+    failed: tuple[int, ...] = ()
+    path: str | None = None
+
+
+class Result(Struct, frozen=True, array_like=True):
+    """What one entry came to. `replay_of`: index of the first entry under the same idempotency key."""
+
+    outcomes: tuple[Outcome, ...] = ()
+    replay_of: int | None = None
+
+
+class IdempotencyRow(Struct, frozen=True, array_like=True):
+    """A used key. `time`: log time, microseconds."""
+
+    actor: Actor
+    key: str
+    fingerprint: bytes
+    index: int
+    time: int
+
+
+class PutRecord(Struct, frozen=True, array_like=True, tag="record"):
+    """`record` becomes the newest version; `old` is what stood under the same row (None: a new row)."""
+
+    record: Record
+    old: Record | None
+    content_hash: bytes  # BLAKE2b of salt and content; stands in the digest for the content itself
+    vector: bytes | None = None  # float32 little-endian, when this version sets one
+
+
+class PutIdempotency(Struct, frozen=True, array_like=True, tag="key"):
+    row: IdempotencyRow
+
+
+class DropIdempotency(Struct, frozen=True, array_like=True, tag="drop_key"):
+    row: IdempotencyRow
+
+
+Change = PutRecord | PutIdempotency | DropIdempotency
+
+
+class Step(NamedTuple):
+    """What the machine says of one entry."""
+
+    result: Result
+    changes: tuple[Change, ...]
+
+
+class Head(Struct, frozen=True, array_like=True):
+    """Where the state stands. `time`: log time of the last entry applied, microseconds."""
+
+    index: int
+    term: int
+    time: int
+    digest: bytes
+    memories: int = 0  # active ones
+    keys: int = 0  # idempotency keys kept
+
+
+class View(Protocol):
+    """What the machine may read: the state just before the entry (the store gives it inside its transaction)."""
+
+    @property
+    def head(self) -> Head: ...
+
+    def memory(self, memory_id: str, at: Position | None = None) -> Record | None:
+        """The newest version of a memory (tombstones too), or the one in force at a position."""
+        ...
+
+    def duplicate(self, sha256: bytes, scope: Scope) -> Record | None:
+        """The oldest active memory (by row) with this content hash and exactly these four scope ids."""
+        ...
+
+    def vector(self, record: Record) -> bytes | None:
+        """The vector that a record points to, float32 little-endian."""
+        ...
+
+    def idempotency(self, actor: Actor, key: str) -> IdempotencyRow | None: ...
+
+    def oldest_keys(self, limit: int) -> tuple[IdempotencyRow, ...]:
+        """Used keys, oldest first by index."""
+        ...

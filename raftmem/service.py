@@ -1,0 +1,133 @@
+"""What HTTP, the command line and tests call: write, read at a level, search, look at the cluster.
+
+This module knows no HTTP. A write is decided in the log; a read passes the barrier of its level first.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from raftmem.codec import Entry
+from raftmem.commands import Draft
+from raftmem.storage.contracts import EventRow, Hit, StateReader, VectorQuery
+
+
+class Level(StrEnum):
+    """How fresh a read must be (docs: README, Guarantees)."""
+
+    LEASE = "lease"
+    LINEARIZABLE = "linearizable"
+    SESSION = "session"
+    BOUNDED = "bounded"
+    EVENTUAL = "eventual"
+
+
+class ReadOptions(NamedTuple):
+    """`min_index` may stand at any level; `at` stands alone (time travel)."""
+
+    level: Level = Level.LEASE
+    min_index: int | None = None
+    max_staleness_ms: int | None = None
+    at: int | None = None
+    timeout_ms: int = 5000
+
+
+class Point(NamedTuple):
+    """A moment that may be read. `reader` is good until the next await.
+
+    `index`: what the answer reflects (`at` for time travel). `level`: what ran: a Level, or "at".
+    """
+
+    reader: StateReader
+    index: int
+    level: str
+
+
+class Written(NamedTuple):
+    """What a write came to. `replayed`: the first reply under the same Idempotency-Key, not a new event.
+
+    `reader` is good until the next await and sees at least `row.index`.
+    """
+
+    row: EventRow
+    entry: Entry
+    reader: StateReader
+    replayed: bool
+
+
+class MemberView(NamedTuple):
+    id: str
+    role: str
+    rest_url: str
+    peer_url: str
+    applied_index: int | None
+    match_index: int | None
+    lag_entries: int | None
+    contact_age_ms: int | None
+    version: str | None
+
+
+class Status(NamedTuple):
+    """One replica's view of the group, and of itself. `cluster`: `<cluster id>/<incarnation>`."""
+
+    node_id: str
+    cluster_id: str
+    incarnation: int
+    term: int
+    leader_id: str | None
+    leader_url: str | None
+    commit_index: int
+    applied_index: int
+    last_index: int
+    durable_index: int
+    members: tuple[MemberView, ...]
+
+
+class Service(Protocol):
+    """One replica, as its callers see it. Loop thread only."""
+
+    @property
+    def node_id(self) -> str: ...
+
+    @property
+    def cluster(self) -> str:
+        """`<cluster id>/<incarnation>`."""
+        ...
+
+    @property
+    def term(self) -> int: ...
+
+    @property
+    def leader_id(self) -> str | None: ...
+
+    @property
+    def leader_url(self) -> str | None: ...
+
+    async def write(self, draft: Draft, *, timeout_ms: int) -> Written:
+        """Propose (through the leader) and wait until the entry is applied here.
+
+        Raises: NoLeader, TooManyRequests, NoSpace, ShuttingDown (not applied); UnknownOutcome at the deadline; TooLarge.
+        """
+        ...
+
+    async def read(self, options: ReadOptions) -> Point:
+        """Raises: NoLeader, NoQuorum, TooStale, ConsistencyTimeout, FutureIndex, IndexCompacted, ShuttingDown."""
+        ...
+
+    async def search(self, point: Point, query: VectorQuery) -> Sequence[Hit]:
+        """Exact top-k as of `point.index`, vector work off the loop. Raises: TooManyRequests."""
+        ...
+
+    async def wait_applied(self, index: int, *, timeout_ms: int) -> bool:
+        """True once this replica has applied `index`; False at the timeout (long-poll of events)."""
+        ...
+
+    def status(self) -> Status: ...
+
+    def new_id(self) -> str:
+        """A UUIDv7."""
+        ...
+
+    def metrics(self) -> dict[str, float]:
+        """Counters and gauges of this replica, by Prometheus name without the `raftmem_` prefix."""
+        ...
