@@ -87,7 +87,9 @@ def decode(entry: bytes, *, index: int | None = None) -> Entry:
     try:
         kind, version, time, wall_ms = _prefix.unpack_from(entry)
         if version != FORMAT_VERSION:
-            raise Corrupt("log entry", f"has format version {version}, this program knows {FORMAT_VERSION}", index=index)
+            raise Corrupt(
+                "log entry", f"has format version {version}, this program knows {FORMAT_VERSION}", index=index
+            )
         if kind == COMMAND:
             body = _body.decode(memoryview(entry)[PREFIX_BYTES:])
             header = _header.decode(body.header)
@@ -112,7 +114,13 @@ def check_body(body: bytes) -> None:
 
 
 def fingerprint(
-    *, method: str, path: str, query: list[tuple[str, str]], if_match: str | None, if_none_match: str | None, body: object
+    *,
+    method: str,
+    path: str,
+    query: list[tuple[str, str]],
+    if_match: str | None,
+    if_none_match: str | None,
+    body: object,
 ) -> bytes:
     """32 bytes that are equal for equal requests: the idempotency fingerprint.
 

@@ -19,7 +19,7 @@ _length = struct.Struct(">I").pack
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def _hash(data: bytes = b"", *, person: bytes) -> "hashlib._Hash":
+def _hash(data: bytes = b"", *, person: bytes) -> "hashlib.blake2b":
     return hashlib.blake2b(data, digest_size=DIGEST_BYTES, person=person)
 
 

@@ -14,7 +14,7 @@ Status = Literal["active", "deleted", "expired"]
 SEQ_LAST: Final = 0xFFFF  # after every operation of an entry
 
 
-class Position(NamedTuple):
+class Position(Struct, frozen=True, array_like=True, order=True):
     """The state after operation `seq` of entry `index` (`SEQ_LAST`: after the whole entry)."""
 
     index: int

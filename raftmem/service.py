@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from msgspec import Struct
+
 from raftmem.codec import Entry
 from raftmem.commands import Draft
 from raftmem.storage.contracts import EventRow, Hit, StateReader, VectorQuery
@@ -32,7 +34,7 @@ class ReadOptions(NamedTuple):
     timeout_ms: int = 5000
 
 
-class Point(NamedTuple):
+class Point(Struct, frozen=True):
     """A moment that may be read. `reader` is good until the next await.
 
     `index`: what the answer reflects (`at` for time travel). `level`: what ran: a Level, or "at".
@@ -106,7 +108,8 @@ class Service(Protocol):
     async def write(self, draft: Draft, *, timeout_ms: int) -> Written:
         """Propose (through the leader) and wait until the entry is applied here.
 
-        Raises: NoLeader, TooManyRequests, NoSpace, ShuttingDown (not applied); UnknownOutcome at the deadline; TooLarge.
+        Raises: NoLeader, TooManyRequests, NoSpace, ShuttingDown (not applied); UnknownOutcome at the deadline;
+            TooLarge.
         """
         ...
 

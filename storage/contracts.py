@@ -8,31 +8,32 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
-from raftmem.commands import Scope
-from raftmem.records import Head, IdempotencyRow, Position, Record, Result, Step, View
+from msgspec import Struct
+
+from raftmem.records import Head, Position, Record, Result, Step, View
 
 
 # --- the log --------------------------------------------------------------------------------------
-class LogEntry(NamedTuple):
+class LogEntry(Struct, frozen=True, array_like=True):
     index: int
     term: int
     data: bytes
 
 
-class HardState(NamedTuple):
+class HardState(Struct, frozen=True, array_like=True):
     """Raft's term and vote. `vote`: a node id, or None."""
 
     term: int
     vote: str | None
 
 
-class Append(NamedTuple):
+class Append(Struct, frozen=True, array_like=True):
     """Consecutive entries, the first right after the last index of the log."""
 
     entries: tuple[LogEntry, ...]
 
 
-class Truncate(NamedTuple):
+class Truncate(Struct, frozen=True, array_like=True):
     """Remove entry `index` and all that follow."""
 
     index: int
@@ -70,7 +71,7 @@ class LogStore(Protocol):
 
 
 # --- the state ------------------------------------------------------------------------------------
-class EventRow(NamedTuple):
+class EventRow(Struct, frozen=True, array_like=True):
     """One applied entry as the event table keeps it. `data`: the entry's bytes."""
 
     index: int
@@ -200,10 +201,3 @@ class VectorIndex(Protocol):
     def save(self) -> None:
         """Leave a file that the next start can catch up from. Raises OSError."""
         ...
-
-
-__all__ = [
-    "Append", "EventRow", "HardState", "Head", "Hit", "IdempotencyRow", "LogEntry", "LogStore", "LogWrite", "Page",
-    "Position", "Query", "Record", "Scope", "StateReader", "StateStore", "StateWriter", "Truncate", "VectorIndex",
-    "VectorQuery",
-]  # fmt: skip
