@@ -1,0 +1,1 @@
+"""Fault injection: `simulator` (deterministic, one process) and, later, real processes. Run from a checkout."""

@@ -1,0 +1,137 @@
+"""The log as consensus sees it: the store, plus what is queued for it, plus the newest entries in memory.
+
+Rules: `durable_index` counts only what is on disk; a truncation lowers it at once, and a sync begun before the cut
+cannot raise it above the cut. Entries not yet on disk are always in memory. The whole log never is.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+from raftmem import codec
+from raftmem.errors import StorageFailed
+from raftmem.limits import LOG_TAIL_BYTES_MAX
+from raftmem.raft.writer import Writer
+from raftmem.seams import Clock, Executor, Loop
+from raftmem.storage.contracts import HardState, LogEntry, LogStore, Truncate
+
+
+class Journal:
+    """`term`, `vote`: the hard state as last set. `last_time`, `last_stored`: log time of the newest entry, and the
+    local boot clock when it was stored (or when the log was opened): the anchor of log time."""
+
+    def __init__(
+        self,
+        store: LogStore,
+        *,
+        executor: Executor,
+        loop: Loop,
+        clock: Clock,
+        on_durable: Callable[[], None],
+        on_failed: Callable[[StorageFailed], None],
+        tail_bytes_max: int = LOG_TAIL_BYTES_MAX,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._tell = on_durable
+        self._tail_bytes_max = tail_bytes_max
+        self.writer = Writer(
+            store, executor=executor, loop=loop, clock=clock, on_durable=self._written, on_failed=on_failed
+        )
+        state = store.hard_state()
+        self.term, self.vote = state.term, state.vote
+        self.first_index = store.first_index()
+        self.durable_index = store.last_index()
+        self.last = store.read(self.durable_index, self.durable_index + 1)[0]
+        self._tail = {self.last.index: self.last}  # every entry from _tail_start to the last
+        self._tail_start = self.last.index
+        self._tail_bytes = len(self.last.data)
+        self.last_time = codec.times(self.last.data)[0]
+        self.last_stored = clock.boottime()
+        self.hard_number = 0  # number of the queued write that holds the newest hard state
+        self._marks: deque[tuple[int, int]] = deque()  # (number, last index of the log after that write)
+        self._cuts: deque[tuple[int, int]] = deque()  # the same, of truncations alone
+
+    @property
+    def last_index(self) -> int:
+        return self.last.index
+
+    def append(self, entry: LogEntry) -> None:
+        """Queue the next entry. Raises ValueError for a gap: that is our own mistake."""
+        if entry.index != self.last.index + 1:
+            raise ValueError(f"entry {entry.index} does not follow {self.last.index}")
+        self._marks.append((self.writer.queue(entry), entry.index))
+        self._tail[entry.index] = entry
+        self._tail_bytes += len(entry.data)
+        self._set_last(entry)
+
+    def truncate(self, index: int) -> None:
+        """Remove entry `index` and all after it. `index` is above the first."""
+        if not self.first_index < index <= self.last.index:
+            raise ValueError(f"cannot truncate at {index}: the log is {self.first_index}..{self.last.index}")
+        keep = self.entry(index - 1)
+        for gone in range(max(index, self._tail_start), self.last.index + 1):
+            self._tail_bytes -= len(self._tail.pop(gone).data)
+        if not self._tail:
+            self._tail[keep.index] = keep
+            self._tail_start = keep.index
+            self._tail_bytes = len(keep.data)
+        self._set_last(keep)
+        self.durable_index = min(self.durable_index, keep.index)
+        mark = (self.writer.queue(Truncate(index)), keep.index)
+        self._marks.append(mark)
+        self._cuts.append(mark)
+
+    def _set_last(self, entry: LogEntry) -> None:
+        self.last = entry
+        self.last_time = codec.times(entry.data)[0]
+        self.last_stored = self._clock.boottime()
+
+    def set_hard_state(self, term: int, vote: str | None) -> None:
+        self.term, self.vote = term, vote
+        self.hard_number = self.writer.queue(HardState(term, vote))
+
+    def entry(self, index: int) -> LogEntry:
+        return self.read(index, index + 1)[0]
+
+    def term_at(self, index: int) -> int | None:
+        """None when there is no such entry."""
+        if index == self.last.index:
+            return self.last.term
+        if not self.first_index <= index <= self.last.index:
+            return None
+        return self.entry(index).term
+
+    def read(self, start: int, stop: int, bytes_max: int | None = None, count_max: int | None = None) -> list[LogEntry]:
+        """Entries start <= index < stop, at least one if there is one, as far as the bounds allow."""
+        stop = min(stop, self.last.index + 1)
+        if count_max is not None:
+            stop = min(stop, start + count_max)
+        if start >= stop:
+            return []
+        if start < self._tail_start:
+            return self._store.read(start, min(stop, self._tail_start), bytes_max)
+        entries: list[LogEntry] = []
+        total = 0
+        for index in range(start, stop):
+            entry = self._tail[index]
+            total += len(entry.data)
+            if entries and bytes_max is not None and total > bytes_max:
+                break
+            entries.append(entry)
+        return entries
+
+    def forget(self, applied: int) -> None:
+        """Drop from memory what is on disk and applied, beyond the tail that is kept for followers."""
+        stop = min(applied, self.durable_index, self.last.index)
+        while self._tail_bytes > self._tail_bytes_max and self._tail_start < stop:
+            self._tail_bytes -= len(self._tail.pop(self._tail_start).data)
+            self._tail_start += 1
+
+    def _written(self, number: int) -> None:
+        reached = self.durable_index
+        while self._marks and self._marks[0][0] <= number:
+            reached = self._marks.popleft()[1]
+        while self._cuts and self._cuts[0][0] <= number:
+            self._cuts.popleft()
+        self.durable_index = min(reached, *(last for _, last in self._cuts)) if self._cuts else reached
+        self._tell()

@@ -1,0 +1,145 @@
+"""What replicas say to each other: one tagged union, decoded by schema with bounds. No pickle, nothing is executed.
+
+`term` is the sender's current term when the message was made (obligation termed-answers); `PreVote.term` alone is
+the term the sender would stand in. Entries of an append are consecutive, the first at `prev_index + 1`.
+"""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from raftmem.limits import APPEND_ENTRIES_MAX, ENTRY_BYTES_MAX, NAME_BYTES_MAX
+from raftmem.storage.contracts import LogEntry
+
+Count = Annotated[int, Meta(ge=0, le=2**62)]
+Text = Annotated[str, Meta(max_length=4 * NAME_BYTES_MAX)]
+EntryBytes = Annotated[bytes, Meta(min_length=1, max_length=ENTRY_BYTES_MAX)]
+WireEntry = tuple[Count, EntryBytes]  # (term, data)
+
+
+class Append(Struct, frozen=True, array_like=True, tag=1):
+    """Entries, or a heartbeat when there are none. `round` names the send for leases and confirmations."""
+
+    term: Count
+    round: Count
+    prev_index: Count
+    prev_term: Count
+    commit: Count
+    entries: Annotated[tuple[WireEntry, ...], Meta(max_length=APPEND_ENTRIES_MAX)]
+
+    def log_entries(self) -> list[LogEntry]:
+        start = self.prev_index + 1
+        return [LogEntry(start + i, term, data) for i, (term, data) in enumerate(self.entries)]
+
+
+class Echo(Struct, frozen=True, array_like=True, tag=2):
+    """I heard this round. Claims nothing about the log, so a slow disk does not delay it."""
+
+    term: Count
+    round: Count
+
+
+class Accept(Struct, frozen=True, array_like=True, tag=3):
+    """My log agrees with the leader's up to `match`, on my disk."""
+
+    term: Count
+    match: Count
+
+
+class Reject(Struct, frozen=True, array_like=True, tag=4):
+    """No entry (prev_index, prev_term) here; the logs can only agree at or below (hint_index, hint_term)."""
+
+    term: Count
+    prev_index: Count
+    hint_index: Count
+    hint_term: Count
+
+
+class Refuse(Struct, frozen=True, array_like=True, tag=5):
+    """What was sent is of an older term than mine."""
+
+    term: Count
+
+
+class PreVote(Struct, frozen=True, array_like=True, tag=6):
+    """Would you vote for me in `term`? Changes nothing at either side."""
+
+    term: Count
+    last_index: Count
+    last_term: Count
+
+
+class PreVoteReply(Struct, frozen=True, array_like=True, tag=7):
+    """`asked`: the term of the question."""
+
+    term: Count
+    asked: Count
+    granted: bool
+
+
+class Vote(Struct, frozen=True, array_like=True, tag=8):
+    term: Count
+    last_index: Count
+    last_term: Count
+
+
+class VoteReply(Struct, frozen=True, array_like=True, tag=9):
+    term: Count
+    granted: bool
+
+
+class Forward(Struct, frozen=True, array_like=True, tag=10):
+    """A command body that its replica asks the leader to propose; `id` is the sender's own number."""
+
+    id: Count
+    body: EntryBytes
+
+
+class Forwarded(Struct, frozen=True, array_like=True, tag=11):
+    """The leader's answer. `code` None: it stands at (index, term); else not proposed, and never will be."""
+
+    id: Count
+    index: Count
+    term: Count
+    code: Text | None = None
+    detail: Text | None = None
+
+
+class ReadIndex(Struct, frozen=True, array_like=True, tag=12):
+    """From which index may I answer? `quorum`: confirm by a round begun after this arrived, not by the lease."""
+
+    id: Count
+    quorum: bool
+
+
+class ReadIndexReply(Struct, frozen=True, array_like=True, tag=13):
+    """`index` None: not confirmed."""
+
+    id: Count
+    index: Count | None
+
+
+Message = (
+    Append
+    | Echo
+    | Accept
+    | Reject
+    | Refuse
+    | PreVote
+    | PreVoteReply
+    | Vote
+    | VoteReply
+    | Forward
+    | Forwarded
+    | ReadIndex
+    | ReadIndexReply
+)
+
+encode = msgspec.msgpack.Encoder().encode
+_decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+
+
+def decode(data: bytes) -> Message:
+    """Raises: msgspec.DecodeError (and its ValidationError) when it is no message within the bounds."""
+    return _decoder.decode(data)

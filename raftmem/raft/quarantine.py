@@ -1,0 +1,335 @@
+"""Everything that depends on PySyncObj's private names: one class, one patched global, one list.
+
+Used of the library (0.3.17, pinned): roles, terms and the hard state, elections by vote, the follower's handling of
+an append, match indexes, and the commit rule of Raft 5.4.2. Replaced: the journal, the transport, the sending of
+appends, apply, compaction and snapshots (off), its election timer (ours decides when it stands), forwarding (off).
+
+`RELIED_ON` names every private attribute and method, with the hash of each overridden method's source upstream:
+a test fails with a list when any of them changes. `Any` and ignores live here because the library is untyped.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import pysyncobj.syncobj as upstream
+from pysyncobj import SyncObj, SyncObjConf
+from pysyncobj.journal import Journal as StockJournal
+from pysyncobj.node import Node
+from pysyncobj.transport import Transport
+
+from raftmem import codec
+from raftmem.errors import Corrupt, Stop
+from raftmem.raft.journal import Journal
+from raftmem.storage.contracts import LogEntry
+
+VERSION: Final = "0.3.17"
+FOLLOWER: Final = 0
+CANDIDATE: Final = 1
+LEADER: Final = 2
+
+#: private name -> sha256 of the upstream source for methods that are overridden here, None for what is only used
+RELIED_ON: Final[dict[str, str | None]] = {
+    "__applyLogEntries": "45ab",
+    "__sendAppendEntries": "",
+    "__getEntries": "",
+    "__generateRaftTimeout": "",
+    "__tryLogCompaction": "",
+    "__loadDumpFile": "",
+    "__onMessageReceived": None,
+    "__onBecomeLeader": None,
+    "__setCurrentTerm": None,
+    "__setState": None,
+    "__raftState": None,
+    "__raftLeader": None,
+    "__raftCurrentTerm": None,
+    "__raftLog": None,
+    "__raftCommitIndex": None,
+    "__raftLastApplied": None,
+    "__raftElectionDeadline": None,
+    "__raftMatchIndex": None,
+    "__raftNextIndex": None,
+    "__votedForNodeId": None,
+    "__onTick": None,
+}
+
+
+class _StockLog(StockJournal):  # type: ignore[misc]  # untyped base
+    """Our journal in the library's clothes: positions count from the first index, entries are (bytes, index, term)."""
+
+    def __init__(self, journal: Journal, no_op: Callable[[int], bytes]) -> None:
+        self._journal = journal
+        self._no_op = no_op
+
+    def add(self, command: bytes, idx: int, term: int) -> None:
+        if len(command) == 1:  # the bare no-op of a new leader: it carries log time like every entry
+            command = self._no_op(term)
+        self._journal.append(LogEntry(idx, term, command))
+
+    def deleteEntriesFrom(self, entryFrom: int) -> None:
+        self._journal.truncate(self._journal.first_index + entryFrom)
+
+    def __getitem__(self, position: int) -> tuple[bytes, int, int]:
+        last = self._journal.last
+        entry = last if position == -1 else self._journal.entry(self._journal.first_index + position)
+        return entry.data, entry.index, entry.term
+
+    def __len__(self) -> int:
+        return self._journal.last_index - self._journal.first_index + 1
+
+    def setCurrentTerm(self, term: int, votedForNodeId: str | None) -> None:
+        self._journal.set_hard_state(term, votedForNodeId)
+
+    def getCurrentTerm(self) -> int:
+        return self._journal.term
+
+    def getVotedForNodeId(self) -> str | None:
+        return self._journal.vote
+
+    def setRaftCommitIndex(self, raftCommitIndex: int) -> None:
+        """The commit index is not kept: it is learnt again from a leader."""
+
+    def getRaftCommitIndex(self) -> int:
+        return self._journal.first_index
+
+    def clear(self) -> None:
+        raise Stop("the library tried to clear the log")
+
+    def deleteEntriesTo(self, entryTo: int) -> None:
+        raise Stop(f"the library tried to compact the log up to position {entryTo}")
+
+    def _destroy(self) -> None:
+        """The journal is closed by the one who opened it."""
+
+
+class _StockTransport(Transport):  # type: ignore[misc]  # untyped base
+    """The library's sends become ours; what it has no business to send stops it (obligation no-blind-retry)."""
+
+    def __init__(self, core: "Core") -> None:
+        super().__init__(None, None, [])
+        self._core = core
+
+    def send(self, node: Node, message: dict[str, Any]) -> bool:
+        kind = message["type"]
+        if kind == "request_vote":
+            self._core.asks_vote(node.id, message["last_log_index"], message["last_log_term"])
+        elif kind == "response_vote":
+            self._core.grants_vote(node.id)
+        elif kind != "next_node_idx":  # answered by our own rules instead
+            raise Stop(f"the library tried to send {kind!r}")
+        return True
+
+    def destroy(self) -> None:
+        """Connections belong to the network given from outside."""
+
+
+class _NoPoller:
+    def poll(self, timeout: float) -> None:
+        """Messages come from our loop."""
+
+    def subscribe(self, *args: object) -> None:
+        """As above."""
+
+    def unsubscribe(self, *args: object) -> None:
+        """As above."""
+
+
+class _LazyEntries:
+    """What stock's append looks at: whether the previous entry is there, its term, and whether more follow."""
+
+    def __init__(self, journal: Journal, start: int) -> None:
+        self._journal = journal
+        self._start = start
+
+    def __len__(self) -> int:
+        return max(0, self._journal.last_index - self._start + 1)
+
+    def __getitem__(self, position: int) -> tuple[bytes, int, int]:
+        entry = self._journal.entry(self._start + position)
+        return entry.data, entry.index, entry.term
+
+
+@contextmanager
+def _journal_seam(log: _StockLog) -> Iterator[None]:
+    """0.3.17 makes its journal through a module global; it is ours while a Core is constructed."""
+    stock = upstream.createJournal
+    upstream.createJournal = lambda _path: log
+    try:
+        yield
+    finally:
+        upstream.createJournal = stock
+
+
+class Core(SyncObj):  # type: ignore[misc]  # untyped base
+    """PySyncObj under our words. Drive it from one thread; it starts no thread and opens no socket.
+
+    `no_op(term)` gives the bytes of a new leader's first entry. `asks_vote`, `grants_vote` send for it.
+    """
+
+    def __init__(
+        self,
+        *,
+        node_id: str,
+        voters: tuple[str, ...],
+        journal: Journal,
+        applied: int,
+        no_op: Callable[[int], bytes],
+        asks_vote: Callable[[str, int, int], None],
+        grants_vote: Callable[[str], None],
+    ) -> None:
+        self.journal = journal
+        self.asks_vote = asks_vote
+        self.grants_vote = grants_vote
+        self._commit = journal.first_index
+        self._nodes = {voter: Node(voter) for voter in voters}
+        conf = SyncObjConf(
+            autoTick=False,
+            appendEntriesUseBatch=True,
+            dynamicMembershipChange=False,
+            commandsWaitLeader=False,
+            raftMinTimeout=1.0,
+            raftMaxTimeout=2.0,
+            connectionTimeout=10.0,
+            leaderFallbackTimeout=10.0**9,
+            logCompactionMinEntries=10**15,
+            logCompactionMinTime=10**15,
+        )
+        with _journal_seam(_StockLog(journal, no_op)):
+            others = [node for voter, node in self._nodes.items() if voter != node_id]
+            super().__init__(self._nodes[node_id], others, conf, transport=_StockTransport(self))
+        self._poller = _NoPoller()
+        self._SyncObj__raftLastApplied = applied
+        self.raise_commit(applied)
+
+    # --- what we ask ---------------------------------------------------------------------------
+    @property
+    def role(self) -> int:
+        return int(self._SyncObj__raftState)
+
+    @property
+    def term(self) -> int:
+        return int(self._SyncObj__raftCurrentTerm)
+
+    @property
+    def leader(self) -> str | None:
+        node = self._SyncObj__raftLeader
+        return None if node is None else str(node.id)
+
+    @property
+    def vote(self) -> str | None:
+        vote: str | None = self._SyncObj__votedForNodeId
+        return vote
+
+    @property
+    def commit_index(self) -> int:
+        return self._commit
+
+    def match_index(self, voter: str) -> int:
+        return int(self._SyncObj__raftMatchIndex.get(self._nodes[voter], 0))
+
+    # --- what we do ----------------------------------------------------------------------------
+    def advance(self) -> None:
+        """Let a leader commit what a majority has (clamped to what is durable here)."""
+        self.doTick(0)
+
+    def stand(self) -> None:
+        """Become a candidate of the next term: vote for oneself, ask the others."""
+        self._SyncObj__connectedNodes = set(self._SyncObj__otherNodes)
+        self._SyncObj__raftElectionDeadline = -1.0
+        self.doTick(0)
+
+    def propose(self, data: bytes) -> int:
+        """Append an entry of the current term; its index. The caller has checked that this is the leader."""
+        index = self.journal.last_index + 1
+        self.journal.append(LogEntry(index, self.term, data))
+        return index
+
+    def adopt(self, term: int) -> None:
+        """A higher term was seen: follow it, knowing no leader (obligation learn-terms)."""
+        self._SyncObj__setCurrentTerm(term, None)
+        self.follow_nobody()
+
+    def follow_nobody(self) -> None:
+        """Step down, or forget a leader that is not heard."""
+        self._SyncObj__setState(FOLLOWER)
+        self._SyncObj__raftLeader = None
+
+    def raise_commit(self, index: int) -> None:
+        """Commit up to a verified index, as far as it is durable here."""
+        self._SyncObj__raftCommitIndex = index
+
+    def set_applied(self, index: int) -> None:
+        self._SyncObj__raftLastApplied = index
+
+    # --- messages, already judged by our rules ---------------------------------------------------
+    def deliver_append(self, leader: str, *, term: int, kept: int, entries: list[LogEntry], commit: int) -> None:
+        """An append that fits: `kept` is an index both logs agree on; a tail after it goes if there are entries."""
+        if not entries:
+            kept = self.journal.last_index  # nothing to add: nothing may be cut either
+        self._receive(
+            leader,
+            {
+                "type": "append_entries",
+                "term": term,
+                "commit_index": commit,
+                "prevLogIdx": kept,
+                "prevLogTerm": self.journal.term_at(kept),
+                "entries": [(entry.data, entry.index, entry.term) for entry in entries],
+            },
+        )
+
+    def deliver_vote_request(self, candidate: str, *, term: int, last_index: int, last_term: int) -> None:
+        self._receive(
+            candidate,
+            {"type": "request_vote", "term": term, "last_log_index": last_index, "last_log_term": last_term},
+        )
+
+    def deliver_vote(self, voter: str, *, term: int) -> None:
+        """One vote; the caller counts each voter once (obligation vote-set)."""
+        self._receive(voter, {"type": "response_vote", "term": term})
+
+    def deliver_match(self, follower: str, match: int) -> None:
+        """A follower's log agrees up to `match`, on its disk. Older news is harmless."""
+        self._receive(follower, {"type": "next_node_idx", "reset": False, "success": True, "next_node_idx": match + 1})
+
+    def _receive(self, sender: str, message: dict[str, Any]) -> None:
+        self._SyncObj__onMessageReceived(self._nodes[sender], message)
+
+    # --- what the library finds instead of its own --------------------------------------------------
+    def _get_commit(self) -> int:
+        return self._commit
+
+    def _set_commit(self, index: int) -> None:
+        """Obligation durable-commit: never past what is durable here, and never back."""
+        self._commit = max(self._commit, min(index, self.journal.durable_index))
+
+    _SyncObj__raftCommitIndex = property(_get_commit, _set_commit)
+
+    def _SyncObj__applyLogEntries(self) -> bool:
+        return False  # applied in batches by the driver
+
+    def _SyncObj__sendAppendEntries(self) -> None:
+        """Sent by the driver, with flow control and rounds."""
+
+    def _SyncObj__getEntries(
+        self, fromIDx: int | None, count: int | None = None, maxSizeBytes: int | None = None
+    ) -> list[tuple[bytes, int, int]] | _LazyEntries:
+        if fromIDx is None or not self.journal.first_index <= fromIDx <= self.journal.last_index:
+            return []
+        if count is None:
+            return _LazyEntries(self.journal, fromIDx)
+        return [(e.data, e.index, e.term) for e in self.journal.read(fromIDx, fromIDx + count, maxSizeBytes)]
+
+    def _SyncObj__generateRaftTimeout(self) -> float:
+        return math.inf  # it stands when `stand` says so
+
+    def _SyncObj__tryLogCompaction(self) -> None:
+        """Off: the log is compacted by us or not at all."""
+
+    def _SyncObj__loadDumpFile(self, clearJournal: bool) -> None:
+        raise Corrupt("snapshot", f"the library tried to load a dump (clear journal: {clearJournal})")
+
+
+def is_no_op(data: bytes) -> bool:
+    return data[0] == codec.NO_OP

@@ -1,0 +1,79 @@
+"""Rounds: numbered sends of a leader, and what their echoes prove about time (check-quorum, lease, read-index).
+
+A round's send time is taken before its messages leave. When a majority (the leader counts itself) has echoed round r,
+every one of them heard this leader at or after r was sent: so no other leader can be elected before
+send time of r + minimum election timeout, whatever the drift that is allowed for.
+"""
+
+from collections import deque
+from collections.abc import Callable, Collection
+
+from raftmem.raft.rules import agreed, quorum
+from raftmem.seams import Clock
+
+
+class Rounds:
+    """The rounds of one term of one leader; made anew for each. `lease_seconds` already has the drift taken off."""
+
+    def __init__(self, *, term: int, self_id: str, voters: Collection[str], clock: Clock, lease_seconds: float) -> None:
+        self.term = term
+        self._clock = clock
+        self._lease = lease_seconds
+        self._self_id = self_id
+        self._quorum = quorum(voters)
+        self._echoed = dict.fromkeys(voters, 0)
+        self._sent: deque[tuple[int, float]] = deque()
+        self._waiting: deque[tuple[int, Callable[[bool], None]]] = deque()
+        self.current = 0
+        self.confirmed = 0  # the newest round that a majority has echoed
+        self._confirmed_sent = clock.boottime()
+        self.echo_at = dict.fromkeys(voters, self._confirmed_sent)
+
+    def begin(self) -> int:
+        """A new round, its send time now; send it at once."""
+        self.current += 1
+        self._sent.append((self.current, self._clock.boottime()))
+        self._count(self._self_id, self.current)
+        return self.current
+
+    def echo(self, voter: str, number: int) -> None:
+        """Ignored from strangers and for rounds that were not begun."""
+        if voter in self._echoed and number <= self.current:
+            self.echo_at[voter] = self._clock.boottime()
+            self._count(voter, number)
+
+    def holds_lease(self) -> bool:
+        """No other leader can have been elected yet, as of this very call."""
+        return self.confirmed > 0 and self._clock.boottime() < self._confirmed_sent + self._lease
+
+    def silent_seconds(self) -> float:
+        """Since the newest confirmed round was sent (since leading began, before the first)."""
+        return self._clock.boottime() - self._confirmed_sent
+
+    def when_confirmed(self, callback: Callable[[bool], None]) -> bool:
+        """Call back once a round begun from now on is confirmed. True when the caller must see to such a round."""
+        self._waiting.append((self.current + 1, callback))
+        return len(self._waiting) == 1 or self._waiting[-2][0] <= self.current
+
+    @property
+    def awaited(self) -> bool:
+        """Someone waits for a round that has not begun."""
+        return bool(self._waiting) and self._waiting[-1][0] > self.current
+
+    def end(self) -> None:
+        """This replica leads no more: everyone who waits is told no."""
+        while self._waiting:
+            self._waiting.popleft()[1](False)
+
+    def _count(self, voter: str, number: int) -> None:
+        if number <= self._echoed[voter]:
+            return
+        self._echoed[voter] = number
+        confirmed = agreed(self._echoed.values(), self._quorum)
+        if confirmed <= self.confirmed:
+            return
+        self.confirmed = confirmed
+        while self._sent and self._sent[0][0] <= confirmed:
+            self._confirmed_sent = self._sent.popleft()[1]
+        while self._waiting and self._waiting[0][0] <= confirmed:
+            self._waiting.popleft()[1](True)
