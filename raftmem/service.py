@@ -38,11 +38,13 @@ class Point(Struct, frozen=True):
     """A moment that may be read. `reader` is good until the next await.
 
     `index`: what the answer reflects (`at` for time travel). `level`: what ran: a Level, or "at".
+    `lease_term`: the term whose lease the read relies on (None: it does not); see `Service.still_holds`.
     """
 
     reader: StateReader
     index: int
     level: str
+    lease_term: int | None = None
 
 
 class Written(NamedTuple):
@@ -115,6 +117,10 @@ class Service(Protocol):
 
     async def read(self, options: ReadOptions) -> Point:
         """Raises: NoLeader, NoQuorum, TooStale, ConsistencyTimeout, FutureIndex, IndexCompacted, ShuttingDown."""
+        ...
+
+    def still_holds(self, point: Point) -> bool:
+        """Asked after the answer is computed: False when a lease that it relies on may be over (read again)."""
         ...
 
     async def search(self, point: Point, query: VectorQuery) -> Sequence[Hit]:

@@ -19,7 +19,6 @@ from pysyncobj.journal import Journal as StockJournal
 from pysyncobj.node import Node
 from pysyncobj.transport import Transport
 
-from raftmem import codec
 from raftmem.errors import Corrupt, Stop
 from raftmem.raft.journal import Journal
 from raftmem.storage.contracts import LogEntry
@@ -161,10 +160,15 @@ def _journal_seam(log: _StockLog) -> Iterator[None]:
         upstream.createJournal = stock
 
 
+def _nobody_sends(*_: object) -> None:
+    raise Stop("the library wants to send a vote before anybody judges votes")
+
+
 class Core(SyncObj):  # type: ignore[misc]  # untyped base
     """PySyncObj under our words. Drive it from one thread; it starts no thread and opens no socket.
 
-    `no_op(term)` gives the bytes of a new leader's first entry. `asks_vote`, `grants_vote` send for it.
+    `no_op(term)` gives the bytes of a new leader's first entry. `asks_vote(voter, last index, last term)` and
+    `grants_vote(candidate)` send for it; whoever judges votes sets them.
     """
 
     def __init__(
@@ -175,12 +179,10 @@ class Core(SyncObj):  # type: ignore[misc]  # untyped base
         journal: Journal,
         applied: int,
         no_op: Callable[[int], bytes],
-        asks_vote: Callable[[str, int, int], None],
-        grants_vote: Callable[[str], None],
     ) -> None:
         self.journal = journal
-        self.asks_vote = asks_vote
-        self.grants_vote = grants_vote
+        self.asks_vote: Callable[[str, int, int], None] = _nobody_sends
+        self.grants_vote: Callable[[str], None] = _nobody_sends
         self._commit = journal.first_index
         self._nodes = {voter: Node(voter) for voter in voters}
         conf = SyncObjConf(
@@ -301,8 +303,15 @@ class Core(SyncObj):  # type: ignore[misc]  # untyped base
         return self._commit
 
     def _set_commit(self, index: int) -> None:
-        """Obligation durable-commit: never past what is durable here, and never back."""
-        self._commit = max(self._commit, min(index, self.journal.durable_index))
+        """Obligation durable-commit: never past what is durable here, and never back.
+
+        A leader's own copy counts only as far as it is durable, so what the majority rule says of `index` holds for
+        the lower, durable one only if that is of its term too (Raft 5.4.2, figure 8).
+        """
+        reached = min(index, self.journal.durable_index)
+        if reached < index and self.role == LEADER and self.journal.term_at(reached) != self.term:
+            return
+        self._commit = max(self._commit, reached)
 
     _SyncObj__raftCommitIndex = property(_get_commit, _set_commit)
 
@@ -329,7 +338,3 @@ class Core(SyncObj):  # type: ignore[misc]  # untyped base
 
     def _SyncObj__loadDumpFile(self, clearJournal: bool) -> None:
         raise Corrupt("snapshot", f"the library tried to load a dump (clear journal: {clearJournal})")
-
-
-def is_no_op(data: bytes) -> bool:
-    return data[0] == codec.NO_OP

@@ -15,8 +15,7 @@ from raftmem.seams import Clock
 class Rounds:
     """The rounds of one term of one leader; made anew for each. `lease_seconds` already has the drift taken off."""
 
-    def __init__(self, *, term: int, self_id: str, voters: Collection[str], clock: Clock, lease_seconds: float) -> None:
-        self.term = term
+    def __init__(self, *, self_id: str, voters: Collection[str], clock: Clock, lease_seconds: float) -> None:
         self._clock = clock
         self._lease = lease_seconds
         self._self_id = self_id
@@ -50,10 +49,9 @@ class Rounds:
         """Since the newest confirmed round was sent (since leading began, before the first)."""
         return self._clock.boottime() - self._confirmed_sent
 
-    def when_confirmed(self, callback: Callable[[bool], None]) -> bool:
-        """Call back once a round begun from now on is confirmed. True when the caller must see to such a round."""
+    def when_confirmed(self, callback: Callable[[bool], None]) -> None:
+        """Call back once a round begun from now on is confirmed; the caller sees to it that one begins."""
         self._waiting.append((self.current + 1, callback))
-        return len(self._waiting) == 1 or self._waiting[-2][0] <= self.current
 
     @property
     def awaited(self) -> bool:

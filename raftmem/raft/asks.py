@@ -1,0 +1,44 @@
+"""Questions to the leader that wait for its answer: forwarded commands and read indexes, by number.
+
+Rule (no-blind-retry): a question whose connection broke is answered None, once: its fate is not known.
+"""
+
+from collections.abc import Callable
+
+from raftmem.raft import messages as m
+
+OnForwarded = Callable[[m.Forwarded | None], None]
+OnIndex = Callable[[int | None], None]
+
+
+class Asks:
+    """Numbers are never used twice in a life of this replica; an answer from anybody else is ignored."""
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._forwards: dict[int, tuple[str, OnForwarded]] = {}
+        self._reads: dict[int, tuple[str, OnIndex]] = {}
+
+    def forward(self, peer: str, callback: OnForwarded) -> int:
+        self._next += 1
+        self._forwards[self._next] = (peer, callback)
+        return self._next
+
+    def read(self, peer: str, callback: OnIndex) -> int:
+        self._next += 1
+        self._reads[self._next] = (peer, callback)
+        return self._next
+
+    def answered(self, peer: str, reply: m.Forwarded | m.ReadIndexReply) -> None:
+        if isinstance(reply, m.Forwarded):
+            if self._forwards.get(reply.id, ("", None))[0] == peer:
+                self._forwards.pop(reply.id)[1](reply)
+        elif self._reads.get(reply.id, ("", None))[0] == peer:
+            self._reads.pop(reply.id)[1](reply.index)
+
+    def lost(self, peer: str) -> None:
+        """Nothing more comes from there."""
+        for number in [number for number, (asked, _) in self._forwards.items() if asked == peer]:
+            self._forwards.pop(number)[1](None)
+        for number in [number for number, (asked, _) in self._reads.items() if asked == peer]:
+            self._reads.pop(number)[1](None)

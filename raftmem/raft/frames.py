@@ -1,0 +1,118 @@
+"""Frames of the peer port, and the handshake that every connection begins with.
+
+Frame: length u32 big-endian, then that many bytes. The first frame of each side is a `Hello`; a `Bye` says why not.
+Rule: nobody is heard who is not a voter of this very cluster, speaking for the data folder that is known by its id.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta, Struct
+
+from raftmem.limits import FRAME_BYTES_MAX, NAME_BYTES_MAX
+
+PROTOCOL_VERSION: Final = 1
+MAGIC: Final = "raftmem-peer"
+HELLO_BYTES_MAX: Final = 8192
+
+_length = struct.Struct(">I")
+Name = Annotated[str, Meta(max_length=NAME_BYTES_MAX)]
+Url = Annotated[str, Meta(max_length=2048)]
+
+
+class Hello(Struct, frozen=True, array_like=True, tag="hello"):
+    """Who I am, whom I mean, and what must be the same at both ends (obligations no-amnesia, one-timing)."""
+
+    magic: Name
+    protocol: int
+    cluster_id: Name
+    incarnation: int
+    node_id: Name
+    to_node_id: Name
+    folder_id: Name
+    bootstrap: Annotated[bytes, Meta(max_length=32)]  # hash of the entry at index 1
+    election_timeout_ms: int
+    clock_drift_ppm: int
+    rest_url: Url
+    version: Name
+
+
+class Bye(Struct, frozen=True, array_like=True, tag="bye"):
+    """I will not talk to you, because."""
+
+    reason: Annotated[str, Meta(max_length=2048)]
+
+
+class FrameTooLarge(ValueError):
+    """A peer announced a frame beyond its bound: that connection is closed."""
+
+
+encode = msgspec.msgpack.Encoder().encode
+_greeting: msgspec.msgpack.Decoder[Hello | Bye] = msgspec.msgpack.Decoder(Hello | Bye)
+
+
+def decode_greeting(data: bytes) -> Hello | Bye:
+    """Raises: msgspec.DecodeError."""
+    return _greeting.decode(data)
+
+
+def frame(data: bytes) -> bytes:
+    return _length.pack(len(data)) + data
+
+
+class Unframer:
+    """Bytes in, whole frames out. `bytes_max` bounds what one frame may announce."""
+
+    def __init__(self, bytes_max: int = FRAME_BYTES_MAX) -> None:
+        self.bytes_max = bytes_max
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Raises: FrameTooLarge."""
+        buffer = self._buffer
+        buffer += data
+        start = 0
+        try:
+            while len(buffer) - start >= _length.size:
+                (size,) = _length.unpack_from(buffer, start)
+                if size > self.bytes_max:
+                    raise FrameTooLarge(f"a frame of {size} bytes; at most {self.bytes_max}")
+                end = start + _length.size + size
+                if len(buffer) < end:
+                    break
+                whole = bytes(memoryview(buffer)[start + _length.size : end])
+                start = end
+                yield whole
+        finally:
+            del buffer[:start]
+
+
+def objection(mine: Hello, theirs: Hello, *, voters: frozenset[str], known_folder: str | None) -> str | None:
+    """Why this peer is not to be talked to, in words for its operator; None when it may."""
+    if (theirs.magic, theirs.protocol) != (MAGIC, PROTOCOL_VERSION):
+        return f"speaks {theirs.magic} protocol {theirs.protocol}, this is {MAGIC} protocol {PROTOCOL_VERSION}"
+    if (theirs.cluster_id, theirs.incarnation) != (mine.cluster_id, mine.incarnation):
+        return (
+            f"belongs to cluster {theirs.cluster_id}/{theirs.incarnation}, "
+            f"this is {mine.cluster_id}/{mine.incarnation}; check its peer addresses"
+        )
+    if theirs.node_id not in voters or theirs.node_id == mine.node_id:
+        return f"{theirs.node_id} is not another voter of this cluster"
+    if theirs.to_node_id != mine.node_id:
+        return f"wants {theirs.to_node_id}, this is {mine.node_id}; check the peer addresses"
+    if theirs.bootstrap != mine.bootstrap:
+        return "was bootstrapped with another membership; its log has nothing in common with this one"
+    if known_folder is not None and theirs.folder_id != known_folder:
+        return (
+            f"{theirs.node_id} is known by data folder {known_folder}, not {theirs.folder_id}; "
+            "an emptied or restored folder does not vote under its old id: replace the member"
+        )
+    timing = (mine.election_timeout_ms, mine.clock_drift_ppm)
+    if (theirs.election_timeout_ms, theirs.clock_drift_ppm) != timing:
+        return (
+            f"has election_timeout_ms {theirs.election_timeout_ms} and clock_drift_ppm {theirs.clock_drift_ppm}, "
+            f"this replica {timing[0]} and {timing[1]}; they must be the same everywhere"
+        )
+    return None

@@ -1,0 +1,80 @@
+"""The apply loop: committed entries in, state and waiting callers out. Knows no consensus and no network.
+
+Rule: state, applied index and outcomes change in one transaction, entry after entry; waiting callers are told after
+it, and are only queued (a callback given here must not raise).
+"""
+
+import heapq
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+from raftmem import codec
+from raftmem.machine.run import Applied, step_entry
+from raftmem.records import Head, Step
+from raftmem.storage.contracts import LogEntry, StateReader, StateStore, VectorIndex
+
+OnEntry = Callable[[Applied], None]
+
+
+class Replica:
+    """One replica's state. Loop thread only."""
+
+    def __init__(self, store: StateStore, vectors: VectorIndex) -> None:
+        self.store = store
+        self.vectors = vectors
+        self.head: Head = store.head()
+        self._entry_waiters: defaultdict[int, list[OnEntry]] = defaultdict(list)
+        self._index_waiters: list[tuple[int, int, Callable[[], None]]] = []  # a heap
+        self._order = 0
+
+    @property
+    def applied(self) -> int:
+        return self.head.index
+
+    def reader(self) -> StateReader:
+        """The state as of now; good until this replica applies more."""
+        return self.store.read()
+
+    def apply(self, entries: Sequence[LogEntry]) -> None:
+        """Apply consecutive entries in one transaction.
+
+        Raises: OSError with ENOSPC when there is no room (nothing changed, try again); a Stop error otherwise.
+        """
+        with self.store.write() as writer:
+            applied = [step_entry(writer, entry.index, entry.term, entry.data) for entry in entries]
+        self.head = self.store.head()
+        self.vectors.apply(self.head.index, [one.step for one in applied])
+        for one in applied:
+            for tell in self._entry_waiters.pop(one.row.index, ()):
+                tell(one)
+        while self._index_waiters and self._index_waiters[0][0] <= self.head.index:
+            heapq.heappop(self._index_waiters)[2]()
+
+    def when_entry(self, index: int, callback: OnEntry) -> None:
+        """Call back with the entry of `index` when it is applied here: at once if it is already."""
+        if index <= self.head.index:
+            callback(self.applied_entry(index))
+        else:
+            self._entry_waiters[index].append(callback)
+
+    def applied_entry(self, index: int) -> Applied:
+        """An entry as it was applied here; the changes it made are not kept."""
+        row = self.reader().event(index)
+        assert row is not None, "an applied entry has a row"
+        return Applied(row, Step(row.result, ()), codec.decode(row.data, index=index))
+
+    def when_applied(self, index: int, callback: Callable[[], None]) -> None:
+        """Call back once everything up to `index` is applied here."""
+        if index <= self.head.index:
+            callback()
+        else:
+            self._order += 1
+            heapq.heappush(self._index_waiters, (index, self._order, callback))
+
+    def forget_entry(self, index: int, callback: OnEntry) -> None:
+        """That caller waits no more."""
+        waiters = self._entry_waiters.get(index)
+        if waiters is not None and callback in waiters:
+            waiters.remove(callback)
+            if not waiters:
+                del self._entry_waiters[index]

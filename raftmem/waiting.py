@@ -1,0 +1,59 @@
+"""Callbacks into awaitables: a future with a deadline, on the running loop, without a task of its own."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Deadline:
+    """A moment on the running loop's clock. `remaining` is in seconds, never negative."""
+
+    def __init__(self, timeout_ms: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._at = self._loop.time() + timeout_ms / 1000
+
+    @property
+    def remaining(self) -> float:
+        return max(0.0, self._at - self._loop.time())
+
+    @property
+    def passed(self) -> bool:
+        return self._loop.time() >= self._at
+
+
+class TimedOut(Exception):
+    """The deadline came first."""
+
+
+class Promise(Generic[T]):
+    """Resolved once by a callback, awaited once. Late callbacks are ignored."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._future: asyncio.Future[T] = self._loop.create_future()
+
+    def resolve(self, value: T) -> None:
+        if not self._future.done():
+            self._future.set_result(value)
+
+    async def wait(self, deadline: Deadline, *, on_timeout: Callable[[], None] | None = None) -> T:
+        """Raises: TimedOut."""
+        future = self._future
+        if future.done():
+            return future.result()
+
+        def expire() -> None:
+            if not future.done():
+                future.set_exception(TimedOut())
+
+        timer = self._loop.call_later(deadline.remaining, expire)
+        try:
+            return await future
+        except (TimedOut, asyncio.CancelledError):
+            if on_timeout is not None:
+                on_timeout()
+            raise
+        finally:
+            timer.cancel()
