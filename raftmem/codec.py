@@ -103,7 +103,7 @@ def decode(entry: bytes, *, index: int | None = None) -> Entry:
             return Entry(kind, time, wall_ms, None, (), (), raw, (), _members.decode(raw))
         if kind == NO_OP and len(entry) == PREFIX_BYTES:
             return Entry(kind, time, wall_ms, None, (), (), b"", ())
-    except (msgspec.DecodeError, struct.error) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, struct.error) as error:
         raise Corrupt("log entry", f"does not decode ({error})", index=index) from error
     raise Corrupt("log entry", f"has unknown kind {kind}", index=index)
 

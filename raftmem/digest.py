@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from raftmem.codec import PREFIX_BYTES, Entry
-from raftmem.records import Change, PutRecord, Record, Step
+from raftmem.records import Change, Head, PutRecord, Record, Step
 
 DIGEST_BYTES: Final = 32
 _pack = struct.Struct(">QQI").pack
@@ -24,6 +24,7 @@ def _hash(data: bytes = b"", *, person: bytes) -> "hashlib.blake2b":
 
 
 GENESIS: Final = _hash(person=b"raftmem.genesis").digest()  # digest(0)
+GENESIS_HEAD: Final = Head(index=0, term=0, time=0, digest=GENESIS)  # the state before the first entry
 
 
 def content_hash(salt: bytes, record: Record, vector: bytes | None) -> bytes:

@@ -13,7 +13,7 @@ from raftmem.raft.consensus import Consensus
 from raftmem.replica import Replica
 from raftmem.seams import Clock, Randomness
 from raftmem.service import Level, MemberView, Point, ReadOptions, Status, Written
-from raftmem.storage.contracts import Hit, VectorQuery
+from raftmem.storage.contracts import Hit, StateReader, VectorQuery
 from raftmem.storage.cosine import search_at
 from raftmem.storage.space import Space
 from raftmem.waiting import Deadline, Promise, TimedOut
@@ -35,6 +35,7 @@ class LocalService:
         clock: Clock,
         randomness: Randomness,
         pool: Pool,
+        snapshot: Callable[[], StateReader],
         greeting: Callable[[str], tuple[str, str] | None],
         version: str,
     ) -> None:
@@ -47,6 +48,7 @@ class LocalService:
         self._clock = clock
         self._randomness = randomness
         self._pool = pool
+        self._snapshot = snapshot
         self._greeting = greeting
         self._version = version
         self._in_flight = 0
@@ -313,13 +315,26 @@ class LocalService:
                 f"{self._searches} searches are waiting here, the most there may be; try again"
             )
         if point.level == "at":
-            return search_at(point.reader, query, point.index)
-        find = self._replica.vectors.prepare(query, point.reader)
+            find = self._search_at(query, point.index)
+        else:
+            find = self._replica.vectors.prepare(query, point.reader)
         self._searches += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, find)
         finally:
             self._searches -= 1
+
+    def _search_at(self, query: VectorQuery, at: int) -> Callable[[], list[Hit]]:
+        """The vectors of a past index are read from the state, on a snapshot that another thread may use."""
+        reader = self._snapshot()
+
+        def find() -> list[Hit]:
+            try:
+                return search_at(reader, query, at)
+            finally:
+                reader.release()
+
+        return find
 
     async def wait_applied(self, index: int, *, timeout_ms: int) -> bool:
         try:

@@ -4,6 +4,7 @@ The machine makes these, the storage keeps them, the API shows them. A `Position
 after operation `seq` of entry `index`.
 """
 
+from collections.abc import Set as AbstractSet
 from typing import Final, Literal, NamedTuple, Protocol
 
 from msgspec import Struct
@@ -143,8 +144,11 @@ class View(Protocol):
         """The newest version of a memory (tombstones too), or the one in force at a position."""
         ...
 
-    def duplicate(self, sha256: bytes, scope: Scope) -> Record | None:
-        """The oldest active memory (by row) with this content hash and exactly these four scope ids."""
+    def duplicate(self, sha256: bytes, scope: Scope, without: AbstractSet[str] = frozenset()) -> Record | None:
+        """The oldest active memory (by row) with this content hash and exactly these four scope ids.
+
+        `without`: ids to pass over (the entry being applied has changed them).
+        """
         ...
 
     def vector(self, record: Record) -> bytes | None:

@@ -96,14 +96,17 @@ class Query(NamedTuple):
 
 
 class Page(NamedTuple):
-    """`after`: (created index, id) of the last row looked at, to go on from; None at the end."""
+    """`after`: (created index, id) to go on from, None when no further record matches.
+
+    A page may hold fewer records than asked for and still go on: one page looks at a bounded number of rows.
+    """
 
     records: list[Record]
     after: tuple[int, str] | None
 
 
 class StateReader(View, Protocol):
-    """A consistent snapshot of the state, as of `head`. Loop thread only; valid until released."""
+    """A consistent snapshot of the state, as of `head`; see `StateStore.read` and `read_private` for how long."""
 
     def oldest_index(self) -> int:
         """The lowest index that can still be read (`at`, events, digest): 1 until a retention policy exists."""
@@ -151,7 +154,19 @@ class StateStore(Protocol):
         """Commits when the block ends, leaves nothing when it raises. Not synced: the log rebuilds it."""
         ...
 
-    def read(self) -> StateReader: ...
+    def read(self) -> StateReader:
+        """The shared reader, as of now: cheap, on the loop thread, good until the next write or the next await.
+
+        The store moves it on with its own head, so it is never kept; `release` on it does nothing.
+        """
+        ...
+
+    def read_private(self) -> StateReader:
+        """A snapshot of one's own: stays as it is while the store goes on, may be used on one other thread.
+
+        Opened on the loop thread, released by its user as soon as it is done (an open one keeps old pages alive).
+        """
+        ...
 
     def close(self, *, clean: bool) -> None:
         """`clean`: sync and leave the clean mark."""

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -36,6 +37,24 @@ class PeerEvents:
         self.disconnected = disconnected
 
 
+@runtime_checkable
+class _Pipe(Protocol):
+    """What is used of a transport; uvloop's are no subclasses of asyncio's."""
+
+    def write(self, data: bytes) -> None: ...
+    def get_write_buffer_size(self) -> int: ...
+    def get_extra_info(self, name: str) -> object: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+@runtime_checkable
+class _Options(Protocol):
+    """A socket, as either loop shows it."""
+
+    def setsockopt(self, level: int, option: int, value: int, /) -> None: ...
+
+
 class _Wire(asyncio.Protocol):
     """One TCP connection. `peer`: None until both greetings are checked; `expected`: whom we dialled."""
 
@@ -43,16 +62,16 @@ class _Wire(asyncio.Protocol):
         self._peers = peers
         self._expected = expected
         self._unframer = Unframer(frames.HELLO_BYTES_MAX)
-        self._transport: asyncio.Transport | None = None
+        self._transport: _Pipe | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self.peer: str | None = None
         self.closed = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        assert isinstance(transport, _Pipe)
         self._transport = transport
         connection = transport.get_extra_info("socket")
-        if connection is not None:
+        if isinstance(connection, _Options):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._deadline = asyncio.get_running_loop().call_later(HANDSHAKE_SECONDS, self._too_slow)
         if self._expected is not None:

@@ -1,0 +1,169 @@
+"""One HTTP request as the hot routes see it, and the reply they give.
+
+Bodies are read up to their limit and no further (413); headers that may stand once are refused when they stand
+twice (400). Nothing here knows a route.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Collection
+from typing import Final
+
+from msgspec import UNSET, Struct
+from starlette.types import Receive, Scope
+
+from raftmem.api import jsontext
+from raftmem.api.parameters import Parameters, pairs
+from raftmem.api.problems import Problem
+from raftmem.api.settings import ApiSettings
+from raftmem.errors import BadRequest, TooLarge
+from raftmem.limits import BODY_BYTES_MAX
+from raftmem.service import Point, ReadOptions, Service
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+JSON: Final = b"application/json"
+_ONCE: Final = (b"content-type", b"idempotency-key", b"if-match", b"raftmem-actor", b"x-request-id")
+_JSON_TYPE: Final = re.compile(rb'application/json *(; *charset="?utf-8"? *)?', re.IGNORECASE)
+_REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+class Reply(Struct, frozen=True):
+    """`index`, `level`: what the answer reflects, for the common headers; None where they do not apply."""
+
+    status: int
+    body: bytes
+    index: int | None = None
+    level: str | None = None
+    headers: Headers = ()
+    media_type: bytes = JSON
+
+
+class Call:
+    """One request. `route`: the template that matched, if any; `segments`: what it left open, decoded.
+
+    `point`: the last moment that was read for the answer.
+    """
+
+    __slots__ = (
+        "_headers",
+        "_json",
+        "_receive",
+        "_scope",
+        "method",
+        "point",
+        "request_id",
+        "route",
+        "segments",
+        "service",
+        "settings",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive, service: Service, settings: ApiSettings) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._json: object = UNSET
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.method: str = scope["method"]
+        self.service = service
+        self.settings = settings
+        self.point: Point | None = None
+        self.route = ""
+        self.segments: tuple[str, ...] = ()
+        self.request_id = ""
+
+    @property
+    def path(self) -> bytes:
+        """As it was sent, without the query."""
+        raw: bytes = self._scope.get("raw_path") or self._scope["path"].encode()
+        return raw.partition(b"?")[0]
+
+    @property
+    def instance(self) -> str:
+        return self.path.decode("ascii", "backslashreplace")
+
+    @property
+    def writes(self) -> bool:
+        """Whether this request may change something."""
+        return self.method not in ("GET", "HEAD", "OPTIONS") and self.path != b"/v1/memories/search"
+
+    def identify(self) -> None:
+        """Settle `request_id` first, so that every later refusal can carry it. Raises: BadRequest."""
+        given = self._headers.get(b"x-request-id")
+        text = None if given is None else given.decode("latin-1")
+        if text is not None and _REQUEST_ID.fullmatch(text):
+            self.request_id = text
+        else:
+            self.request_id = self.service.new_id()
+            if text is not None:
+                raise BadRequest("X-Request-Id must be 1 to 255 visible ASCII characters", parameter="X-Request-Id")
+        if len(self._headers) != len(self._scope["headers"]):
+            self._refuse_repeated()
+
+    def _refuse_repeated(self) -> None:
+        seen: set[bytes] = set()
+        for key, _ in self._scope["headers"]:
+            if key in seen and key in _ONCE:
+                shown = key.decode().title()
+                raise BadRequest(f"{shown} stands twice; send it once", parameter=shown)
+            seen.add(key)
+
+    def header(self, key: bytes) -> str | None:
+        """A header as UTF-8. `key` in lower case. Raises: BadRequest."""
+        given = self._headers.get(key)
+        if given is None:
+            return None
+        try:
+            return given.decode()
+        except UnicodeDecodeError as error:
+            shown = key.decode().title()
+            raise BadRequest(f"{shown} is not valid UTF-8", parameter=shown) from error
+
+    def parameters(self, *, once: Collection[str], repeatable: Collection[str] = ()) -> Parameters:
+        """The query, held to what the route knows. Raises: BadRequest, TooLarge."""
+        return Parameters(pairs(self._scope["query_string"]), once=once, repeatable=repeatable)
+
+    async def read(self, options: ReadOptions) -> Point:
+        """Pass the barrier of a level. Raises: as `Service.read`."""
+        self.point = await self.service.read(options)
+        return self.point
+
+    async def json(self) -> object:
+        """The decoded body; may be asked for again. Raises: BadRequest, TooLarge, Problem `unsupported-media-type`."""
+        if self._json is not UNSET:
+            return self._json
+        if _JSON_TYPE.fullmatch(self._headers.get(b"content-type", b"")) is None:
+            raise Problem("unsupported-media-type", "send the body as Content-Type: application/json (UTF-8)")
+        if self._headers.get(b"content-encoding", b"identity") != b"identity":
+            raise Problem("unsupported-media-type", "send the body without Content-Encoding")
+        self._json = jsontext.decode(await self._body())
+        return self._json
+
+    async def no_body(self) -> None:
+        """Raises: BadRequest when there is one."""
+        if await self._body():
+            raise BadRequest(f"{self.method} takes no body here; leave it out", parameter="body")
+
+    async def _body(self) -> bytes:
+        declared = self._headers.get(b"content-length", b"")
+        if declared.isdigit() and (len(declared) > 15 or int(declared) > BODY_BYTES_MAX):
+            raise TooLarge(f"the body is {declared[:20].decode()} bytes; the limit is {BODY_BYTES_MAX}")
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise Disconnected
+            part: bytes = message.get("body", b"")
+            size += len(part)
+            if size > BODY_BYTES_MAX:
+                raise TooLarge(f"the body is past its limit of {BODY_BYTES_MAX} bytes")
+            parts.append(part)
+            if not message.get("more_body", False):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+Endpoint = Callable[[Call], Awaitable[Reply]]
+
+
+class Disconnected(Exception):
+    """The client went away before its request was whole: there is nobody to answer."""

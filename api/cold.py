@@ -1,0 +1,175 @@
+"""The routes that FastAPI serves: the cluster, health, digests, metrics, and the OpenAPI document with its pages.
+
+They keep the same rules as the hot table: unknown parameters are refused, every error is a problem document.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.exceptions import HTTPException
+
+import raftmem
+from raftmem import limits
+from raftmem.api import levels, openapi, views
+from raftmem.api.call import Call, Endpoint, Reply
+from raftmem.api.exposition import MEDIA_TYPE, Exposition
+from raftmem.api.problems import method_not_allowed, not_found
+from raftmem.api.replies import Cluster, Digest, Live, Member, Ready
+from raftmem.api.respond import answer, defect, headers, refused
+from raftmem.digest import GENESIS
+from raftmem.errors import RaftmemError
+from raftmem.service import ReadOptions
+
+_LIMITS: Final = {
+    "body_bytes": limits.BODY_BYTES_MAX,
+    "text_bytes": limits.TEXT_BYTES_MAX,
+    "value_bytes": limits.VALUE_BYTES_MAX,
+    "metadata_bytes": limits.METADATA_BYTES_MAX,
+    "tags": limits.TAGS_MAX,
+    "name_bytes": limits.NAME_BYTES_MAX,
+    "embedding_floats": limits.EMBEDDING_FLOATS_MAX,
+    "operations": limits.OPERATIONS_MAX,
+    "guards": limits.GUARDS_MAX,
+    "list_limit": limits.LIST_LIMIT_MAX,
+    "top_k": limits.TOP_K_MAX,
+    "timeout_ms": limits.TIMEOUT_MS_MAX,
+    "wait_ms": limits.WAIT_MS_MAX,
+    "proposals_in_flight": limits.PROPOSALS_IN_FLIGHT_MAX,
+    "idempotency_keys": limits.IDEMPOTENCY_KEYS_MAX,
+}
+
+
+# --- routes ---------------------------------------------------------------------------------------
+async def digest(call: Call) -> Reply:
+    """`GET /v1/state/digest`."""
+    given = call.parameters(once=levels.TRAVEL)
+    point = await call.read(levels.read_options(given, call.settings.level()))
+    row = point.reader.event(point.index)
+    found = GENESIS if row is None else row.digest
+    return Reply(200, views.encode(Digest(point.index, found.hex())), point.index, point.level)
+
+
+async def cluster(call: Call) -> Reply:
+    """`GET /v1/cluster`."""
+    call.parameters(once=())
+    status = call.service.status()
+    body = Cluster(
+        cluster_id=status.cluster_id,
+        incarnation=status.incarnation,
+        leader=status.leader_id,
+        term=status.term,
+        commit_index=status.commit_index,
+        members=[Member(*member) for member in status.members],
+        limits=_LIMITS,
+    )
+    return Reply(200, views.encode(body))
+
+
+async def livez(call: Call) -> Reply:
+    """`GET /livez`: this process answers."""
+    call.parameters(once=())
+    return Reply(200, views.encode(Live(live=True)))
+
+
+async def readyz(call: Call) -> Reply:
+    """`GET /readyz`: a real read at the default level."""
+    given = call.parameters(once=levels.WRITE)
+    leader = call.service.leader_id
+    checks = {"leader": "ok" if leader else "no leader is known", "read": "ok"}
+    index = level = None
+    try:
+        options = ReadOptions(call.settings.level(), timeout_ms=levels.timeout_ms(given))
+        point = await call.read(options)
+        index, level = point.index, point.level
+    except RaftmemError as error:
+        checks["read"] = f"{error.code}: {error}"
+    ready = set(checks.values()) == {"ok"}
+    return Reply(200 if ready else 503, views.encode(Ready(ready, checks)), index, level)
+
+
+async def document(call: Call) -> Reply:
+    """`GET /openapi.json`."""
+    call.parameters(once=())
+    return Reply(200, views.encode(openapi.document()))
+
+
+async def docs(call: Call) -> Reply:
+    """`GET /docs`: the document, to read and to try."""
+    call.parameters(once=())
+    page = get_swagger_ui_html(openapi_url="/openapi.json", title="raftmem", oauth2_redirect_url=None)
+    return Reply(200, bytes(page.body), media_type=b"text/html; charset=utf-8")
+
+
+def _metrics(exposition: Exposition) -> Endpoint:
+    async def metrics(call: Call) -> Reply:
+        """`GET /metrics`."""
+        call.parameters(once=())
+        return Reply(200, exposition.text(), media_type=MEDIA_TYPE)
+
+    return metrics
+
+
+# --- FastAPI --------------------------------------------------------------------------------------
+class _Documented(FastAPI):
+    """FastAPI, whose document is the one of `openapi.py`."""
+
+    def openapi(self) -> dict[str, object]:
+        return openapi.document()
+
+
+def create(exposition: Exposition) -> FastAPI:
+    """The cold app. `scope["state"]["call"]` of every request must be its `Call`."""
+    app = _Documented(title="raftmem", version=raftmem.__version__, openapi_url=None, redirect_slashes=False)
+    routes: dict[str, Endpoint] = {
+        "/v1/state/digest": digest,
+        "/v1/cluster": cluster,
+        "/livez": livez,
+        "/readyz": readyz,
+        "/metrics": _metrics(exposition),
+        "/openapi.json": document,
+        "/docs": docs,
+    }
+    for path, endpoint in routes.items():
+        app.add_api_route(path, _served(endpoint), methods=["GET"], name=path)
+    app.add_exception_handler(HTTPException, _framework_error)
+    app.add_exception_handler(Exception, _defect)
+    return app
+
+
+def _served(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    async def serve(request: Request) -> Response:
+        call = _call(request)
+        return _response(call, await answer(call, endpoint))
+
+    return serve
+
+
+def _call(request: Request) -> Call:
+    call = request.state.call
+    assert isinstance(call, Call)
+    return call
+
+
+def _response(call: Call, reply: Reply) -> Response:
+    response = Response(reply.body, reply.status)
+    response.raw_headers = headers(call, reply)
+    return response
+
+
+async def _framework_error(request: Request, error: Exception) -> Response:
+    """What Starlette refuses by itself: an unknown path or method."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        problem = method_not_allowed(request.method, allowed.split(", "))
+    else:
+        problem = not_found(f"there is no route {request.url.path}; /openapi.json lists them")
+    call = _call(request)
+    return _response(call, refused(call, problem))
+
+
+async def _defect(request: Request, error: Exception) -> Response:  # noqa: ARG001  # Starlette raises it again
+    call = _call(request)
+    return _response(call, defect(call))

@@ -1,0 +1,306 @@
+"""Request bodies to commands: everything a body may say becomes one `Draft`, or is refused before it is proposed.
+
+What is checked here is what the log must be able to hold: sizes in bytes, finite vectors, one condition a guard.
+Whether a write succeeds is decided in apply and nowhere else.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Final, NamedTuple, assert_never
+
+from msgspec import UNSET, UnsetType
+
+from raftmem import commands
+from raftmem.api import embedding, jsontext, times
+from raftmem.api.bodies import (
+    ActorBody,
+    AddFields,
+    AddItem,
+    BatchBody,
+    DecisionBody,
+    DeleteItem,
+    GuardBody,
+    Item,
+    MemoryBody,
+    MergeBody,
+    NoopItem,
+    PatchFields,
+    ProvenanceBody,
+    PutBody,
+    ScopedBody,
+    UpdateItem,
+    WriteBody,
+)
+from raftmem.api.call import Call
+from raftmem.api.parameters import Parameters, memory_id, name, unquote
+from raftmem.codec import fingerprint
+from raftmem.commands import Actor, Content, Draft, Fields, Guard, Operation
+from raftmem.errors import BadRequest, TooLarge
+from raftmem.limits import METADATA_BYTES_MAX, PROVENANCE_TEXT_BYTES_MAX, TEXT_BYTES_MAX, VALUE_BYTES_MAX
+
+_ANONYMOUS: Final = Actor("service", "anonymous")
+_ACTOR_TYPES: Final[tuple[commands.ActorType, ...]] = ("agent", "user", "service", "system")
+_ETAG: Final = re.compile(r'"([1-9][0-9]{0,15})"')
+_MERGE_PATH: Final = re.compile(r"tags|value(\.[^.]+)*")
+_NO_FIELDS: Final = Fields()
+_NO_CONTENT: Final = Content()
+
+
+class Step(NamedTuple):
+    """One operation with its content."""
+
+    operation: Operation
+    content: Content | None
+
+
+def draft(
+    call: Call,
+    query: Parameters,
+    steps: Sequence[Step],
+    *,
+    body: WriteBody | None = None,
+    raw: object = None,
+    guards: tuple[Guard, ...] = (),
+    atomic: bool = True,
+) -> Draft:
+    """The command of one request. `raw`: the decoded body, for the fingerprint. `guards`: of the If-* headers."""
+    if body is not None and body.guards:
+        guards += tuple(_guard(guard, f"guards[{at}]") for at, guard in enumerate(body.guards))
+    key = call.header(b"idempotency-key")
+    idempotency = None
+    if key is not None:
+        request = fingerprint(
+            method=call.method,
+            path=unquote(call.path, "path"),
+            query=list(query.pairs),
+            if_match=call.header(b"if-match"),
+            if_none_match=call.header(b"if-none-match"),
+            body=raw,
+        )
+        idempotency = commands.Idempotency(name(key, "Idempotency-Key"), request)
+    header = commands.Header(
+        actor=_actor(call, None if body is None else body.actor),
+        request_id=call.request_id,
+        operations=tuple([step.operation for step in steps]),
+        guards=guards,
+        atomic=atomic,
+        idempotency=idempotency,
+        read_index=None if body is None else body.read_index,
+    )
+    return Draft(header, tuple([step.content for step in steps]))
+
+
+# --- operations -----------------------------------------------------------------------------------
+def add(body: AddFields, new_id: str, at: str = "") -> Step:
+    """`new_id`: the id when the client chose none. `at`: the place of the body in a batch, `events[3].`."""
+    given = body.id is not UNSET
+    chosen = new_id if body.id is UNSET else memory_id(body.id, at + "id")
+    _something(body, at)
+    on_duplicate = None if body.on_duplicate is UNSET else body.on_duplicate
+    return Step(commands.Add(chosen, _fields(body, at), on_duplicate, given), _content(body, at))
+
+
+def put(target: str, body: PutBody) -> Step:
+    _something(body, "")
+    return Step(commands.Put(target, _fields(body, "")), _content(body, ""))
+
+
+def update(target: str, body: PatchFields, at: str = "") -> Step:
+    fields, content = _fields(body, at), _content(body, at)
+    if fields == _NO_FIELDS and content == _NO_CONTENT:
+        place = at.rstrip(".") or "body"
+        raise BadRequest(f"{place} changes nothing: give at least one field, or merge", parameter=place)
+    return Step(commands.Update(target, fields), content)
+
+
+def delete(target: str) -> Step:
+    return Step(commands.Delete(target), None)
+
+
+def batch(body: BatchBody, call: Call) -> list[Step]:
+    return [_item(item, call, f"events[{at}].") for at, item in enumerate(body.events)]
+
+
+def _item(item: Item, call: Call, at: str) -> Step:
+    match item:
+        case AddItem():
+            return add(item, call.service.new_id() if item.id is UNSET else "", at)
+        case UpdateItem():
+            return update(memory_id(item.memory_id, at + "memory_id"), item, at)
+        case DeleteItem():
+            return delete(memory_id(item.memory_id, at + "memory_id"))
+        case NoopItem():
+            target = None if item.memory_id is None else memory_id(item.memory_id, at + "memory_id")
+            return Step(commands.Noop(_decision(item.decision, at + "decision."), target), None)
+        case _:
+            assert_never(item)
+
+
+def _something(body: ScopedBody, at: str) -> None:
+    if body.text in (UNSET, None) and body.value in (UNSET, None):
+        raise BadRequest(f"{at}text or {at}value must be there: a memory says something", parameter=at + "text")
+
+
+# --- conditions and people ------------------------------------------------------------------------
+def conditions(call: Call, target: str | None) -> tuple[Guard, ...]:
+    """If-Match and If-None-Match as guards over one memory. Raises: BadRequest, also when there is no such one."""
+    match, none_match = call.header(b"if-match"), call.header(b"if-none-match")
+    if match is None and none_match is None:
+        return ()
+    if target is None:
+        raise BadRequest("If-Match and If-None-Match need an id; send one, or guards", parameter="If-Match")
+    guards: list[Guard] = []
+    if match is not None:
+        version = _ETAG.fullmatch(match)
+        if version is None and match != "*":
+            raise BadRequest('If-Match must be one version in quotes, as "3", or *', parameter="If-Match")
+        guards.append(Guard(memory=target, version=int(version[1])) if version else Guard(memory=target, exists=True))
+    if none_match is not None:
+        if none_match != "*":
+            raise BadRequest("If-None-Match of a write must be *", parameter="If-None-Match")
+        guards.append(Guard(memory=target, exists=False))
+    return tuple(guards)
+
+
+def _guard(body: GuardBody, at: str) -> Guard:
+    if (body.version is not None) + (body.exists is not None) + (body.sha256 is not None) != 1:
+        raise BadRequest(f"{at} must hold exactly one of version, exists, sha256", parameter=at)
+    memory = memory_id(body.memory, at + ".memory")
+    return Guard(memory=memory, version=body.version, exists=body.exists, sha256=body.sha256)
+
+
+def _actor(call: Call, in_body: ActorBody | None) -> Actor:
+    """The header, the body, or `service/anonymous`. Raises: BadRequest, also when header and body differ."""
+    given = call.header(b"raftmem-actor")
+    if in_body is not None:
+        if given is not None and given != f"{in_body.type}/{in_body.id}":
+            raise BadRequest("actor in the body and Raftmem-Actor differ; send one of them", parameter="actor")
+        role = None if in_body.role is None else name(in_body.role, "actor.role")
+        return Actor(in_body.type, name(in_body.id, "actor.id"), role)
+    if given is None:
+        return _ANONYMOUS
+    asked, _, actor_id = given.partition("/")
+    for kind in _ACTOR_TYPES:
+        if kind == asked:
+            return Actor(kind, name(actor_id, "Raftmem-Actor"))
+    known = ", ".join(_ACTOR_TYPES)
+    raise BadRequest(f"Raftmem-Actor must be <type>/<id> with a type of {known}", parameter="Raftmem-Actor")
+
+
+# --- fields ---------------------------------------------------------------------------------------
+def _fields(body: MemoryBody, at: str) -> Fields:
+    if isinstance(body, ScopedBody):
+        app_id, user_id = _name(body.app_id, at, "app_id"), _name(body.user_id, at, "user_id")
+        agent_id, run_id = _name(body.agent_id, at, "agent_id"), _name(body.run_id, at, "run_id")
+    else:
+        app_id = user_id = agent_id = run_id = UNSET
+    if body.embedding_model and not body.embedding:
+        raise BadRequest(f"{at}embedding_model needs {at}embedding beside it", parameter=at + "embedding_model")
+    provenance, valid_at, invalid_at = body.provenance, body.valid_at, body.invalid_at
+    return Fields(
+        app_id=app_id,
+        user_id=user_id,
+        agent_id=agent_id,
+        run_id=run_id,
+        tags=_tags(body.tags, at),
+        memory_type=body.memory_type,
+        claim_type=body.claim_type,
+        confidence=body.confidence,
+        importance=body.importance,
+        visibility=body.visibility,
+        provenance=_provenance(provenance, at + "provenance.") if provenance else _absent(provenance),
+        valid_at=times.milliseconds(valid_at, at + "valid_at") if valid_at else _absent(valid_at),
+        invalid_at=times.milliseconds(invalid_at, at + "invalid_at") if invalid_at else _absent(invalid_at),
+        ttl_ms=body.ttl_ms,
+        pinned=body.pinned,
+        embedding_model=_name(body.embedding_model, at, "embedding_model"),
+    )
+
+
+def _content(body: MemoryBody, at: str) -> Content:
+    if body.text and len(body.text) > TEXT_BYTES_MAX >> 2:
+        _bounded(body.text.encode(), TEXT_BYTES_MAX, at + "text")
+    value, metadata = body.value, body.metadata
+    return Content(
+        text=body.text,
+        value=_json(value, VALUE_BYTES_MAX, at + "value"),
+        metadata=_json(metadata, METADATA_BYTES_MAX, at + "metadata"),
+        embedding=embedding.pack(body.embedding, at + "embedding") if body.embedding else _absent(body.embedding),
+        merge=_merges(body.merge, at + "merge") if isinstance(body, PatchFields) and body.merge else UNSET,
+    )
+
+
+def _absent(given: object) -> None | UnsetType:
+    """What a field without a value says: UNSET, not given; None, cleared."""
+    return UNSET if given is UNSET else None
+
+
+def _name(given: str | None | UnsetType, at: str, field: str) -> str | None | UnsetType:
+    return name(given, at + field) if given else _absent(given)
+
+
+def _tags(given: list[str] | None | UnsetType, at: str) -> tuple[str, ...] | None | UnsetType:
+    if isinstance(given, list):
+        return tuple([name(tag, at + "tags") for tag in given])
+    return given
+
+
+def _json(value: object, bytes_max: int, place: str) -> bytes | None | UnsetType:
+    if value is UNSET or value is None:
+        return UNSET if value is UNSET else None
+    return _bounded(jsontext.encode(value), bytes_max, place)
+
+
+def _bounded(text: bytes, bytes_max: int, place: str) -> bytes:
+    if len(text) > bytes_max:
+        raise TooLarge(f"{place} is {len(text)} bytes; the limit is {bytes_max}")
+    return text
+
+
+def _prose(text: str | None, place: str) -> str | None:
+    if text is not None:
+        _bounded(text.encode(), PROVENANCE_TEXT_BYTES_MAX, place)
+    return text
+
+
+def _sources(given: Sequence[str], place: str) -> tuple[str, ...]:
+    for text in given:
+        _prose(text, place)
+    return tuple(given)
+
+
+def _provenance(body: ProvenanceBody, at: str) -> commands.Provenance:
+    return commands.Provenance(
+        _prose(body.source_ref, at + "source_ref"),
+        _sources(body.derived_from, at + "derived_from"),
+        _sources(body.resources, at + "resources"),
+        _prose(body.reason, at + "reason"),
+    )
+
+
+def _decision(body: DecisionBody, at: str) -> commands.Decision:
+    matched = None if body.matched_id is None else name(body.matched_id, at + "matched_id")
+    return commands.Decision(name(body.by, at + "by"), matched, body.similarity, _prose(body.reason, at + "reason"))
+
+
+_BY: Final[dict[str, tuple[tuple[type, ...], str]]] = {
+    "inc": ((int,), "an integer"),
+    "max": ((int, float), "a number"),
+    "min": ((int, float), "a number"),
+    "union": ((list,), "an array"),
+    "remove": ((list,), "an array"),
+}
+
+
+def _merges(given: dict[str, MergeBody], at: str) -> tuple[commands.Merge, ...]:
+    merges: list[commands.Merge] = []
+    for path, one in given.items():
+        place = f"{at}.{path[:64]}"
+        if _MERGE_PATH.fullmatch(path) is None:
+            raise BadRequest(f"{place}: a merge path is tags, value, or value.<key>.<key>", parameter=place)
+        types, wanted = _BY.get(one.op, ((object,), "JSON"))
+        if not isinstance(one.by, types) or (isinstance(one.by, bool) and types != (object,)):
+            raise BadRequest(f"{place}.by must be {wanted} for {one.op}", parameter=place + ".by")
+        by = _bounded(jsontext.encode(one.by), VALUE_BYTES_MAX, place + ".by")
+        merges.append(commands.Merge(name(path, place), one.op, by))
+    return tuple(merges)

@@ -1,0 +1,82 @@
+"""JSON that came in: decoded by msgspec, then held to the bounds that msgspec does not know.
+
+Refused with 400 and the place: text that is not JSON or not UTF-8, nesting past `JSON_DEPTH_MAX`, integers past
+2^53-1, numbers that are not finite, the same key twice in one object. The rule: a cheap test that every bad text
+fails comes first; only what fails it is walked. So a usual body pays for one decode and one encode.
+"""
+
+import json
+from typing import Final, Never
+
+import msgspec
+
+from raftmem.errors import BadRequest
+from raftmem.limits import JSON_DEPTH_MAX, JSON_INTEGER_MAX
+
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+_digits: Final = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
+_long_number: Final = b"0" * len(str(JSON_INTEGER_MAX))  # a shorter run of digits is in range
+_walked: Final = frozenset({int, dict, list})
+
+
+def decode(text: bytes, *, place: str = "body") -> object:
+    """The value of a JSON text. Raises: BadRequest whose `parameter` is the place in it, or `place`."""
+    try:
+        value: object = _decode(text)
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"{place} is not valid UTF-8", parameter=place) from error
+    except RecursionError as error:
+        raise BadRequest(f"{place} is nested deeper than {JSON_DEPTH_MAX} levels", parameter=place) from error
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"{place} is not JSON: {error}", parameter=place) from error
+    if text.count(b"{") + text.count(b"[") > JSON_DEPTH_MAX or _long_number in text.translate(_digits):
+        _check_tree(value, place)
+    # A repeated key takes its colon with it; only an escaped colon could make up for that.
+    if b"\\u" in text or text.count(b":") != _encode(value).count(b":"):
+        _check_keys(text)
+    return value
+
+
+def encode(value: object) -> bytes:
+    """Compact JSON text; keys stay in the order they have."""
+    return _encode(value)
+
+
+def _check_tree(value: object, place: str) -> None:
+    """Every depth and every integer, without recursion."""
+    stack = [(value, 1, place)]
+    while stack:
+        node, depth, path = stack.pop()
+        if type(node) is int and abs(node) > JSON_INTEGER_MAX:
+            raise BadRequest(f"{path} is {_shown(node)}: integers stay within ±{JSON_INTEGER_MAX}", parameter=path)
+        if isinstance(node, dict | list):
+            if depth > JSON_DEPTH_MAX:
+                raise BadRequest(f"{place} is nested deeper than {JSON_DEPTH_MAX} levels", parameter=place)
+            if isinstance(node, dict):
+                root = "" if path == "body" else path + "."
+                stack.extend((item, depth + 1, f"{root}{key}") for key, item in node.items())
+            elif not _walked.isdisjoint(map(type, node)):
+                stack.extend((item, depth + 1, f"{path}[{at}]") for at, item in enumerate(node))
+
+
+def _shown(number: int) -> str:
+    text = str(number)
+    return text if len(text) <= 24 else f"{text[:20]}… ({len(text)} digits)"
+
+
+def _check_keys(text: bytes) -> None:
+    json.loads(text, object_pairs_hook=_unrepeated, parse_int=float, parse_constant=_never)
+
+
+def _unrepeated(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise BadRequest(f"the key {twice!r} stands twice in one object; give it once", parameter=twice)
+    return members
+
+
+def _never(constant: str) -> Never:
+    raise BadRequest(f"{constant} is not a JSON number", parameter="body")

@@ -1,0 +1,69 @@
+"""Replies: every error becomes a problem document, every reply carries the common headers.
+
+What is not one of our errors is a defect: it is told as 500 without its story, and the app raises it again so that
+the server logs it.
+"""
+
+from typing import Final
+
+from raftmem.api import views
+from raftmem.api.call import Call, Endpoint, Reply
+from raftmem.api.problems import MEDIA_TYPE, from_error, internal
+from raftmem.errors import IndexCompacted, NoQuorum, RaftmemError
+
+_READS_MAX: Final = 3  # a lease that ends under three answers in a row is no lease to read under
+
+
+async def answer(call: Call, endpoint: Endpoint) -> Reply:
+    """The reply of an endpoint, errors included.
+
+    What was read under a lease is only told if the lease covers the answer as well; else it is read again.
+    """
+    for _ in range(_READS_MAX):
+        call.point = None
+        try:
+            reply = await endpoint(call)
+        except RaftmemError as error:
+            reply = refused(call, error)
+        if call.point is None or call.service.still_holds(call.point):
+            return reply
+    return refused(call, NoQuorum("the lease ran out each time before the answer was computed; try again"))
+
+
+def refused(call: Call, error: RaftmemError) -> Reply:
+    """The reply that tells one of our errors."""
+    problem, service = from_error(error), call.service
+    if isinstance(error, IndexCompacted):
+        problem.index = service.status().applied_index
+    if problem.kind.status == 503 and service.leader_id is not None:
+        problem.extra["leader"] = {"id": service.leader_id, "url": service.leader_url}
+    body = problem.body(instance=call.instance, request_id=call.request_id)
+    return Reply(problem.kind.status, views.encode(body), problem.index, None, problem.headers, MEDIA_TYPE)
+
+
+def defect(call: Call) -> Reply:
+    """The reply to a request that failed in a way that none should."""
+    return refused(call, internal(call.request_id, write=call.writes))
+
+
+def headers(call: Call, reply: Reply) -> list[tuple[bytes, bytes]]:
+    """All headers of a reply: its own, and those that stand on every one."""
+    service = call.service
+    found = [
+        (b"content-length", b"%d" % len(reply.body)),
+        (b"raftmem-term", b"%d" % service.term),
+        (b"raftmem-node", service.node_id.encode()),
+        (b"raftmem-cluster", service.cluster.encode()),
+        (b"x-request-id", call.request_id.encode()),
+        *reply.headers,
+    ]
+    if reply.status != 304:
+        found.append((b"content-type", reply.media_type))
+    leader = service.leader_id
+    if leader is not None:
+        found.append((b"raftmem-leader", leader.encode()))
+    if reply.index is not None:
+        found.append((b"raftmem-index", b"%d" % reply.index))
+    if reply.level is not None:
+        found.append((b"raftmem-consistency", reply.level.encode()))
+    return found

@@ -1,0 +1,217 @@
+"""Records and events as JSON: the shapes of the contract, each field in its place, null when unset.
+
+JSON text that is stored (`value`, `metadata`) is spliced in as it is, never decoded here. These structs are also the
+source of the schemas in the OpenAPI document.
+"""
+
+from typing import Final, Literal
+
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from raftmem.api import embedding, times
+from raftmem.codec import Entry
+from raftmem.commands import Actor, ActorType, ClaimType, Decision, MemoryType, Provenance, Scope, Visibility
+from raftmem.records import Position, Record, Status
+from raftmem.storage.contracts import EventRow, StateReader
+
+encode = msgspec.json.Encoder().encode
+_RAFT: Final = Actor("system", "raft")
+_EMPTY_OBJECT: Final = Raw(b"{}")
+
+
+class ActorView(Struct, frozen=True):
+    type: ActorType
+    id: str
+    role: str | None
+
+
+class ScopeView(Struct, frozen=True):
+    app_id: str | None
+    user_id: str | None
+    agent_id: str | None
+    run_id: str | None
+
+
+class EmbeddingView(Struct, frozen=True):
+    """`vector`: only under `include=embedding`."""
+
+    model: str | None
+    dimension: int
+    vector: list[float] | UnsetType = UNSET
+
+
+class MemoryView(Struct, frozen=True):
+    """One version of one memory. A tombstone keeps id, scope, version and times; the rest is null or empty."""
+
+    id: str
+    text: str | None
+    value: Raw | None
+    app_id: str | None
+    user_id: str | None
+    agent_id: str | None
+    run_id: str | None
+    tags: tuple[str, ...]
+    metadata: Raw
+    memory_type: MemoryType | None
+    claim_type: ClaimType | None
+    confidence: float | None
+    importance: float | None
+    actor: ActorView
+    visibility: Visibility
+    provenance: Provenance | None
+    sha256: str | None
+    version: int
+    created_index: int
+    updated_index: int
+    created_at: str
+    updated_at: str
+    valid_at: str | None
+    invalid_at: str | None
+    expires_at: str | None
+    pinned: bool
+    status: Status
+    embedding: EmbeddingView | None
+
+
+class EventView(Struct, frozen=True, kw_only=True):
+    """One operation of one entry. Keys that do not concern it are left out.
+
+    `payload`: what the request gave; only in listings. `before`, `after`: only in a history.
+    """
+
+    index: int
+    seq: int
+    term: int
+    time: str
+    op: str
+    actor: ActorView
+    scope: ScopeView | None
+    read_index: int | None
+    request_id: str | None
+    outcome: Literal["applied", "refused"]
+    code: str | None
+    memory_id: str | None | UnsetType = UNSET
+    version: int | None | UnsetType = UNSET
+    requested_op: str | UnsetType = UNSET
+    decision: Decision | UnsetType = UNSET
+    payload: Raw | UnsetType = UNSET
+    before: MemoryView | None | UnsetType = UNSET
+    after: MemoryView | None | UnsetType = UNSET
+
+
+def actor(who: Actor) -> ActorView:
+    return ActorView(who.type, who.id, who.role)
+
+
+def scope(ids: Scope) -> ScopeView:
+    return ScopeView(ids.app_id, ids.user_id, ids.agent_id, ids.run_id)
+
+
+def memory(record: Record, vector: bytes | None = None) -> MemoryView:
+    """`vector`: shown with the embedding when it is given."""
+    ids = record.scope
+    shown = None
+    if record.dimension is not None:
+        numbers = UNSET if vector is None else embedding.unpack(vector)
+        shown = EmbeddingView(record.embedding_model, record.dimension, numbers)
+    return MemoryView(
+        record.id,
+        record.text,
+        None if record.value is None else Raw(record.value),
+        ids.app_id,
+        ids.user_id,
+        ids.agent_id,
+        ids.run_id,
+        record.tags,
+        Raw(record.metadata) if record.metadata else _EMPTY_OBJECT,
+        record.memory_type,
+        record.claim_type,
+        record.confidence,
+        record.importance,
+        actor(record.actor),
+        record.visibility,
+        record.provenance,
+        record.sha256.hex() or None,
+        record.version,
+        record.created.index,
+        record.updated.index,
+        times.shown(record.created_ms),
+        times.shown(record.updated_ms),
+        times.shown_or_none(record.valid_at),
+        times.shown_or_none(record.invalid_at),
+        times.shown_or_none(record.expires_ms),
+        record.pinned,
+        record.status,
+        shown,
+    )
+
+
+def memory_of(reader: StateReader, record: Record, *, with_vector: bool) -> MemoryView:
+    return memory(record, reader.vector(record) if with_vector else None)
+
+
+def event(
+    row: EventRow,
+    entry: Entry,
+    seq: int,
+    *,
+    payload: Raw | UnsetType = UNSET,
+    before: MemoryView | None | UnsetType = UNSET,
+    after: MemoryView | None | UnsetType = UNSET,
+) -> EventView:
+    """Operation `seq` of a command."""
+    outcome = row.result.outcomes[seq]
+    header = entry.header
+    return EventView(
+        index=row.index,
+        seq=seq,
+        term=row.term,
+        time=times.shown(entry.wall_ms),
+        op=outcome.op,
+        actor=actor(_RAFT if header is None else header.actor),
+        scope=None if outcome.scope is None else scope(outcome.scope),
+        read_index=None if header is None else header.read_index,
+        request_id=None if header is None else header.request_id,
+        outcome="applied" if outcome.applied else "refused",
+        code=outcome.code,
+        memory_id=outcome.memory_id,
+        version=outcome.version,
+        requested_op=outcome.requested_op or UNSET,
+        decision=outcome.decision or UNSET,
+        payload=payload,
+        before=before,
+        after=after,
+    )
+
+
+def internal_event(row: EventRow, entry: Entry) -> EventView:
+    """An entry that is no event of its own: Raft's (a leader's first, membership), or a replay under a used key."""
+    header = entry.header
+    replayed = None
+    if row.result.replay_of is not None:
+        replayed = Decision("idempotency-key", reason=f"first applied at index {row.result.replay_of}")
+    return EventView(
+        index=row.index,
+        seq=0,
+        term=row.term,
+        time=times.shown(entry.wall_ms),
+        op="RAFT",
+        actor=actor(_RAFT if header is None else header.actor),
+        scope=None,
+        read_index=None if header is None else header.read_index,
+        request_id=None if header is None else header.request_id,
+        outcome="applied",
+        code=None,
+        decision=replayed or UNSET,
+    )
+
+
+def as_of(reader: StateReader, row: EventRow, seq: int) -> Record | None:
+    """The memory that an operation concerns, as it stood after that operation."""
+    target = row.result.outcomes[seq].memory_id
+    return None if target is None else reader.memory(target, Position(row.index, seq))
+
+
+def etag(record: Record) -> tuple[bytes, bytes]:
+    return (b"etag", b'"%d"' % record.version)

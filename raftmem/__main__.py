@@ -1,0 +1,5 @@
+"""`python -m raftmem`."""
+
+from raftmem.cli import main
+
+main()

@@ -1,0 +1,68 @@
+"""The command line: `raftmem <command>`. Thin: it asks a group over REST, or reads a replica's folder.
+
+Decides nothing of its own. Output for programs with `--json`, one-line errors on stderr, stated exit codes.
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from raftmem import __version__
+from raftmem.cli.cluster import digest, status
+from raftmem.cli.exits import EPILOG, guarded
+from raftmem.cli.log import log
+from raftmem.cli.memory import memory
+from raftmem.cli.replay import replay
+from raftmem.cli.serve import config, serve, with_settings
+from raftmem.cli.state import state
+from raftmem.cli.up import up
+
+app = typer.Typer(
+    name="raftmem",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"raftmem {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    _debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """A Raft-replicated, strongly consistent log service for the memory of AI agents."""
+
+
+app.command(epilog=EPILOG)(up)
+app.command(epilog=EPILOG)(with_settings(serve))
+app.command(epilog=EPILOG)(status)
+app.command(epilog=EPILOG)(digest)
+app.add_typer(memory)
+app.add_typer(log)
+app.add_typer(state)
+app.command(epilog=EPILOG)(replay)
+app.add_typer(config)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The console script."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    sys.exit(
+        guarded(
+            lambda: app(args=arguments, prog_name="raftmem", standalone_mode=False),
+            debug="--debug" in arguments,
+            as_json="--json" in arguments,
+        )
+    )

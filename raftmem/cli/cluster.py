@@ -1,0 +1,57 @@
+"""`raftmem status` and `raftmem digest`: how a running group is doing."""
+
+from typing import Annotated
+
+import typer
+
+from raftmem.cli.exits import CommandFailed, Exit
+from raftmem.cli.output import JsonFlag, console, print_json, print_table, printable
+from raftmem.cli.remote import DEFAULT_URL, Remote, UrlOption
+
+_COLUMNS = (
+    "id",
+    "role",
+    "rest_url",
+    "peer_url",
+    "applied_index",
+    "match_index",
+    "lag_entries",
+    "contact_age_ms",
+    "version",
+)
+
+
+def status(url: UrlOption = DEFAULT_URL, as_json: JsonFlag = False) -> None:
+    """Who leads, and how far every replica is. Exit code 5 when there is no leader."""
+    answer = Remote(url).read("GET", "/v1/cluster", params={})
+    cluster = answer.body
+    leader_id = cluster.get("leader")
+    if as_json:
+        print_json(cluster)
+    else:
+        name = f"{cluster.get('cluster_id')}/{cluster.get('incarnation')}"
+        head = f"cluster {name}: leader {leader_id or 'none'}, term {cluster.get('term')}"
+        console().print(printable(f"{head}, commit index {cluster.get('commit_index')}"), markup=False)
+        members = cluster.get("members")
+        rows = [member for member in members if isinstance(member, dict)] if isinstance(members, list) else []
+        print_table(_COLUMNS, [[row.get(column) for column in _COLUMNS] for row in rows])
+    if leader_id is None:
+        raise CommandFailed("no leader is known: writes wait for an election", exit_code=Exit.NO_LEADER)
+
+
+def digest(
+    at: Annotated[int | None, typer.Option("--at", help="The digest at this log index.")] = None,
+    url: UrlOption = DEFAULT_URL,
+    as_json: JsonFlag = False,
+) -> None:
+    """The state's digest on every replica of --url (all of them, not the first that answers)."""
+    answers: list[tuple[str, dict[str, object]]] = []
+    for endpoint in Remote(url).endpoints:
+        params = {"at": answers[0][1].get("index") if answers else at}  # all at one index, so that they compare
+        answers.append((endpoint, Remote(endpoint).read("GET", "/v1/state/digest", params=params).body))
+    if as_json:
+        print_json([{"url": endpoint, **body} for endpoint, body in answers])
+    else:
+        print_table(("url", "index", "digest"), [(e, body.get("index"), body.get("digest")) for e, body in answers])
+    if len({str(body.get("digest")) for _, body in answers}) > 1:
+        raise CommandFailed("the replicas differ: stop them and run `raftmem replay --verify` on each folder")

@@ -1,0 +1,90 @@
+"""Exit codes of the command line, and the one place that turns an error into one line and a code.
+
+A person and a script read the same thing: one line on stderr that says the fact, the numbers and the next step,
+and a code that says what to do next. A traceback is only shown with `--debug`.
+"""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Final
+
+import typer
+
+from raftmem.cli.output import print_json, printable
+from raftmem.errors import BadRequest, NoLeader, NoQuorum, RaftmemError, UnknownOutcome
+
+
+class Exit(IntEnum):
+    """What a caller should do next."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    UNKNOWN = 3
+    PRECONDITION = 4
+    NO_LEADER = 5
+    STOPPED = 6
+
+
+EPILOG: Final = (
+    "Exit codes: 0 ok; 1 failed; 2 usage; 3 outcome unknown (ask again with the same --idempotency-key); "
+    "4 precondition failed (read, decide again); 5 no leader (try later); "
+    "6 a replica refuses to go on with its folder (only `serve`; a restart does not help)."
+)
+
+
+class CommandFailed(RaftmemError):
+    """An error with its own exit code. `problem`: the service's problem document, shown as JSON with `--json`."""
+
+    def __init__(self, detail: str, *, exit_code: Exit = Exit.FAILED, problem: object = None) -> None:
+        super().__init__(detail)
+        self.exit_code = exit_code
+        self.problem = problem
+
+
+def code_of(error: RaftmemError) -> Exit:
+    """The exit code an error ends with."""
+    match error:
+        case CommandFailed():
+            return error.exit_code
+        case BadRequest():
+            return Exit.USAGE
+        case UnknownOutcome():
+            return Exit.UNKNOWN
+        case NoLeader() | NoQuorum():
+            return Exit.NO_LEADER
+        case _:
+            return Exit.FAILED
+
+
+def guarded(command: Callable[[], object], *, debug: bool = False, as_json: bool = False) -> int:
+    """Run a command; its exit code. Any error, a bug included, ends here as one line on stderr."""
+    try:
+        result = command()
+        return result if isinstance(result, int) else Exit.OK
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:  # the reader has gone (`| head`): nothing is left to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.FAILED
+    except typer.TyperException as error:
+        if "\n" in error.format_message():  # the help of a command that was called without arguments
+            print(error.format_message(), file=sys.stderr)
+            return Exit.USAGE
+        code, line = Exit.USAGE, f"{error.format_message()} (see --help)"
+    except RaftmemError as error:
+        code, line = code_of(error), str(error) or error.code
+        if as_json and isinstance(error, CommandFailed) and error.problem is not None:
+            print_json(error.problem)
+    except OSError as error:
+        code, line = Exit.FAILED, str(error)
+    except Exception as error:  # noqa: BLE001  # the last line of defence: it ends the process
+        code, line = Exit.FAILED, f"a bug: {type(error).__name__}: {error} (run with --debug for the traceback)"
+    if debug:
+        traceback.print_exc()
+    print(f"raftmem: {printable(' '.join(line.split()))}", file=sys.stderr)
+    return code

@@ -1,0 +1,231 @@
+"""The folder of `raftmem up`: DATA/cluster.json says which group lives here, DATA/nK.toml is a replica's settings.
+
+The rule: an empty data folder becomes a voter only once. Each new folder gets a permit to bootstrap, which the
+replica's first answer removes; a folder that was wiped has no permit, so its replica refuses to start instead of
+voting again under a name that has already promised something.
+"""
+
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from raftmem import limits
+from raftmem.cli.exits import CommandFailed
+from raftmem.errors import BadRequest
+
+PEER_PORT_OFFSET: Final = 1000
+HOST: Final = "127.0.0.1"
+REPLICAS_DEFAULT: Final = 3
+PORT_DEFAULT: Final = 8101
+PERMIT: Final = "bootstrap-permit"
+PORT_WAIT_S: Final = 5.0  # replicas of a killed `up` need a moment to notice and leave
+
+
+class Replica(Struct, frozen=True, forbid_unknown_fields=True):
+    """One replica of the group; `folder_id` is its folder's identity, given at bootstrap."""
+
+    id: str
+    folder_id: str
+    rest_port: int
+    peer_port: int
+
+    @property
+    def rest_url(self) -> str:
+        return f"http://{HOST}:{self.rest_port}"
+
+    @property
+    def peer(self) -> str:
+        return f"{HOST}:{self.peer_port}"
+
+
+class Group(Struct, frozen=True, forbid_unknown_fields=True):
+    """What DATA/cluster.json holds. `is_prepared`: every folder has its permit; replicas may start."""
+
+    cluster_id: str
+    replicas: tuple[Replica, ...]
+    is_prepared: bool = False
+    version: int = 1
+
+
+class Layout(NamedTuple):
+    """Where the group's files are."""
+
+    data: Path
+
+    @property
+    def description(self) -> Path:
+        return self.data / "cluster.json"
+
+    def folder(self, replica: Replica) -> Path:
+        return self.data / replica.id
+
+    def settings(self, replica: Replica) -> Path:
+        return self.data / f"{replica.id}.toml"
+
+    def permit(self, replica: Replica) -> Path:
+        return self.folder(replica) / PERMIT
+
+    def lock(self) -> int:
+        """Take the folder for one `raftmem up`; held until the process ends. Raises: CommandFailed."""
+        self.data.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.data / "up.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(descriptor)
+            detail = f"{self.data} is in use by another `raftmem up` (process {owner}); stop it, or give another --data"
+            raise CommandFailed(detail) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        return descriptor
+
+
+def open_group(
+    layout: Layout, *, replicas: int | None, port: int | None, token: Callable[[int], str]
+) -> tuple[Group, bool]:
+    """The group of this folder and whether it is new. `token(n)`: n random bytes in hex.
+
+    Raises: BadRequest when the folder holds another group than the one asked for.
+    """
+    if layout.description.exists():
+        group = _resume(layout, replicas=replicas, port=port)
+    else:
+        strangers = sorted(entry.name for entry in layout.data.iterdir() if entry.name != "up.lock")
+        if strangers:
+            raise CommandFailed(
+                f"{layout.data} holds {strangers[0]} but no cluster.json; give another --data, or restore that file"
+            )
+        group = describe(replicas=replicas or REPLICAS_DEFAULT, port=port or PORT_DEFAULT, token=token)
+        _write_description(layout, group)
+    if group.is_prepared:
+        return group, False
+    for replica in group.replicas:  # nothing was started before this is done, so doing it again is harmless
+        layout.folder(replica).mkdir(exist_ok=True)
+        write_synced(layout.permit(replica), b"this empty folder may become a voter, once\n")
+        write_synced(layout.settings(replica), settings_text(group, replica).encode())
+    group = msgspec.structs.replace(group, is_prepared=True)
+    _write_description(layout, group)
+    return group, True
+
+
+def _write_description(layout: Layout, group: Group) -> None:
+    write_synced(layout.description, msgspec.json.format(msgspec.json.encode(group)) + b"\n")
+
+
+def describe(*, replicas: int, port: int, token: Callable[[int], str]) -> Group:
+    """A new group. Raises: BadRequest."""
+    if not 1 <= replicas <= limits.MEMBERS_MAX:
+        raise BadRequest(f"--replicas {replicas}: a group has 1 to {limits.MEMBERS_MAX} replicas")
+    if not 1 <= port <= 65535 - PEER_PORT_OFFSET - replicas:
+        raise BadRequest(f"--port {port}: REST uses port.., peers port + {PEER_PORT_OFFSET}.., all up to 65535")
+    members = tuple(
+        Replica(f"n{k + 1}", token(16), rest_port=port + k, peer_port=port + PEER_PORT_OFFSET + k)
+        for k in range(replicas)
+    )
+    return Group(token(4), members)
+
+
+def _resume(layout: Layout, *, replicas: int | None, port: int | None) -> Group:
+    try:
+        group = msgspec.json.decode(layout.description.read_bytes(), type=Group)
+    except msgspec.DecodeError as error:
+        raise CommandFailed(f"{layout.description}: {error}; restore the file, it names the group") from error
+    if group.version != 1 or not group.replicas:
+        raise CommandFailed(f"{layout.description} has version {group.version}; this program knows 1")
+    if replicas is not None and replicas != len(group.replicas):
+        raise BadRequest(
+            f"{layout.data} holds a group of {len(group.replicas)}, not {replicas}: changing the members of a group "
+            "is not possible yet; leave --replicas out, or give another --data"
+        )
+    if port is not None and port != group.replicas[0].rest_port:
+        raise BadRequest(
+            f"{layout.data} holds a group on port {group.replicas[0].rest_port}, not {port}: the addresses are part "
+            "of its membership; leave --port out, or give another --data"
+        )
+    return group
+
+
+def settings_text(group: Group, replica: Replica) -> str:
+    """nK.toml. Strings are written as JSON, which TOML reads alike."""
+    quote = _quote
+    lines = [
+        f"# {replica.id} of the group {group.cluster_id}, made by `raftmem up`; see `raftmem config show --config`",
+        f"node_id = {quote(replica.id)}",
+        f"data = {quote(replica.id)}  # beside this file",
+        f"cluster_id = {quote(group.cluster_id)}",
+        f"folder_id = {quote(replica.folder_id)}",
+        f"rest = {quote(f'{HOST}:{replica.rest_port}')}",
+        f"peer = {quote(replica.peer)}",
+    ]
+    for member in group.replicas:
+        lines += [
+            "",
+            "[[members]]",
+            f"id = {quote(member.id)}",
+            f"peer = {quote(member.peer)}",
+            f"rest_url = {quote(member.rest_url)}",
+            f"folder_id = {quote(member.folder_id)}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _quote(text: str) -> str:
+    return msgspec.json.encode(text).decode().replace("\x7f", "\\u007f")
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Atomic: the whole file or the old one, on disk when this returns."""
+    fresh = path.with_name(path.name + ".new")
+    with fresh.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    sync_folder(path.parent)
+
+
+def remove_synced(path: Path) -> None:
+    """Gone, also after a power loss. Again is nothing."""
+    path.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def check_ports(group: Group, *, wait_s: float, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Every port of the group is free, waiting for one that is just being left. Raises: CommandFailed naming it."""
+    for replica in group.replicas:
+        for port, use in ((replica.rest_port, "REST"), (replica.peer_port, "peers")):
+            waited = 0.0
+            while not is_free(port):
+                if waited >= wait_s:
+                    raise CommandFailed(
+                        f"port {port} ({use} of {replica.id}) is in use by another process; "
+                        "stop that one, or give another --port (and --data)"
+                    )
+                sleep(0.1)
+                waited += 0.1
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,269 @@
+"""`raftmem memory`: write, read and search the memories of a running group over REST."""
+
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+
+from raftmem.cli import options as o
+from raftmem.cli.output import JsonFlag, console, print_fields, print_json, print_table, printable
+from raftmem.cli.remote import DEFAULT_URL, ActorOption, Answer, KeyOption, Remote, UrlOption
+from raftmem.cli.rows import MEMORY_COLUMNS, items, memory_row, print_events
+from raftmem.errors import BadRequest
+
+memory = typer.Typer(name="memory", help="Memories of a running group.", no_args_is_help=True)
+IdArgument = Annotated[str, typer.Argument(help="Id of the memory.")]
+
+
+def _path(memory_id: str, tail: str = "") -> str:
+    return f"/v1/memories/{quote(memory_id, safe='')}{tail}"
+
+
+def _show_write(answer: Answer, *, as_json: bool) -> None:
+    """One line that says what was decided, and where in the log."""
+    if as_json:
+        print_json(answer.body)
+        return
+    event, record = answer.body.get("event"), answer.body.get("memory")
+    if not isinstance(event, dict) or not isinstance(record, dict):
+        print_json(answer.body)
+        return
+    decided = event["op"] if event.get("requested_op") is None else f"{event['op']} (asked: {event['requested_op']})"
+    again = ", replayed" if answer.headers.get("Idempotent-Replayed") == "true" else ""
+    line = f"{decided} {record['id']} version {record['version']} at index {event['index']}{again}"
+    console().print(printable(line), markup=False)
+
+
+@memory.command()
+def add(
+    text: Annotated[str | None, typer.Argument(help="What to remember; at least this or --value.")] = None,
+    memory_id: Annotated[str | None, typer.Option("--id", help="An id of your own.")] = None,
+    value: Annotated[str | None, typer.Option("--value", help="Any JSON, or @file.")] = None,
+    tag: o.TagsOption = None,
+    app: o.AppOption = None,
+    user: o.UserOption = None,
+    agent: o.AgentOption = None,
+    run: o.RunOption = None,
+    metadata: Annotated[str | None, typer.Option("--metadata", help="A JSON object, or @file.")] = None,
+    embedding: Annotated[str | None, typer.Option("--embedding", help="A JSON array of numbers, or @file.")] = None,
+    embedding_model: Annotated[str | None, typer.Option("--embedding-model")] = None,
+    memory_type: Annotated[str | None, typer.Option("--type", help="semantic, episodic, procedural or fact.")] = None,
+    claim_type: Annotated[
+        str | None, typer.Option("--claim", help="observation, inference, verified or directive.")
+    ] = None,
+    confidence: Annotated[float | None, typer.Option("--confidence", help="0..1")] = None,
+    importance: Annotated[float | None, typer.Option("--importance", help="0..1")] = None,
+    ttl_ms: Annotated[int | None, typer.Option("--ttl-ms", help="Expires after this much log time.")] = None,
+    on_duplicate: Annotated[
+        str | None, typer.Option("--on-duplicate", help="add (default), or noop if equal content is there.")
+    ] = None,
+    timeout_ms: o.TimeoutOption = None,
+    key: KeyOption = None,
+    actor: ActorOption = None,
+    url: UrlOption = DEFAULT_URL,
+    as_json: JsonFlag = False,
+) -> None:
+    """Add a memory (ADD)."""
+    body = o.scope(app, user, agent, run) | o.given(
+        id=memory_id,
+        text=text,
+        value=o.json_argument(value, name="--value"),
+        tags=tag or None,
+        metadata=o.json_argument(metadata, name="--metadata"),
+        embedding=o.json_argument(embedding, name="--embedding"),
+        embedding_model=embedding_model,
+        memory_type=memory_type,
+        claim_type=claim_type,
+        confidence=confidence,
+        importance=importance,
+        ttl_ms=ttl_ms,
+        on_duplicate=on_duplicate,
+    )
+    if text is None and value is None:
+        raise BadRequest("nothing to remember: give TEXT or --value")
+    answer = Remote(url, actor=actor).write(
+        "POST", "/v1/memories", body=body, key=key, params=o.given(timeout_ms=timeout_ms)
+    )
+    _show_write(answer, as_json=as_json)
+
+
+@memory.command()
+def update(
+    memory_id: IdArgument,
+    text: Annotated[str | None, typer.Option("--text")] = None,
+    value: Annotated[str | None, typer.Option("--value", help="Any JSON, or @file.")] = None,
+    tag: o.TagsOption = None,
+    metadata: Annotated[str | None, typer.Option("--metadata", help="A JSON object (whole), or @file.")] = None,
+    embedding: Annotated[str | None, typer.Option("--embedding", help="A JSON array of numbers, or @file.")] = None,
+    embedding_model: Annotated[str | None, typer.Option("--embedding-model")] = None,
+    confidence: Annotated[float | None, typer.Option("--confidence", help="0..1")] = None,
+    ttl_ms: Annotated[int | None, typer.Option("--ttl-ms")] = None,
+    merge: Annotated[list[str] | None, typer.Option("--merge", help=f"{o.MERGE_FORM}; may be repeated.")] = None,
+    clear: Annotated[list[str] | None, typer.Option("--clear", help="A field to set to null.")] = None,
+    if_version: o.IfVersionOption = None,
+    timeout_ms: o.TimeoutOption = None,
+    key: KeyOption = None,
+    actor: ActorOption = None,
+    url: UrlOption = DEFAULT_URL,
+    as_json: JsonFlag = False,
+) -> None:
+    """Change a memory (UPDATE): given fields replace, merges work on what is there."""
+    body: dict[str, object] = {}
+    body.update(dict.fromkeys(clear or ()))
+    body |= o.given(
+        text=text,
+        value=o.json_argument(value, name="--value"),
+        tags=tag or None,
+        metadata=o.json_argument(metadata, name="--metadata"),
+        embedding=o.json_argument(embedding, name="--embedding"),
+        embedding_model=embedding_model,
+        confidence=confidence,
+        ttl_ms=ttl_ms,
+        merge=o.merge_argument(merge),
+    )
+    if not body:
+        raise BadRequest("nothing to change: give --text, --value, --merge or another field")
+    params = o.given(timeout_ms=timeout_ms)
+    answer = Remote(url, actor=actor).write(
+        "PATCH", _path(memory_id), body=body, key=key, if_version=if_version, params=params
+    )
+    _show_write(answer, as_json=as_json)
+
+
+@memory.command()
+def delete(
+    memory_id: IdArgument,
+    if_version: o.IfVersionOption = None,
+    timeout_ms: o.TimeoutOption = None,
+    key: KeyOption = None,
+    actor: ActorOption = None,
+    url: UrlOption = DEFAULT_URL,
+    as_json: JsonFlag = False,
+) -> None:
+    """Delete a memory (DELETE): a tombstone stays, its history too."""
+    params = o.given(timeout_ms=timeout_ms)
+    answer = Remote(url, actor=actor).write("DELETE", _path(memory_id), key=key, if_version=if_version, params=params)
+    _show_write(answer, as_json=as_json)
+
+
+@memory.command()
+def get(
+    memory_id: IdArgument,
+    at: o.AtOption = None,
+    consistency: o.ConsistencyOption = None,
+    min_index: o.MinIndexOption = None,
+    max_staleness_ms: o.StalenessOption = None,
+    timeout_ms: o.TimeoutOption = None,
+    vector: Annotated[bool, typer.Option("--vector", help="Show the embedding's numbers too.")] = False,
+    url: UrlOption = DEFAULT_URL,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show one memory."""
+    params = o.reading(consistency, min_index, at, timeout_ms, max_staleness_ms)
+    if vector:
+        params["include"] = "embedding"
+    answer = Remote(url).read("GET", _path(memory_id), params=params)
+    if as_json:
+        print_json(answer.body)
+    else:
+        index, level = answer.headers.get("Raftmem-Index"), answer.headers.get("Raftmem-Consistency")
+        print_fields([*answer.body.items(), ("(read)", f"at index {index}, level {level}")])
+
+
+@memory.command("list")
+def list_memories(
+    tag: o.TagsOption = None,
+    app: o.AppOption = None,
+    user: o.UserOption = None,
+    agent: o.AgentOption = None,
+    run: o.RunOption = None,
+    memory_type: Annotated[str | None, typer.Option("--type")] = None,
+    status: Annotated[str | None, typer.Option("--status", help="active (default), deleted or expired.")] = None,
+    condition: o.FilterOption = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000)] = 100,
+    cursor: Annotated[str | None, typer.Option("--cursor", help="next_cursor of the page before.")] = None,
+    newest_first: Annotated[bool, typer.Option("--newest-first")] = False,
+    at: o.AtOption = None,
+    consistency: o.ConsistencyOption = None,
+    min_index: o.MinIndexOption = None,
+    max_staleness_ms: o.StalenessOption = None,
+    timeout_ms: o.TimeoutOption = None,
+    url: UrlOption = DEFAULT_URL,
+    as_json: JsonFlag = False,
+) -> None:
+    """List memories, oldest first, one page."""
+    params = o.scope(app, user, agent, run) | o.reading(consistency, min_index, at, timeout_ms, max_staleness_ms)
+    params |= o.given(tag=tag or None, memory_type=memory_type, status=status, limit=limit, cursor=cursor)
+    params |= o.given(order="desc" if newest_first else None, filter=_compact(condition))
+    answer = Remote(url).read("GET", "/v1/memories", params=params)
+    if as_json:
+        print_json(answer.body)
+        return
+    records = items(answer.body.get("memories"))
+    print_table(MEMORY_COLUMNS, [memory_row(record) for record in records])
+    if answer.body.get("next_cursor"):
+        console(stderr=True).print(f"more: --cursor {answer.body['next_cursor']}", markup=False)
+
+
+@memory.command()
+def search(
+    embedding: Annotated[str, typer.Option("--embedding", help="A JSON array of numbers, or @file.")],
+    top_k: Annotated[int | None, typer.Option("--top-k", min=1, max=1000)] = None,
+    threshold: Annotated[float | None, typer.Option("--threshold", help="Least score, 0..1.")] = None,
+    tag: o.TagsOption = None,
+    app: o.AppOption = None,
+    user: o.UserOption = None,
+    agent: o.AgentOption = None,
+    run: o.RunOption = None,
+    condition: o.FilterOption = None,
+    at: o.AtOption = None,
+    consistency: o.ConsistencyOption = None,
+    min_index: o.MinIndexOption = None,
+    max_staleness_ms: o.StalenessOption = None,
+    timeout_ms: o.TimeoutOption = None,
+    url: UrlOption = DEFAULT_URL,
+    as_json: JsonFlag = False,
+) -> None:
+    """The memories nearest to a vector, best first; exact, within scope, tags and filter."""
+    body = o.scope(app, user, agent, run) | o.given(
+        embedding=o.json_argument(embedding, name="--embedding"),
+        top_k=top_k,
+        threshold=threshold,
+        tags=tag or None,
+        filter=o.json_argument(condition, name="--filter"),
+    )
+    params = o.reading(consistency, min_index, at, timeout_ms, max_staleness_ms)
+    answer = Remote(url).read("POST", "/v1/memories/search", params=params, body=body)
+    if as_json:
+        print_json(answer.body)
+        return
+    rows = []
+    for hit in items(answer.body.get("results")):
+        found = hit.get("memory")
+        rows.append((f"{hit.get('score'):.4f}", *memory_row(found if isinstance(found, dict) else {})))
+    print_table(("score", *MEMORY_COLUMNS), rows)
+
+
+@memory.command()
+def history(
+    memory_id: IdArgument,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000)] = 100,
+    cursor: Annotated[str | None, typer.Option("--cursor")] = None,
+    url: UrlOption = DEFAULT_URL,
+    as_json: JsonFlag = False,
+) -> None:
+    """What happened to one memory: who, when, with which outcome; oldest first."""
+    params = o.given(limit=limit, cursor=cursor)
+    answer = Remote(url).read("GET", _path(memory_id, "/history"), params=params)
+    if as_json:
+        print_json(answer.body)
+        return
+    events = answer.body.get("events", answer.body.get("history"))
+    print_events(items(events))
+    if answer.body.get("next_cursor"):
+        console(stderr=True).print(f"more: --cursor {answer.body['next_cursor']}", markup=False)
+
+
+def _compact(condition: str | None) -> str | None:
+    value = o.json_argument(condition, name="--filter")
+    return None if value is None else o.json_text(value)

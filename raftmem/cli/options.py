@@ -1,0 +1,86 @@
+"""Options that several commands share, and how their text becomes JSON values."""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+import typer
+
+from raftmem.errors import BadRequest
+
+AppOption = Annotated[str | None, typer.Option("--app", help="app_id of the scope.")]
+UserOption = Annotated[str | None, typer.Option("--user", help="user_id of the scope.")]
+AgentOption = Annotated[str | None, typer.Option("--agent", help="agent_id of the scope.")]
+RunOption = Annotated[str | None, typer.Option("--run", help="run_id of the scope.")]
+TagsOption = Annotated[list[str] | None, typer.Option("--tag", help="A tag; may be repeated.")]
+ConsistencyOption = Annotated[
+    str | None, typer.Option("--consistency", help="lease, linearizable, session, bounded or eventual.")
+]
+MinIndexOption = Annotated[int | None, typer.Option("--min-index", help="Read what reflects at least this index.")]
+StalenessOption = Annotated[int | None, typer.Option("--max-staleness-ms", help="For --consistency bounded.")]
+AtOption = Annotated[int | None, typer.Option("--at", help="The state as it was at this log index.")]
+TimeoutOption = Annotated[int | None, typer.Option("--timeout-ms", help="How long the service may wait.")]
+FilterOption = Annotated[str | None, typer.Option("--filter", help="A filter expression as JSON, or @file.")]
+IfVersionOption = Annotated[int | None, typer.Option("--if-version", help="Only if the memory is at this version.")]
+DataOption = Annotated[Path, typer.Option("--data", help="A replica's folder, such as .raftmem/n1.")]
+LiveOption = Annotated[bool, typer.Option("--live", help="Read a consistent view beside a running replica.")]
+
+MERGE_FORM: Final = 'PATH=OP:JSON, such as value.seen=inc:1 or tags=union:["freeze"]'
+
+
+def json_argument(text: str | None, *, name: str) -> object:
+    """The JSON that an argument holds, or that `@file` holds; None when it was not given. Raises: BadRequest."""
+    if text is None:
+        return None
+    raw = text.encode("utf-8", "surrogateescape")
+    if text.startswith("@"):
+        try:
+            raw = Path(text[1:]).read_bytes()
+        except OSError as error:
+            raise BadRequest(f"{name}: cannot read {text[1:]}: {error.strerror}", parameter=name) from error
+    try:
+        value: object = msgspec.json.decode(raw)
+        return value
+    except msgspec.DecodeError as error:
+        raise BadRequest(
+            f"{name} is not JSON: {error} (a string needs its quotes: '\"text\"')", parameter=name
+        ) from error
+
+
+def merge_argument(texts: list[str] | None) -> dict[str, object] | None:
+    """`--merge PATH=OP:JSON`, repeated, as the API's `merge`. Raises: BadRequest."""
+    if not texts:
+        return None
+    merges: dict[str, object] = {}
+    for text in texts:
+        path, equals, rest = text.partition("=")
+        op, colon, by = rest.partition(":")
+        if not (path and equals and op and colon):
+            raise BadRequest(f"--merge {text!r} is not {MERGE_FORM}", parameter="--merge")
+        if path in merges:
+            raise BadRequest(f"--merge names {path} twice", parameter="--merge")
+        merges[path] = {"op": op, "by": json_argument(by, name=f"--merge {path}")}
+    return merges
+
+
+def given(**fields: object) -> dict[str, object]:
+    """The fields that were given: None is left out."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def scope(app: str | None, user: str | None, agent: str | None, run: str | None) -> dict[str, object]:
+    return given(app_id=app, user_id=user, agent_id=agent, run_id=run)
+
+
+def reading(
+    consistency: str | None, min_index: int | None, at: int | None, timeout_ms: int | None, staleness_ms: int | None
+) -> dict[str, object]:
+    """The query parameters of a read."""
+    return given(
+        consistency=consistency, min_index=min_index, at=at, timeout_ms=timeout_ms, max_staleness_ms=staleness_ms
+    )
+
+
+def json_text(value: object) -> str:
+    """Compact JSON."""
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,186 @@
+"""`raftmem up`: a group of replicas on loopback from one command, its data under one folder."""
+
+import asyncio
+import os
+import secrets
+import shlex
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Final
+
+import httpx
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from raftmem.cli.exits import CommandFailed, Exit
+from raftmem.cli.group import PORT_WAIT_S, Group, Layout, Replica, check_ports, open_group, remove_synced
+from raftmem.cli.output import JsonFlag, console, print_json, printable
+from raftmem.cli.supervisor import Command, Supervisor, serve_argv
+
+POLL_S: Final = 0.1
+HINT_AFTER_S: Final = 20.0
+_COLOURS: Final = ("cyan", "magenta", "green", "yellow", "blue", "red", "bright_cyan", "bright_magenta", "bright_green")
+Say = Callable[[str, str], None]
+
+
+def up(
+    replicas: Annotated[int | None, typer.Option("--replicas", help="How many (3, or what the folder holds).")] = None,
+    data: Annotated[Path, typer.Option("--data", help="Folder of the group.")] = Path(".raftmem"),
+    port: Annotated[
+        int | None, typer.Option("--port", help="REST of n1 (8101); n2 is on the next, peers on these + 1000.")
+    ] = None,
+    no_restart: Annotated[bool, typer.Option("--no-restart", help="Leave a replica down that has died.")] = False,
+    as_json: JsonFlag = False,
+) -> int:
+    """Start a group on this machine, or go on with the one in the folder; stop with Ctrl-C."""
+    layout = Layout(data)
+    lock = layout.lock()
+    try:
+        group, is_new = open_group(layout, replicas=replicas, port=port, token=secrets.token_hex)
+        check_ports(group, wait_s=0.0 if is_new else PORT_WAIT_S)
+        return asyncio.run(_run(layout, group, restart=not no_restart, as_json=as_json))
+    finally:
+        os.close(lock)
+
+
+async def _run(layout: Layout, group: Group, *, restart: bool, as_json: bool) -> int:
+    say = _teller(group, as_json=as_json)
+    supervisor = Supervisor([_command(layout, replica) for replica in group.replicas], say=say, restart=restart)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, supervisor.stop)
+    announcing = asyncio.create_task(_announce(layout, group, supervisor, say, as_json=as_json))
+    running = asyncio.create_task(supervisor.run())
+    await asyncio.wait((announcing, running), return_when=asyncio.FIRST_COMPLETED)
+    if announcing.done() and announcing.exception() is not None:
+        supervisor.stop()
+    await running
+    announcing.cancel()
+    await asyncio.wait((announcing,))
+    if not announcing.cancelled():
+        announcing.result()
+    if not supervisor.is_stopping:
+        raise CommandFailed("no replica is running any more; the lines above say why")
+    say("up", "stopped; the same command goes on where this ended")
+    return Exit.OK
+
+
+def _command(layout: Layout, replica: Replica) -> Command:
+    def argv(parent_fd: int) -> list[str]:
+        is_first = layout.permit(replica).exists()
+        return serve_argv(str(layout.settings(replica)), parent_fd=parent_fd, bootstrap=is_first)
+
+    return Command(replica.id, argv)
+
+
+async def _announce(layout: Layout, group: Group, supervisor: Supervisor, say: Say, *, as_json: bool) -> None:
+    """Wait until every replica that is not down is ready, then say where they are."""
+    loop = asyncio.get_running_loop()
+    hint_at = loop.time() + HINT_AFTER_S
+    async with httpx.AsyncClient(timeout=5.0, trust_env=False) as client:
+        while True:
+            states = [await _look(client, layout, replica) for replica in group.replicas]
+            up_now = [r for r in group.replicas if r.id not in supervisor.down]
+            if up_now and all(state for state, r in zip(states, group.replicas, strict=True) if r in up_now):
+                break
+            if loop.time() > hint_at:
+                waiting = [r.id for r, state in zip(group.replicas, states, strict=True) if not state]
+                say("up", f"still waiting for {', '.join(waiting)} to be ready")
+                hint_at = loop.time() + HINT_AFTER_S
+            await asyncio.sleep(POLL_S)
+        leader = await _leader(client, up_now[0])
+    if as_json:
+        print_json(_ready_json(layout, group, supervisor, leader))
+    else:
+        _print_ready(layout, group, supervisor, leader)
+
+
+async def _look(client: httpx.AsyncClient, layout: Layout, replica: Replica) -> bool:
+    """Whether a replica is ready. Its first answer uses up its permit to bootstrap: its folder is a voter now."""
+    try:
+        response = await client.get(f"{replica.rest_url}/readyz")
+    except httpx.TransportError:
+        return False
+    if layout.permit(replica).exists():
+        remove_synced(layout.permit(replica))
+    return response.status_code == 200
+
+
+async def _leader(client: httpx.AsyncClient, replica: Replica) -> str | None:
+    try:
+        response = await client.get(f"{replica.rest_url}/readyz")
+    except httpx.TransportError:
+        return None
+    leader: str | None = response.headers.get("Raftmem-Leader")
+    return leader
+
+
+def _ready_json(layout: Layout, group: Group, supervisor: Supervisor, leader: str | None) -> dict[str, object]:
+    replicas = [
+        {
+            "id": replica.id,
+            "url": replica.rest_url,
+            "peer": replica.peer,
+            "data": str(layout.folder(replica)),
+            "pid": supervisor.pids.get(replica.id),
+        }
+        for replica in group.replicas
+    ]
+    return {"ready": True, "cluster_id": group.cluster_id, "leader": leader, "replicas": replicas}
+
+
+def _print_ready(layout: Layout, group: Group, supervisor: Supervisor, leader: str | None) -> None:
+    out = console()
+    table = Table(title=f"raftmem {group.cluster_id} is ready", title_justify="left", title_style="bold green")
+    for column in ("replica", "role", "REST", "peers", "data"):
+        table.add_column(column, no_wrap=True)
+    for replica in group.replicas:
+        role = "down" if replica.id in supervisor.down else "leader" if replica.id == leader else "follower"
+        table.add_row(*map(Text, (replica.id, role, replica.rest_url, replica.peer, str(layout.folder(replica)))))
+    out.print(table, soft_wrap=True)
+    out.print("Try, in another terminal:", style="bold")
+    for line in commands_to_try(layout, group):
+        out.print(f"  {line}", markup=False, soft_wrap=True)
+    out.print(f"API: {group.replicas[0].rest_url}/docs    stop: Ctrl-C", markup=False)
+    sys.stdout.flush()
+
+
+def commands_to_try(layout: Layout, group: Group) -> list[str]:
+    """Three lines for a shell in this folder: write on one replica, read on another, look at the log."""
+    program = _program()
+    first, last = group.replicas[0], group.replicas[-1]
+    return [
+        f'{program} memory add "Prod deploys are frozen until 18:00" --tag deploy --url {first.rest_url}',
+        f"curl -s '{last.rest_url}/v1/memories?tag=deploy'",
+        f"{program} log list --live --data {shlex.quote(str(layout.folder(first)))}",
+    ]
+
+
+def _program() -> str:
+    """How this program can be called again from here."""
+    called = Path(sys.argv[0])
+    if called.name != "raftmem" or not called.exists():
+        return f"{shlex.quote(sys.executable)} -m raftmem"
+    found = shutil.which("raftmem")
+    if found is not None and Path(found).samefile(called):
+        return "raftmem"
+    try:
+        return shlex.quote(str(called.absolute().relative_to(Path.cwd())))
+    except ValueError:
+        return shlex.quote(str(called.absolute()))
+
+
+def _teller(group: Group, *, as_json: bool) -> Say:
+    """Merged logs, each line under its replica's name; on stderr when stdout is for JSON."""
+    out = console(stderr=as_json)
+    colours = {replica.id: _COLOURS[k % len(_COLOURS)] for k, replica in enumerate(group.replicas)}
+    width = max(len(name) for name in (*colours, "up"))
+
+    def say(name: str, line: str) -> None:
+        out.print(Text.assemble((f"{name:<{width}} | ", colours.get(name, "bold")), printable(line)), soft_wrap=True)
+
+    return say

@@ -1,0 +1,71 @@
+"""JSON text inside apply: parse it, or say that it cannot be used; never raise.
+
+Requests are checked before they are proposed, so a refusal here means a proposer that did not check. It must not
+stop every replica at the same entry for ever. Nesting is counted before parsing, because the parser's own depth
+limit depends on the stack of the moment. Two JSON values are equal when their RFC 8785 bytes are:
+1 equals 1.0, true does not equal 1, the order of keys does not matter.
+"""
+
+import re
+from typing import NamedTuple
+
+import msgspec
+
+from raftmem import canonical, limits
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_BRACKET = re.compile(rb"[\[\]{}]")
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw])
+encode = msgspec.json.Encoder().encode
+
+
+class Parsed(NamedTuple):
+    """A decoded JSON value."""
+
+    value: object
+
+
+def parse(text: bytes) -> Parsed | None:
+    """None: not JSON, nested too deep, or with a number that RFC 8785 cannot write."""
+    if too_deep(text):
+        return None
+    try:
+        value = msgspec.json.decode(text)
+        canonical.jcs(value)
+    except (msgspec.DecodeError, ValueError):
+        return None
+    return Parsed(value)
+
+
+def content_sha256(text: str | None, value: bytes | None) -> bytes | None:
+    """`canonical.content_sha256`, or None when `value` is not usable JSON."""
+    if value is not None and too_deep(value):
+        return None
+    try:
+        return canonical.content_sha256(text, value)
+    except (msgspec.DecodeError, ValueError):
+        return None
+
+
+def is_object(text: bytes) -> bool:
+    if text == b"{}":
+        return True
+    if too_deep(text):
+        return False
+    try:
+        _object.decode(text)
+    except (msgspec.DecodeError, ValueError):
+        return False
+    return True
+
+
+def too_deep(text: bytes) -> bool:
+    """More than `JSON_DEPTH_MAX` arrays and objects inside each other."""
+    if text.count(b"[") + text.count(b"{") <= limits.JSON_DEPTH_MAX:
+        return False
+    depth = 0
+    for bracket in _BRACKET.findall(_STRING.sub(b"", text)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > limits.JSON_DEPTH_MAX:
+            return True
+    return False

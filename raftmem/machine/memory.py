@@ -1,0 +1,156 @@
+"""The operations on memories: ADD, PUT, UPDATE, DELETE, NOOP and EXPIRE.
+
+Each is done whole (an applied `Outcome`, its changes in the working state) or not at all (a `Refusal`).
+Version numbers of an id only rise, through delete and re-add too, so an old version never matches again.
+"""
+
+from typing import assert_never
+
+from raftmem.commands import Add, Content, Decision, Delete, Expire, Noop, Operation, Put, Update
+from raftmem.machine.revision import NOTHING, blank, born, keeps_scope, next_version, revise, scope_of
+from raftmem.machine.working import Moment, Refusal, Working
+from raftmem.records import Outcome, Record
+
+
+def perform(
+    working: Working, moment: Moment, operation: Operation, content: Content | None, salt: bytes
+) -> Outcome | Refusal:
+    """One operation; guards and idempotency have been looked at."""
+    given = NOTHING if content is None else content
+    match operation:
+        case Add():
+            return _add(working, moment, operation, given, salt)
+        case Update():
+            return _update(working, moment, operation, given, salt)
+        case Put():
+            return _put(working, moment, operation, given, salt)
+        case Delete():
+            return _delete(working, moment, operation, salt)
+        case Noop():
+            return _noop(working, operation)
+        case Expire():
+            return _expire(working, moment, operation, salt)
+        case _:
+            assert_never(operation)
+
+
+def refused(working: Working, operation: Operation, refusal: Refusal) -> Outcome:
+    """The outcome of an operation that was not done; version and op as the state in `working` has them.
+
+    `scope`: what was asked for where a memory would have come to be, else the memory's own.
+    """
+    memory_id = operation.id if isinstance(operation, Add | Put) else operation.memory_id
+    record = None if memory_id is None else working.memory(memory_id)
+    op = _name_of(operation, record)
+    scope = None if record is None else record.scope
+    if op == "ADD" and isinstance(operation, Add | Put):
+        scope = scope_of(operation.fields)
+    return Outcome(
+        op=op,
+        applied=False,
+        code=refusal.code,
+        memory_id=memory_id,
+        version=None if record is None else record.version,
+        scope=scope,
+        failed=refusal.failed,
+        path=refusal.path,
+    )
+
+
+def _name_of(operation: Operation, record: Record | None) -> str:
+    match operation:
+        case Add():
+            return "ADD"
+        case Update():
+            return "UPDATE"
+        case Put():
+            return "UPDATE" if record is not None and record.status == "active" else "ADD"
+        case Delete():
+            return "DELETE"
+        case Noop():
+            return "NOOP"
+        case Expire():
+            return "EXPIRE"
+        case _:
+            assert_never(operation)
+
+
+def _done(op: str, record: Record, *, requested_op: str | None = None, decision: Decision | None = None) -> Outcome:
+    return Outcome(
+        op=op,
+        applied=True,
+        memory_id=record.id,
+        version=record.version,
+        scope=record.scope,
+        requested_op=requested_op,
+        decision=decision,
+    )
+
+
+def _add(working: Working, moment: Moment, operation: Add, content: Content, salt: bytes) -> Outcome | Refusal:
+    stood = working.memory(operation.id)
+    if stood is not None and stood.status == "active":
+        return Refusal("already-exists")
+    base = born(operation.id, moment, scope_of(operation.fields), moment.actor, stood)
+    revision = revise(base, operation.fields, content, moment)
+    if isinstance(revision, Refusal):
+        return revision
+    record = revision.record
+    if operation.on_duplicate == "noop":
+        twin = working.duplicate(record.sha256, record.scope)
+        if twin is not None:
+            decision = Decision(by="duplicate", matched_id=twin.id, reason="equal sha256")
+            return _done("NOOP", twin, requested_op="ADD", decision=decision)
+    working.put(record, old=None, salt=salt, vector=revision.vector)
+    return _done("ADD", record)
+
+
+def _put(working: Working, moment: Moment, operation: Put, content: Content, salt: bytes) -> Outcome | Refusal:
+    stood = working.active(operation.id)
+    if stood is None:
+        return _add(working, moment, Add(operation.id, operation.fields), content, salt)
+    if not keeps_scope(operation.fields, stood.scope):
+        return Refusal("wrong-state")
+    revision = revise(blank(stood, moment, "active"), operation.fields, content, moment)
+    if isinstance(revision, Refusal):
+        return revision
+    working.put(revision.record, old=stood, salt=salt, vector=revision.vector)
+    return _done("UPDATE", revision.record)
+
+
+def _update(working: Working, moment: Moment, operation: Update, content: Content, salt: bytes) -> Outcome | Refusal:
+    stood = working.active(operation.memory_id)
+    if stood is None:
+        return Refusal("not-found")
+    revision = revise(next_version(stood, moment), operation.fields, content, moment)
+    if isinstance(revision, Refusal):
+        return revision
+    working.put(revision.record, old=stood, salt=salt, vector=revision.vector)
+    return _done("UPDATE", revision.record)
+
+
+def _delete(working: Working, moment: Moment, operation: Delete, salt: bytes) -> Outcome | Refusal:
+    stood = working.memory(operation.memory_id)
+    if stood is None:
+        return Refusal("not-found")
+    if stood.status != "active":
+        return _done("NOOP", stood, requested_op="DELETE")
+    tombstone = blank(stood, moment, "deleted")
+    working.put(tombstone, old=stood, salt=salt, vector=None)
+    return _done("DELETE", tombstone)
+
+
+def _noop(working: Working, operation: Noop) -> Outcome | Refusal:
+    if operation.memory_id is None:
+        return Outcome(op="NOOP", applied=True, decision=operation.decision)
+    stood = working.memory(operation.memory_id)
+    return Refusal("not-found") if stood is None else _done("NOOP", stood, decision=operation.decision)
+
+
+def _expire(working: Working, moment: Moment, operation: Expire, salt: bytes) -> Outcome | Refusal:
+    stood = working.active(operation.memory_id)
+    if stood is None or stood.version != operation.version or stood.expires is None or stood.expires > moment.now:
+        return Refusal("moved")
+    tombstone = blank(stood, moment, "expired")
+    working.put(tombstone, old=stood, salt=salt, vector=None)
+    return _done("EXPIRE", tombstone)

@@ -1,0 +1,204 @@
+"""A record's next version: given fields replace, None clears, what is not given stays.
+
+A new memory is a revision of a blank record, a full replacement one of a blank record with the same identity, an
+update one of what stands, a tombstone is a blank record itself. Id, scope and actor never change. Refuses what
+leaves neither text nor value, and what a proposer should have checked (JSON, sizes of vectors, times to live).
+"""
+
+from typing import Final, NamedTuple
+
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from raftmem import limits
+from raftmem.commands import Actor, Content, Fields, Scope
+from raftmem.machine.json_text import content_sha256, is_object
+from raftmem.machine.merge import merge
+from raftmem.machine.working import Moment, Refusal
+from raftmem.records import Position, Record, Status
+
+NOTHING: Final = Content()
+_NOT_BOUND: Final = Scope()
+_INVALID: Final = Refusal("invalid-request")
+
+
+class Revision(NamedTuple):
+    """`vector`: the embedding that this version sets, or None."""
+
+    record: Record
+    vector: bytes | None
+
+
+class _Body(NamedTuple):
+    text: str | None
+    value: bytes | None
+    metadata: bytes
+    tags: tuple[str, ...]
+    sha256: bytes
+
+
+class _Vector(NamedTuple):
+    model: str | None
+    dimension: int | None
+    at: Position | None
+    sets: bytes | None
+
+
+def scope_of(fields: Fields) -> Scope:
+    """The scope that a new memory is bound to."""
+    app, user, agent, run = fields.app_id, fields.user_id, fields.agent_id, fields.run_id
+    if app is UNSET and user is UNSET and agent is UNSET and run is UNSET:
+        return _NOT_BOUND
+    return Scope(
+        None if app is UNSET else app,
+        None if user is UNSET else user,
+        None if agent is UNSET else agent,
+        None if run is UNSET else run,
+    )
+
+
+def keeps_scope(fields: Fields, scope: Scope) -> bool:
+    """True when every scope id that is given is the one it has."""
+    given = (fields.app_id, fields.user_id, fields.agent_id, fields.run_id)
+    stands = (scope.app_id, scope.user_id, scope.agent_id, scope.run_id)
+    return all(new is UNSET or new == old for new, old in zip(given, stands, strict=True))
+
+
+def born(memory_id: str, moment: Moment, scope: Scope, actor: Actor, tombstone: Record | None) -> Record:
+    """A blank first version of a new row; versions go on counting where a tombstone of the id left off."""
+    return Record(
+        id=memory_id,
+        version=1 if tombstone is None else tombstone.version + 1,
+        status="active",
+        created=moment.position,
+        updated=moment.position,
+        scope=scope,
+        text=None,
+        value=None,
+        metadata=b"{}",
+        sha256=b"",
+        tags=(),
+        actor=actor,
+        created_ms=moment.wall_ms,
+        updated_ms=moment.wall_ms,
+        previous=None if tombstone is None else tombstone.created,
+    )
+
+
+def blank(old: Record, moment: Moment, status: Status) -> Record:
+    """The next version of `old` with its identity and nothing else; a tombstone stays as visible as it was."""
+    return Record(
+        id=old.id,
+        version=old.version + 1,
+        status=status,
+        created=old.created,
+        updated=moment.position,
+        scope=old.scope,
+        text=None,
+        value=None,
+        metadata=b"{}",
+        sha256=b"",
+        tags=(),
+        actor=old.actor,
+        created_ms=old.created_ms,
+        updated_ms=moment.wall_ms,
+        visibility="shared" if status == "active" else old.visibility,
+        previous=old.previous,
+    )
+
+
+def next_version(old: Record, moment: Moment) -> Record:
+    """`old` with the next version number, to be revised."""
+    return replace(old, version=old.version + 1, updated=moment.position, updated_ms=moment.wall_ms)
+
+
+def revise(base: Record, fields: Fields, content: Content, moment: Moment) -> Revision | Refusal:
+    """`base` (already numbered and dated) with what is given put in, then merged."""
+    body = _body(base, fields, content)
+    if isinstance(body, Refusal):
+        return body
+    vector = _vector(base, fields, content, moment)
+    if isinstance(vector, Refusal):
+        return vector
+    expires, expires_ms = base.expires, base.expires_ms
+    ttl_ms = fields.ttl_ms
+    if ttl_ms is None:
+        expires = expires_ms = None
+    elif ttl_ms is not UNSET:
+        if not 0 <= ttl_ms <= limits.TTL_MS_MAX:
+            return _INVALID
+        expires, expires_ms = moment.now + ttl_ms * 1000, moment.wall_ms + ttl_ms
+    record = Record(
+        id=base.id,
+        version=base.version,
+        status=base.status,
+        created=base.created,
+        updated=base.updated,
+        scope=base.scope,
+        text=body.text,
+        value=body.value,
+        metadata=body.metadata,
+        sha256=body.sha256,
+        tags=body.tags,
+        actor=base.actor,
+        created_ms=base.created_ms,
+        updated_ms=base.updated_ms,
+        memory_type=base.memory_type if fields.memory_type is UNSET else fields.memory_type,
+        claim_type=base.claim_type if fields.claim_type is UNSET else fields.claim_type,
+        confidence=base.confidence if fields.confidence is UNSET else fields.confidence,
+        importance=base.importance if fields.importance is UNSET else fields.importance,
+        visibility=base.visibility if fields.visibility is UNSET else fields.visibility or "shared",
+        provenance=base.provenance if fields.provenance is UNSET else fields.provenance,
+        valid_at=base.valid_at if fields.valid_at is UNSET else fields.valid_at,
+        invalid_at=base.invalid_at if fields.invalid_at is UNSET else fields.invalid_at,
+        expires=expires,
+        expires_ms=expires_ms,
+        pinned=base.pinned if fields.pinned is UNSET else bool(fields.pinned),
+        embedding_model=vector.model,
+        dimension=vector.dimension,
+        vector_at=vector.at,
+        previous=base.previous,
+    )
+    return Revision(record, vector.sets)
+
+
+def _body(base: Record, fields: Fields, content: Content) -> _Body | Refusal:
+    text = base.text if content.text is UNSET else content.text
+    value = base.value if content.value is UNSET else content.value
+    if value == b"null":  # JSON null is not set
+        value = None
+    metadata = base.metadata
+    if content.metadata is not UNSET:
+        metadata = content.metadata or b"{}"
+        if not is_object(metadata):
+            return _INVALID
+    tags = base.tags if fields.tags is UNSET else fields.tags or ()
+    if content.merge is not UNSET and content.merge:
+        merged = merge(value, tags, content.merge)
+        if isinstance(merged, Refusal):
+            return merged
+        value, tags = merged
+    if text is None and value is None:
+        return _INVALID
+    if text is base.text and value is base.value:
+        return _Body(text, value, metadata, tags, base.sha256)
+    sha256 = content_sha256(text, value)
+    return _INVALID if sha256 is None else _Body(text, value, metadata, tags, sha256)
+
+
+def _vector(base: Record, fields: Fields, content: Content, moment: Moment) -> _Vector | Refusal:
+    """A new text without its embedding drops the old one: it says something else now."""
+    given = content.embedding
+    model = None if fields.embedding_model is UNSET else fields.embedding_model
+    if given is UNSET:
+        if content.text is not UNSET or base.vector_at is None:
+            return _Vector(None, None, None, None)
+        return _Vector(
+            base.embedding_model if fields.embedding_model is UNSET else model, base.dimension, base.vector_at, None
+        )
+    if given is None:
+        return _Vector(None, None, None, None)
+    dimension, rest = divmod(len(given), 4)
+    if rest or not 0 < dimension <= limits.EMBEDDING_FLOATS_MAX:
+        return _INVALID
+    return _Vector(model, dimension, moment.position, given)

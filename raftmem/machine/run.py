@@ -1,0 +1,57 @@
+"""One entry from its bytes into the state: live apply, restart and replay all go through here.
+
+It must hold that index follows index: `step_entry` takes exactly entry `head.index + 1`, of a term that is not
+older, and stops the replica on anything else. The new head is computed here and nowhere else.
+"""
+
+from typing import NamedTuple
+
+from raftmem.codec import Entry, decode
+from raftmem.digest import digest
+from raftmem.errors import Corrupt
+from raftmem.machine.entry import apply
+from raftmem.records import DropIdempotency, Head, PutIdempotency, PutRecord, Record, Step
+from raftmem.storage.contracts import EventRow, StateWriter
+
+
+class Applied(NamedTuple):
+    """One applied entry: the row that was stored, what the machine said, and the decoded entry."""
+
+    row: EventRow
+    step: Step
+    entry: Entry
+
+
+def step_entry(writer: StateWriter, index: int, term: int, data: bytes) -> Applied:
+    """Decode, apply, digest and store one entry in the writer's transaction.
+
+    Raises: Corrupt when the bytes are no entry or do not follow the state.
+    """
+    head = writer.head
+    if index != head.index + 1:
+        raise Corrupt("state", f"stands at index {head.index} and cannot take another entry than the next", index=index)
+    if term < head.term:
+        raise Corrupt("log entry", f"has term {term} after an entry of term {head.term}", index=index)
+    entry = decode(data, index=index)
+    step = apply(writer, index, term, entry)
+    after = digest(head.digest, index=index, term=term, raw=data, entry=entry, step=step)
+    row = EventRow(index, term, data, step.result, after)
+    writer.put(row, step, _advance(head, row, entry.time, step))
+    return Applied(row, step, entry)
+
+
+def _advance(head: Head, row: EventRow, time: int, step: Step) -> Head:
+    memories, keys = head.memories, head.keys
+    for change in step.changes:
+        match change:
+            case PutRecord():
+                memories += _counts(change.record) - _counts(change.old)
+            case PutIdempotency():
+                keys += 1
+            case DropIdempotency():
+                keys -= 1
+    return Head(row.index, row.term, max(head.time, time), row.digest, memories, keys)
+
+
+def _counts(record: Record | None) -> int:
+    return 1 if record is not None and record.status == "active" else 0

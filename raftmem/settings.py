@@ -1,0 +1,256 @@
+"""Settings of one replica: file < environment < flags, every setting in all three, unknown names refused.
+
+`load` only reads what it is given and touches nothing else; it says of each value where it came from.
+The rule: a `Settings` that exists is valid, whoever made it, so that nothing behind it checks again.
+"""
+
+import difflib
+import ipaddress
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Final, Literal, NamedTuple, get_args, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+
+from raftmem import limits
+from raftmem.api.settings import DefaultLevel, Override
+from raftmem.commands import Member
+from raftmem.errors import BadRequest
+
+PREFIX: Final = "RAFTMEM_"
+# Read by the command line and the clients, not by a replica.
+CLIENT_VARIABLES: Final = ("RAFTMEM_URL", "RAFTMEM_TOKEN", "RAFTMEM_ACTOR", "RAFTMEM_CONFIG")
+# Kubernetes puts these into every pod beside a service called raftmem.
+_FOREIGN = re.compile(r"RAFTMEM_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_\w+)?|TEST_\w+)")
+_NODE_ID = "^[A-Za-z0-9._-]{1,64}$"
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class Voter(Struct, frozen=True, forbid_unknown_fields=True):
+    """One member as the settings name it; `folder_id` binds it to a data folder at bootstrap."""
+
+    id: Annotated[str, Meta(pattern=_NODE_ID)]
+    peer: str
+    rest_url: str
+    folder_id: str | None = None
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one replica runs with."""
+
+    node_id: Annotated[str, Meta(pattern=_NODE_ID, description="name of this replica in the group")]
+    data: Annotated[Path, Meta(description="folder of this replica's log, state and vectors")]
+    cluster_id: Annotated[str, Meta(pattern="^[0-9a-f]{8}$", description="8 hex digits, the same on every replica")]
+    rest: Annotated[str, Meta(description="host:port that REST listens on")] = "127.0.0.1:8101"
+    peer: Annotated[str, Meta(description="host:port that the other replicas connect to")] = "127.0.0.1:9101"
+    rest_url: Annotated[str, Meta(description="address told to clients (default: http://<rest>)")] = ""
+    members: Annotated[tuple[Voter, ...], Meta(description="every voter: [{id, peer, rest_url, folder_id}]")] = ()
+    bootstrap: Annotated[bool, Meta(description="make an empty data folder a voter of a new group")] = False
+    folder_id: Annotated[str | None, Meta(description="identity to give the folder at bootstrap")] = None
+    election_timeout_ms: Annotated[
+        int, Meta(ge=50, le=60_000, description="silence of a leader after which another stands")
+    ] = 1000
+    heartbeat_ms: Annotated[int, Meta(ge=5, le=10_000, description="how often a leader is heard")] = 100
+    clock_drift_ppm: Annotated[
+        int, Meta(ge=0, le=100_000, description="how far two clocks may drift apart; taken off a lease")
+    ] = 500
+    insecure: Annotated[bool, Meta(description="allow listening beyond loopback without authentication")] = False
+    log_level: Annotated[LogLevel, Meta(description="debug, info, warning or error")] = "info"
+    default_consistency: Annotated[
+        DefaultLevel, Meta(description="read level when a request names none: lease, linearizable or eventual")
+    ] = "lease"
+    overrides: Annotated[
+        tuple[Override, ...], Meta(description="other defaults: [{level, tags: [...]}, {level, app_id: ...}]")
+    ] = ()
+    append_bytes_max: Annotated[
+        int, Meta(ge=1024, le=limits.FRAME_BYTES_MAX // 2, description="bytes of entries in one append")
+    ] = limits.APPEND_BYTES_MAX
+    disk_low_bytes: Annotated[
+        int, Meta(ge=limits.DISK_HARD_BYTES, description="free disk below which writes answer 507")
+    ] = limits.DISK_LOW_BYTES
+    map_bytes: Annotated[
+        int, Meta(ge=64 << 20, le=1 << 46, description="address space reserved for each LMDB file")
+    ] = limits.MAP_BYTES
+    search_threads: Annotated[int, Meta(ge=1, le=64, description="threads that search vectors")] = 2
+
+    def __post_init__(self) -> None:
+        if not self.rest_url:
+            msgspec.structs.force_setattr(self, "rest_url", f"http://{self.rest}")
+        for name, address in (("rest", self.rest), ("peer", self.peer)):
+            host, _ = split_address(address, name=name)
+            if not self.insecure and not _is_loopback(host):
+                raise ValueError(
+                    f"{name} = {address} is not loopback, and there is no authentication yet: anyone who can reach it "
+                    "could read and write; listen on 127.0.0.1, or set insecure = true on a network you trust"
+                )
+        if self.heartbeat_ms * 3 > self.election_timeout_ms:
+            raise ValueError(
+                f"heartbeat_ms = {self.heartbeat_ms} must be at most a third of "
+                f"election_timeout_ms = {self.election_timeout_ms}"
+            )
+        if any(not rule.tags and rule == Override(level=rule.level) for rule in self.overrides):
+            raise ValueError("an override names neither tags nor a scope id, so it would never apply")
+        self._check_members()
+
+    def _check_members(self) -> None:
+        ids = [voter.id for voter in self.members]
+        if len(ids) > limits.MEMBERS_MAX:
+            raise ValueError(f"members names {len(ids)} voters, at most {limits.MEMBERS_MAX} are possible")
+        if len(set(ids)) != len(ids):
+            raise ValueError("members names an id twice")
+        for voter in self.members:
+            split_address(voter.peer, name=f"peer of member {voter.id}")
+        if ids and self.node_id not in ids:
+            raise ValueError(f"members names {', '.join(ids)}, but not this node_id {self.node_id}")
+        if self.bootstrap and not ids:
+            raise ValueError("bootstrap needs members: the voters of the new group")
+
+    def voters(self) -> tuple[Member, ...]:
+        """The members as the log has them."""
+        return tuple(Member(v.id, v.peer, v.rest_url, v.folder_id) for v in self.members)
+
+
+class Loaded(NamedTuple):
+    """`sources[name]`: `default`, `file <path>`, `environment <variable>` or `flag <flag>`."""
+
+    settings: Settings
+    sources: dict[str, str]
+
+
+class SettingField(NamedTuple):
+    name: str
+    type: object
+    required: bool
+    description: str
+
+
+def _describe(field: msgspec.structs.FieldInfo, hint: object) -> SettingField:
+    notes = [note for note in get_args(hint)[1:] if isinstance(note, Meta)]
+    return SettingField(field.name, hint, field.required, next((n.description or "" for n in notes), ""))
+
+
+_hints = get_type_hints(Settings, include_extras=True)
+FIELDS: Final = {f.name: _describe(f, _hints[f.name]) for f in msgspec.structs.fields(Settings)}
+_STRUCTURED: Final = ("members", "overrides")  # JSON in the environment and in flags
+
+
+def flag_of(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def load(*, file: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]) -> Loaded:
+    """Flags (by setting name, as text) win over the environment, which wins over the TOML file.
+
+    Raises: BadRequest naming the setting and its source.
+    """
+    values: dict[str, object] = {}
+    sources = dict.fromkeys(FIELDS, "default")
+    for name, value in (_read_file(file) if file is not None else {}).items():
+        values[name], sources[name] = _checked(name, value, f"file {file}", strict=True), f"file {file}"
+    for source, texts in (("environment", _read_environment(environ)), ("flag", flags)):
+        for name, text in texts.items():
+            where = f"{source} {PREFIX + name.upper() if source == 'environment' else flag_of(name)}"
+            values[name], sources[name] = _checked(name, _parse(name, text, where), where, strict=False), where
+    missing = [f"{flag_of(name)} (or {name} in the file)" for name in FIELDS if _is_missing(name, values)]
+    if missing:
+        raise BadRequest(f"not set: {', '.join(missing)}")
+    try:
+        return Loaded(msgspec.convert(values, Settings, strict=False, dec_hook=_decode_path), sources)
+    except msgspec.ValidationError as error:
+        raise BadRequest(str(error)) from error
+
+
+def _is_missing(name: str, values: Mapping[str, object]) -> bool:
+    return FIELDS[name].required and name not in values
+
+
+def _read_file(file: Path) -> dict[str, object]:
+    try:
+        values: dict[str, object] = tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise BadRequest(f"cannot read {file}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"{file} is not TOML: {error}") from error
+    for name in values:
+        if name not in FIELDS:
+            raise BadRequest(f"{file}: unknown setting {name}{_suggest(name)}", parameter=name)
+    folder = values.get("data")
+    if isinstance(folder, str) and folder:
+        values["data"] = str(file.parent / folder)  # relative to the file, so that both can be moved together
+    return values
+
+
+def _read_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for variable, text in sorted(environ.items()):
+        if not variable.startswith(PREFIX) or variable in CLIENT_VARIABLES or _FOREIGN.fullmatch(variable):
+            continue
+        name = variable.removeprefix(PREFIX).lower()
+        if name not in FIELDS or variable != PREFIX + name.upper():
+            hint = _suggest(name, form=lambda near: PREFIX + near.upper())
+            raise BadRequest(f"environment: unknown setting {variable}{hint}", parameter=variable)
+        texts[name] = text
+    return texts
+
+
+def _suggest(name: str, *, form: Callable[[str], str] = str) -> str:
+    near = difflib.get_close_matches(name.lower(), FIELDS, n=1)
+    return f"; did you mean {form(near[0])}?" if near else "; `raftmem config show` lists them all"
+
+
+def _parse(name: str, text: str, where: str) -> object:
+    if name not in _STRUCTURED:
+        return text
+    try:
+        parsed: object = msgspec.json.decode(text)
+        return parsed
+    except msgspec.DecodeError as error:
+        raise BadRequest(f"{name} ({where}) is not JSON: {error}", parameter=name) from error
+
+
+def _checked(name: str, value: object, where: str, *, strict: bool) -> object:
+    try:
+        msgspec.convert(value, FIELDS[name].type, strict=strict, dec_hook=_decode_path)
+    except msgspec.ValidationError as error:
+        raise BadRequest(f"{name} = {value!r} ({where}): {error}", parameter=name) from error
+    return value
+
+
+def _decode_path(kind: type, value: object) -> object:
+    if kind is Path and isinstance(value, str) and value:
+        return Path(value)
+    raise ValueError("expected the path of a folder")
+
+
+def split_address(address: str, *, name: str) -> tuple[str, int]:
+    """(host, port) of `host:port`; IPv6 in brackets. Raises: ValueError."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"{name} = {address!r} is not host:port with a port of 1..65535")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def shown(name: str, value: object) -> object:
+    """A value as people may see it: JSON types, and no password."""
+    if name == "rest_url":
+        return mask_url(str(value))
+    plain: object = msgspec.to_builtins(value, enc_hook=str)
+    return plain
+
+
+def mask_url(url: str) -> str:
+    """The address without the password it may carry."""
+    return re.sub(r"(?<=//)[^/@]*@", "***@", url)

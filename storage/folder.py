@@ -1,0 +1,186 @@
+"""The data folder of one replica, DATA/n1: its layout, its lock, and whose it is.
+
+    folder.json   identity: cluster, node, and the folder's own random id
+    lock          held by the process that writes, with its pid
+    log/          the log; the truth
+    state/        the state, with its mark `state.json` beside it; a cache of the log
+    vectors/      saved vector indexes; a cache of the state
+
+It refuses a second writer, another node's or cluster's folder, and an empty folder without an explicit bootstrap:
+a voter that forgot its votes could elect a second leader. The rule that must hold: `folder.json` says ready only
+after the first log entry is on disk, and nothing is promised before that.
+"""
+
+import fcntl
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from raftmem.errors import Corrupt, FolderRefused
+from raftmem.storage.atomic import sync_folder, write_atomic
+from raftmem.storage.mark import StateMark
+
+FORMAT: Final = 1
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+_IDENTITY: Final = "folder.json"
+_LOCK: Final = "lock"
+_CONTENTS: Final = ("log", "state", "vectors")
+
+
+class Identity(Struct, frozen=True, forbid_unknown_fields=True):
+    """`folder_id`: random, made once; consensus binds the voter to it. `ready`: the first entry is in the log."""
+
+    format: int
+    cluster_id: str
+    node_id: str
+    folder_id: str
+    ready: bool
+
+
+class Folder:
+    """A locked data folder. The lock goes with `close`, or with the process."""
+
+    def __init__(self, path: Path, identity: Identity, lock: int) -> None:
+        self.path = path
+        self.identity = identity
+        self._lock = lock
+
+    @property
+    def is_fresh(self) -> bool:
+        """The first log entry must still be written, then `finish_bootstrap` called."""
+        return not self.identity.ready
+
+    @property
+    def log_path(self) -> Path:
+        return self.path / "log"
+
+    @property
+    def state_path(self) -> Path:
+        return self.path / "state"
+
+    @property
+    def vectors_path(self) -> Path:
+        return self.path / "vectors"
+
+    def state_mark(self, *, boot_id: str | None = None) -> StateMark:
+        """`boot_id`: of this start of the machine (default: the kernel's)."""
+        found = _BOOT_ID.read_text().strip() if boot_id is None else boot_id
+        return StateMark(self.path / "state.json", self.state_path, boot_id=found)
+
+    def finish_bootstrap(self) -> None:
+        """The log holds its first entry: from now on this folder is a member's. On disk when this returns."""
+        sync_folder(self.log_path)
+        self.identity = msgspec.structs.replace(self.identity, ready=True)
+        _write(self.path, self.identity)
+
+    def close(self) -> None:
+        os.close(self._lock)
+
+
+def open_folder(
+    path: Path, *, node_id: str, cluster_id: str | None = None, folder_id: str = "", bootstrap: bool = False
+) -> Folder:
+    """The folder to write to, locked.
+
+    `cluster_id`: None accepts the one that is there. `bootstrap`: make an empty folder a new replica's, under
+    `cluster_id` and the random `folder_id`; a folder that is there already is opened as it is.
+    Raises: FolderRefused.
+    """
+    if bootstrap:
+        path.mkdir(parents=True, exist_ok=True)
+    if not path.is_dir():
+        raise FolderRefused(f"{path}: is no folder; bootstrap a new cluster there, or give the folder that was used")
+    lock = _lock(path, exclusive=True)
+    try:
+        identity = read_identity(path)
+        if identity is None or not identity.ready:
+            if not bootstrap:
+                raise FolderRefused(f"{path}: {_unready(identity)}; bootstrap a new cluster there, explicitly")
+            if cluster_id is None or not folder_id:
+                raise FolderRefused(f"{path}: a bootstrap needs a cluster id and a folder id")
+            identity = _begin(path, identity, Identity(FORMAT, cluster_id, node_id, folder_id, ready=False))
+        _check(path, identity, node_id, cluster_id)
+        return Folder(path, identity, lock)
+    except BaseException:
+        os.close(lock)
+        raise
+
+
+def read_identity(path: Path) -> Identity | None:
+    """None if there is none. Raises: Corrupt, FolderRefused for another format."""
+    try:
+        raw = (path / _IDENTITY).read_bytes()
+    except FileNotFoundError:
+        return None
+    try:
+        identity = msgspec.json.decode(raw, type=Identity)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Corrupt(str(path / _IDENTITY), f"does not decode ({error})") from error
+    if identity.format != FORMAT:
+        raise FolderRefused(f"{path}: has format {identity.format}, this program knows {FORMAT}")
+    return identity
+
+
+class ReadLock:
+    """Keeps writers away from a data folder while something reads it offline. Raises: FolderRefused if one is there."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = _lock(path, exclusive=False)
+
+    def close(self) -> None:
+        os.close(self._lock)
+
+
+def _unready(identity: Identity | None) -> str:
+    return "belongs to no replica yet" if identity is None else "was left by a bootstrap that did not finish"
+
+
+def _begin(path: Path, left: Identity | None, identity: Identity) -> Identity:
+    """Start a bootstrap, over again if one was cut short (it has promised nothing)."""
+    there = [name for name in _CONTENTS if (path / name).exists()]
+    if there and left is None:
+        raise FolderRefused(f"{path}: holds {', '.join(there)} but no {_IDENTITY}; put it back, or use another folder")
+    _write(path, identity)
+    for name in there:
+        shutil.rmtree(path / name)
+    for name in _CONTENTS:
+        (path / name).mkdir()
+    sync_folder(path)
+    sync_folder(path.parent)
+    return identity
+
+
+def _check(path: Path, identity: Identity, node_id: str, cluster_id: str | None) -> None:
+    if identity.node_id != node_id:
+        raise FolderRefused(f"{path}: belongs to node {identity.node_id}, not {node_id}; give each node its own folder")
+    if cluster_id is not None and identity.cluster_id != cluster_id:
+        raise FolderRefused(f"{path}: belongs to cluster {identity.cluster_id}, not {cluster_id}; use another folder")
+    if identity.ready and not (path / "log" / "data.mdb").exists():
+        raise Corrupt(str(path / "log"), "log is missing, and with it the votes of this node")
+
+
+def _write(path: Path, identity: Identity) -> None:
+    write_atomic(path / _IDENTITY, msgspec.json.format(msgspec.json.encode(identity)) + b"\n")
+
+
+def _lock(path: Path, *, exclusive: bool) -> int:
+    """A locked descriptor. The pid in the file is for the message only; the lock itself dies with its process."""
+    try:
+        access = os.O_RDWR if exclusive else os.O_RDONLY  # a folder on a read-only disk can be read too
+        lock = os.open(path / _LOCK, access | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise FolderRefused(f"{path}: cannot be locked ({error}); check the path and its permissions") from error
+    try:
+        fcntl.flock(lock, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        if exclusive:
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, str(os.getpid()).encode(), 0)
+    except BlockingIOError as error:
+        pid = os.pread(lock, 20, 0).decode(errors="replace") or "unknown"
+        os.close(lock)
+        raise FolderRefused(f"{path}: is in use by process {pid}; stop it first") from error
+    return lock

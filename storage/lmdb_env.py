@@ -1,0 +1,218 @@
+"""LMDB as the stores see it: environments, tables, transactions. The only file that imports `lmdb`.
+
+Every error of the library leaves here as one of ours: no room is `OSError(ENOSPC)`, a damaged file is `Corrupt`,
+all else is `StorageFailed`. Rule: a `WriteTxn` lives on one thread; a `ReadTxn` may move to another thread but is
+never used by two at once.
+"""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import lmdb
+
+from raftmem.errors import Corrupt, FolderRefused, StorageFailed
+from raftmem.limits import LMDB_READERS_MAX, MAP_BYTES
+
+Table: TypeAlias = "lmdb._Database"
+Item = tuple[bytes, bytes]
+
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_DAMAGED: Final = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.VersionMismatchError)
+
+
+def translate(path: str, error: lmdb.Error) -> Exception:
+    """Our error for one of the library's.
+
+    ENOSPC at commit may be tried again although it can come from the sync: the next try writes all of its pages
+    anew, and what earlier transactions promised was synced before.
+    """
+    if isinstance(error, lmdb.MapFullError) or error.code in _NO_ROOM:
+        return OSError(errno.ENOSPC, f"no room left ({error}); free some disk space", path)
+    if isinstance(error, _DAMAGED):
+        return Corrupt(path, f"is damaged ({error})")
+    return StorageFailed(f"{path}: {error}; this replica stops, look at the disk and start it again")
+
+
+class ReadTxn:
+    """A snapshot of one environment. Keys and prefixes are compared as bytes."""
+
+    def __init__(self, path: str, txn: "lmdb.Transaction[bytes]") -> None:
+        self._path = path
+        self._txn = txn
+        self._get = txn.get
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        try:
+            return self._get(key, None, table)
+        except lmdb.Error as error:
+            raise translate(self._path, error) from error
+
+    def count(self, table: Table) -> int:
+        try:
+            return self._txn.stat(table)["entries"]
+        except lmdb.Error as error:
+            raise translate(self._path, error) from error
+
+    def last_key(self, table: Table) -> bytes | None:
+        try:
+            cursor = self._txn.cursor(table)
+            return cursor.key() if cursor.last() else None
+        except lmdb.Error as error:
+            raise translate(self._path, error) from error
+
+    def at_or_after(self, table: Table, key: bytes) -> bytes | None:
+        """The first key >= `key`."""
+        try:
+            cursor = self._txn.cursor(table)
+            return cursor.key() if cursor.set_range(key) else None
+        except lmdb.Error as error:
+            raise translate(self._path, error) from error
+
+    def at_or_before(self, table: Table, key: bytes) -> bytes | None:
+        """The last key <= `key`."""
+        try:
+            cursor = self._txn.cursor(table)
+            return cursor.key() if _seek_down(cursor, key) else None
+        except lmdb.Error as error:
+            raise translate(self._path, error) from error
+
+    def ascending(self, table: Table, start: bytes = b"") -> Iterator[Item]:
+        """Items with key >= `start`; lazy."""
+        try:
+            cursor = self._txn.cursor(table)
+            if cursor.set_range(start):
+                yield from cursor.iternext(True, True)
+        except lmdb.Error as error:
+            raise translate(self._path, error) from error
+
+    def descending(self, table: Table, start: bytes) -> Iterator[Item]:
+        """Items with key <= `start`, greatest first; lazy."""
+        try:
+            cursor = self._txn.cursor(table)
+            if _seek_down(cursor, start):
+                yield from cursor.iterprev(True, True)
+        except lmdb.Error as error:
+            raise translate(self._path, error) from error
+
+    def keys(self, table: Table, start: bytes, *, descending: bool = False) -> Iterator[bytes]:
+        """Keys from `start` on, without their values; lazy."""
+        try:
+            cursor = self._txn.cursor(table)
+            if _seek_down(cursor, start) if descending else cursor.set_range(start):
+                yield from cursor.iterprev(True, False) if descending else cursor.iternext(True, False)
+        except lmdb.Error as error:
+            raise translate(self._path, error) from error
+
+    def release(self) -> None:
+        """Again is nothing."""
+        self._txn.abort()
+
+
+def _seek_down(cursor: "lmdb.Cursor[bytes]", key: bytes) -> bool:
+    if not cursor.set_range(key):
+        return cursor.last()
+    return cursor.key() == key or cursor.prev()
+
+
+class WriteTxn(ReadTxn):
+    """The one write transaction of an environment; sees what it wrote."""
+
+    def __init__(self, path: str, txn: "lmdb.Transaction[bytes]") -> None:
+        super().__init__(path, txn)
+        self._put = txn.put
+
+    def put(self, table: Table, key: bytes, value: bytes) -> None:
+        try:
+            self._put(key, value, True, True, False, table)
+        except lmdb.Error as error:
+            raise translate(self._path, error) from error
+
+    def append(self, table: Table, key: bytes, value: bytes) -> None:
+        """Put a key that is greater than every key of the table. Raises: StorageFailed if it is not."""
+        try:
+            appended = self._put(key, value, True, False, True, table)
+        except lmdb.Error as error:
+            raise translate(self._path, error) from error
+        if not appended:
+            raise StorageFailed(f"{self._path}: key {key.hex()} does not follow the last one; a bug, please report it")
+
+    def delete(self, table: Table, key: bytes) -> bool:
+        """Whether it was there."""
+        try:
+            return self._txn.delete(key, b"", table)
+        except lmdb.Error as error:
+            raise translate(self._path, error) from error
+
+
+class Environment:
+    """One LMDB folder. `durable`: every commit is synced; otherwise only `sync` is.
+
+    `readonly`: takes part in the reader table, so that it may stand beside a writer in another process.
+    """
+
+    def __init__(
+        self, folder: Path, *, tables_max: int, durable: bool, readonly: bool = False, map_bytes: int = MAP_BYTES
+    ) -> None:
+        self.path = str(folder / "data.mdb")
+        if readonly and not (folder / "data.mdb").exists():
+            raise FolderRefused(f"{folder}: holds no database; give the folder of a replica that has run")
+        try:
+            self._env = lmdb.open(
+                str(folder),
+                map_size=map_bytes,
+                readonly=readonly,
+                sync=durable,
+                metasync=durable,
+                create=not readonly,
+                max_dbs=tables_max,
+                max_readers=LMDB_READERS_MAX,
+            )
+            self._env.reader_check()  # forget the readers of killed processes: they would keep old pages for ever
+        except lmdb.Error as error:
+            raise translate(self.path, error) from error
+        self._readonly = readonly
+
+    def table(self, name: str) -> Table:
+        try:
+            return self._env.open_db(name.encode(), create=not self._readonly)
+        except lmdb.NotFoundError as error:
+            raise Corrupt(self.path, f"has no table {name}") from error
+        except lmdb.Error as error:
+            raise translate(self.path, error) from error
+
+    def read(self) -> ReadTxn:
+        """The newest committed state; release it."""
+        try:
+            return ReadTxn(self.path, self._env.begin())
+        except lmdb.Error as error:
+            raise translate(self.path, error) from error
+
+    @contextmanager
+    def write(self) -> Iterator[WriteTxn]:
+        """Commits when the block ends, changes nothing when it or the commit raises."""
+        try:
+            txn = self._env.begin(write=True)
+        except lmdb.Error as error:
+            raise translate(self.path, error) from error
+        try:
+            yield WriteTxn(self.path, txn)
+        except BaseException:
+            txn.abort()
+            raise
+        try:
+            txn.commit()
+        except lmdb.Error as error:
+            raise translate(self.path, error) from error
+
+    def sync(self) -> None:
+        """Everything committed is on disk when this returns."""
+        try:
+            self._env.sync(True)
+        except lmdb.Error as error:
+            raise translate(self.path, error) from error
+
+    def close(self) -> None:
+        self._env.close()

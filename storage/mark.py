@@ -1,0 +1,59 @@
+"""The clean mark: whether the state on disk can be trusted after the last stop.
+
+The state is not synced at its commits. A kill of the process loses nothing of it (the kernel keeps the pages), a stop
+of the machine may. So a run first replaces the mark by one that names this boot, and a clean stop by one that says
+clean. The rule that must hold: on disk, the mark says unclean before the first state page of a run is written.
+"""
+
+import shutil
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from raftmem.storage.atomic import sync_folder, write_atomic
+
+
+class _Mark(Struct, frozen=True, forbid_unknown_fields=True):
+    boot_id: str
+    clean: bool
+
+
+class StateMark:
+    """Of the state in `state`. `boot_id`: changes with every start of the machine."""
+
+    def __init__(self, path: Path, state: Path, *, boot_id: str) -> None:
+        self._path = path
+        self._state = state
+        self._boot_id = boot_id
+        self._begun = False
+
+    def trusted(self) -> bool:
+        """Whether the state is what was last committed: stopped cleanly, or killed on a machine that ran on."""
+        try:
+            mark = msgspec.json.decode(self._path.read_bytes(), type=_Mark)
+        except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+            return False
+        return mark.clean or mark.boot_id == self._boot_id
+
+    def discard_untrusted(self) -> bool:
+        """Remove a state that is not trusted, so that it is rebuilt from the log; whether it did."""
+        if self.trusted() or not self._state.exists():
+            return False
+        shutil.rmtree(self._state)
+        sync_folder(self._path.parent)
+        return True
+
+    def begin(self) -> None:
+        """Before the first write of a run; later calls cost nothing."""
+        if not self._begun:
+            self._write(clean=False)
+            self._begun = True
+
+    def finish(self) -> None:
+        """After the state was synced."""
+        self._write(clean=True)
+        self._begun = False
+
+    def _write(self, *, clean: bool) -> None:
+        write_atomic(self._path, msgspec.json.encode(_Mark(self._boot_id, clean)))

@@ -1,0 +1,52 @@
+"""Free disk under the data folder, and the two marks that stop writes before the disk does.
+
+Below the low mark a new write is refused before it enters the log; what sheds data, and consensus itself, may use the
+reserve. Below the hard mark nothing is written. The rule that must hold: the hard mark lies below the low one.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from raftmem.limits import DISK_HARD_BYTES, DISK_LOW_BYTES, DISK_LOW_SHARE
+
+
+class Disk(Protocol):
+    """What `os.statvfs` answers."""
+
+    @property
+    def f_bavail(self) -> int: ...
+
+    @property
+    def f_blocks(self) -> int: ...
+
+    @property
+    def f_frsize(self) -> int: ...
+
+
+class Space:
+    """Asks anew at every call (about a microsecond). Raises: OSError when the disk does not answer."""
+
+    def __init__(self, path: Path, *, statvfs: Callable[[Path], Disk] = os.statvfs) -> None:
+        self._path = path
+        self._statvfs = statvfs
+
+    def free_and_low_bytes(self) -> tuple[int, int]:
+        """What an ordinary user may still write, and the low mark."""
+        disk = self._statvfs(self._path)
+        size = disk.f_blocks * disk.f_frsize
+        return disk.f_bavail * disk.f_frsize, max(DISK_LOW_BYTES, int(size * DISK_LOW_SHARE))
+
+    def is_low(self) -> bool:
+        free, low = self.free_and_low_bytes()
+        return free < low
+
+    def is_exhausted(self) -> bool:
+        free, _ = self.free_and_low_bytes()
+        return free < DISK_HARD_BYTES
+
+    def describe(self) -> str:
+        """The fact and the numbers, for an error."""
+        free, low = self.free_and_low_bytes()
+        return f"{free >> 20} MiB of disk are free under {self._path}, {low >> 20} MiB must stay free for new writes"

@@ -1,0 +1,136 @@
+"""The tables of the state environment and the bytes of their keys (`docs/format.md`).
+
+Rule: every part of a key has a fixed width. A user's string enters a key only as a BLAKE2b-128 hash, so no name is
+too long for LMDB's 511 bytes; the full string stands in the value and is compared there.
+
+A *row* is one life of one memory, from ADD to the tombstone: its created position, index u64 and seq u16.
+
+    ids         hash(id) -> row, id           the newest row of the id
+    heads       row -> Record                 its newest version
+    versions    row, updated -> Record        versions that were overwritten
+    vectors     row, vector_at -> float32     never removed
+    duplicates  hash(sha256, scope), row ->   active memories only
+    postings    hash(label), row ->           every scope id and tag that the row ever carried; never removed
+    expiry      expires, row ->               active memories only
+    events      index -> term, data, result, digest
+    subjects    hash(id), index, seq ->       the outcomes that concern an id
+    keys        hash(actor, key) -> IdempotencyRow
+    key_order   index -> hash(actor, key)
+    meta        head, format
+"""
+
+import struct
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+import msgspec
+
+from raftmem.commands import Actor, Scope
+from raftmem.records import Head, IdempotencyRow, Position, Record, Result
+from raftmem.storage.lmdb_env import Environment, Table
+
+FORMAT_VERSION: Final = 1
+HEAD_KEY: Final = b"head"
+FORMAT_KEY: Final = b"format"
+HASH_BYTES: Final = 16
+ROW_BYTES: Final = 10
+_LABELS_CACHED: Final = 8192  # hashes of scope ids and tags kept in memory
+_TIME_ZERO: Final = 1 << 63  # times before 0 sort first too
+
+_position = struct.Struct(">QH")
+_index = struct.Struct(">Q")
+
+encode = msgspec.msgpack.Encoder().encode
+decode_record = msgspec.msgpack.Decoder(Record).decode
+decode_head = msgspec.msgpack.Decoder(Head).decode
+decode_key = msgspec.msgpack.Decoder(IdempotencyRow).decode
+decode_event = msgspec.msgpack.Decoder(tuple[int, bytes, Result, bytes]).decode
+DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError)
+
+
+class Tables(NamedTuple):
+    ids: Table
+    heads: Table
+    versions: Table
+    vectors: Table
+    duplicates: Table
+    postings: Table
+    expiry: Table
+    events: Table
+    subjects: Table
+    keys: Table
+    key_order: Table
+    meta: Table
+
+
+def open_tables(env: Environment) -> Tables:
+    return Tables(*map(env.table, Tables._fields))
+
+
+def index_key(index: int) -> bytes:
+    return _index.pack(index)
+
+
+def index_of(key: bytes) -> int:
+    index: int = _index.unpack_from(key)[0]
+    return index
+
+
+def position_key(position: Position) -> bytes:
+    return _position.pack(position.index, position.seq)
+
+
+def position_of(key: bytes, offset: int = 0) -> Position:
+    return Position(*_position.unpack_from(key, offset))
+
+
+def key_after(key: bytes) -> bytes:
+    """The next key of the same width. No row, and no position under a hash, is all ones."""
+    return (int.from_bytes(key, "big") + 1).to_bytes(len(key), "big")
+
+
+def key_before(key: bytes) -> bytes:
+    """The key before. No row is all zeros: indexes begin at 1."""
+    return (int.from_bytes(key, "big") - 1).to_bytes(len(key), "big")
+
+
+def time_key(time: int) -> bytes:
+    return _index.pack(time + _TIME_ZERO)
+
+
+def _hash(data: bytes) -> bytes:
+    return blake2b(data, digest_size=HASH_BYTES).digest()
+
+
+def id_hash(memory_id: str) -> bytes:
+    return _hash(memory_id.encode())
+
+
+@lru_cache(_LABELS_CACHED)
+def label_hash(kind: str, value: str) -> bytes:
+    """`kind`: a field of Scope, or `tag`."""
+    return _hash(encode((kind, value)))
+
+
+def content_hash(sha256: bytes, scope: Scope) -> bytes:
+    return _hash(encode((sha256, scope)))
+
+
+def idempotency_hash(actor: Actor, key: str) -> bytes:
+    return _hash(encode((actor.type, actor.id, key)))
+
+
+def labels(record: Record) -> set[bytes]:
+    """The hashes under which a version is found: its scope ids that are set, and its tags."""
+    scope = record.scope
+    found = {label_hash("tag", tag) for tag in record.tags}
+    if scope.app_id is not None:
+        found.add(label_hash("app_id", scope.app_id))
+    if scope.user_id is not None:
+        found.add(label_hash("user_id", scope.user_id))
+    if scope.agent_id is not None:
+        found.add(label_hash("agent_id", scope.agent_id))
+    if scope.run_id is not None:
+        found.add(label_hash("run_id", scope.run_id))
+    return found

@@ -1,0 +1,126 @@
+"""What one entry does to the tables of the state: records, indexes, event, idempotency keys.
+
+It refuses an entry that is not the next one, and a change whose `old` is not what stands there: both would mean
+that this replica no longer follows the log. The rule that must hold: every index is a function of (old, new).
+"""
+
+from typing import assert_never
+
+from raftmem.errors import Corrupt, StorageFailed
+from raftmem.records import DropIdempotency, Head, IdempotencyRow, PutIdempotency, PutRecord, Record, Step
+from raftmem.storage.contracts import EventRow
+from raftmem.storage.lmdb_env import Table, WriteTxn
+from raftmem.storage.state_read import LmdbReader
+from raftmem.storage.state_tables import (
+    HEAD_KEY,
+    Tables,
+    content_hash,
+    decode_key,
+    encode,
+    id_hash,
+    idempotency_hash,
+    index_key,
+    labels,
+    position_key,
+    time_key,
+)
+
+
+class LmdbWriter(LmdbReader):
+    """One write transaction; reads see what was put before them."""
+
+    def __init__(self, txn: WriteTxn, tables: Tables, *, path: str, rows_max: int, head: Head) -> None:
+        super().__init__(txn, tables, path=path, rows_max=rows_max, head=head)
+        self._writes = txn
+
+    def put(self, row: EventRow, step: Step, head: Head) -> None:
+        index = self._head.index + 1
+        if row.index != index or head.index != index:
+            raise StorageFailed(f"entry {row.index} with head {head.index} put after entry {index - 1}")
+        for change in step.changes:
+            if isinstance(change, PutRecord):
+                self._put_record(change, index)
+            elif isinstance(change, PutIdempotency):
+                self._put_key(change.row)
+            elif isinstance(change, DropIdempotency):
+                self._drop_key(change.row, index)
+            else:
+                assert_never(change)
+        self._put_event(row)
+        self._head = head
+
+    def finish(self) -> None:
+        """Store the head; the last write of the transaction."""
+        self._writes.put(self._tables.meta, HEAD_KEY, encode(self._head))
+
+    def _put_record(self, change: PutRecord, index: int) -> None:
+        txn, tables, new, old = self._writes, self._tables, change.record, change.old
+        row = position_key(new.created)
+        raw = txn.get(tables.heads, row)
+        if (None if raw is None else self._record(raw, row)) != old:
+            raise self._astray(new, "follows another version than stands there", index)
+        if raw is None or old is None:
+            self._put_row(row, new, index)
+        else:
+            txn.put(tables.versions, row + position_key(old.updated), raw)
+            txn.put(tables.heads, row, encode(new))
+        if change.vector is not None and new.vector_at is not None:
+            txn.put(tables.vectors, row + position_key(new.vector_at), change.vector)
+        self._move_indexes(row, old, new)
+
+    def _put_row(self, row: bytes, new: Record, index: int) -> None:
+        hashed, name = id_hash(new.id), new.id.encode()
+        before = None if new.previous is None else position_key(new.previous) + name
+        if self._writes.get(self._tables.ids, hashed) != before:
+            raise self._astray(new, "does not follow the row that its id has", index)
+        self._writes.append(self._tables.heads, row, encode(new))
+        self._writes.put(self._tables.ids, hashed, row + name)
+
+    def _astray(self, record: Record, what: str, index: int) -> Corrupt:
+        return Corrupt(self._path, f"version {record.version} of {record.id} {what}", index=index)
+
+    def _move_indexes(self, row: bytes, old: Record | None, new: Record) -> None:
+        self._move(self._tables.duplicates, row, _content(old), _content(new))
+        self._move(self._tables.expiry, row, _expiry(old), _expiry(new))
+        for label in labels(new) if old is None else labels(new) - labels(old):
+            self._writes.put(self._tables.postings, label + row, b"")
+
+    def _move(self, table: Table, row: bytes, old: bytes | None, new: bytes | None) -> None:
+        if old != new:
+            if old is not None:
+                self._writes.delete(table, old + row)
+            if new is not None:
+                self._writes.put(table, new + row, b"")
+
+    def _put_event(self, row: EventRow) -> None:
+        key = index_key(row.index)
+        self._writes.append(self._tables.events, key, encode((row.term, row.data, row.result, row.digest)))
+        for seq, outcome in enumerate(row.result.outcomes):
+            if outcome.memory_id is not None:
+                subject = id_hash(outcome.memory_id) + key + seq.to_bytes(2, "big")
+                self._writes.put(self._tables.subjects, subject, b"")
+
+    def _put_key(self, row: IdempotencyRow) -> None:
+        hashed = idempotency_hash(row.actor, row.key)
+        self._writes.put(self._tables.keys, hashed, encode(row))
+        self._writes.put(self._tables.key_order, index_key(row.index), hashed)
+
+    def _drop_key(self, row: IdempotencyRow, index: int) -> None:
+        hashed = idempotency_hash(row.actor, row.key)
+        raw = self._writes.get(self._tables.keys, hashed)
+        if raw is None or decode_key(raw) != row:
+            raise Corrupt(self._path, f"idempotency key of entry {row.index} to be forgotten is not kept", index=index)
+        self._writes.delete(self._tables.keys, hashed)
+        self._writes.delete(self._tables.key_order, index_key(row.index))
+
+
+def _content(record: Record | None) -> bytes | None:
+    if record is None or record.status != "active":
+        return None
+    return content_hash(record.sha256, record.scope)
+
+
+def _expiry(record: Record | None) -> bytes | None:
+    if record is None or record.status != "active" or record.expires is None:
+        return None
+    return time_key(record.expires)
