@@ -5,7 +5,7 @@ Whether a write succeeds is decided in apply and nowhere else.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, assert_never
 
 from msgspec import UNSET, UnsetType
@@ -91,10 +91,10 @@ def draft(
 
 
 # --- operations -----------------------------------------------------------------------------------
-def add(body: AddFields, new_id: str, at: str = "") -> Step:
-    """`new_id`: the id when the client chose none. `at`: the place of the body in a batch, `events[3].`."""
+def add(body: AddFields, new_id: Callable[[], str], at: str = "") -> Step:
+    """`new_id`: makes the id when the client chose none. `at`: the place of the body in a batch, `events[3].`."""
     given = body.id is not UNSET
-    chosen = new_id if body.id is UNSET else memory_id(body.id, at + "id")
+    chosen = new_id() if body.id is UNSET else memory_id(body.id, at + "id")
     _something(body, at)
     on_duplicate = None if body.on_duplicate is UNSET else body.on_duplicate
     return Step(commands.Add(chosen, _fields(body, at), on_duplicate, given), _content(body, at))
@@ -124,7 +124,7 @@ def batch(body: BatchBody, call: Call) -> list[Step]:
 def _item(item: Item, call: Call, at: str) -> Step:
     match item:
         case AddItem():
-            return add(item, call.service.new_id() if item.id is UNSET else "", at)
+            return add(item, call.service.new_id, at)
         case UpdateItem():
             return update(memory_id(item.memory_id, at + "memory_id"), item, at)
         case DeleteItem():

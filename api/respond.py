@@ -37,8 +37,9 @@ def refused(call: Call, error: RaftmemError) -> Reply:
         problem.index = service.status().applied_index
     if problem.kind.status == 503 and service.leader_id is not None:
         problem.extra["leader"] = {"id": service.leader_id, "url": service.leader_url}
+    level = None if call.point is None else call.point.level
     body = problem.body(instance=call.instance, request_id=call.request_id)
-    return Reply(problem.kind.status, views.encode(body), problem.index, None, problem.headers, MEDIA_TYPE)
+    return Reply(problem.kind.status, views.encode(body), problem.index, level, problem.headers, MEDIA_TYPE)
 
 
 def defect(call: Call) -> Reply:

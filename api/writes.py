@@ -23,7 +23,7 @@ async def add(call: Call) -> Reply:
     query = call.parameters(once=levels.WRITE)
     raw = await call.json()
     body = convert(raw, AddBody)
-    step = drafts.add(body, call.service.new_id())
+    step = drafts.add(body, call.service.new_id)
     guards = drafts.conditions(call, body.id or None)
     return await _one(call, query, drafts.draft(call, query, (step,), body=body, raw=raw, guards=guards))
 

@@ -12,18 +12,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-import msgspec
 from msgspec import UNSET
 
 from raftmem.errors import BadRequest
+from raftmem.filter_fields import INSTANTS, Get, Look, getter
 from raftmem.limits import FILTER_NODES_MAX, FILTER_VALUES_MAX
 from raftmem.records import Record
 
-_Get = Callable[["_Look"], object]  # UNSET when the record has no such field
 _Test = Callable[[object], bool]  # of a value that is there
-_Match = Callable[["_Look"], bool]
+_Match = Callable[[Look], bool]
 
-_decode = msgspec.json.Decoder().decode
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _INSTANT: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
@@ -37,132 +35,12 @@ class Filter:
         self._match = match
 
     def matches(self, record: Record) -> bool:
-        return self._match(_Look(record))
+        return self._match(Look(record))
 
 
 def parse(raw: object) -> Filter:
     """The filter that a decoded JSON value says. Raises: BadRequest naming the place (`filter.and[1].op`)."""
     return Filter(_Parser().node(raw, "filter"))
-
-
-class _Look:
-    """One record under one match: its JSON is decoded at most once, and only when asked for."""
-
-    __slots__ = ("_metadata", "_value", "record")
-
-    def __init__(self, record: Record) -> None:
-        self.record = record
-        self._value: object = UNSET
-        self._metadata: object = UNSET
-
-    def value(self) -> object:
-        if self._value is UNSET and self.record.value is not None:
-            self._value = _decode(self.record.value)
-        return self._value
-
-    def metadata(self) -> object:
-        if self._metadata is UNSET:
-            self._metadata = _decode(self.record.metadata or b"{}")
-        return self._metadata
-
-
-# --- fields ---------------------------------------------------------------------------------------
-def _plain(name: str) -> _Get:
-    def get(look: _Look) -> object:
-        found: object = getattr(look.record, name)
-        return UNSET if found is None else found
-
-    return get
-
-
-def _part(whole: str, name: str) -> _Get:
-    def get(look: _Look) -> object:
-        parent: object = getattr(look.record, whole)
-        found: object = None if parent is None else getattr(parent, name)
-        if found is None:
-            return UNSET
-        return list(found) if isinstance(found, tuple) else found
-
-    return get
-
-
-def _object(name: str) -> _Get:
-    def get(look: _Look) -> object:
-        found: msgspec.Struct | None = getattr(look.record, name)
-        if found is None:
-            return UNSET
-        return {key: list(v) if isinstance(v, tuple) else v for key, v in msgspec.structs.asdict(found).items()}
-
-    return get
-
-
-def _instant(name: str) -> _Get:
-    """Nanoseconds since the Unix epoch, from a field in milliseconds."""
-
-    def get(look: _Look) -> object:
-        found: int | None = getattr(look.record, name)
-        return UNSET if found is None else found * 1_000_000
-
-    return get
-
-
-def _embedding(look: _Look) -> object:
-    record = look.record
-    return UNSET if record.dimension is None else {"model": record.embedding_model, "dimension": record.dimension}
-
-
-def _embedding_part(name: str) -> _Get:
-    def get(look: _Look) -> object:
-        found: object = None if look.record.dimension is None else getattr(look.record, name)
-        return UNSET if found is None else found
-
-    return get
-
-
-def _path(root: _Get, keys: tuple[str, ...]) -> _Get:
-    def get(look: _Look) -> object:
-        found = root(look)
-        for key in keys:
-            if not isinstance(found, dict) or key not in found:
-                return UNSET
-            found = found[key]
-        return found
-
-    return get
-
-
-_INSTANTS: Final[dict[str, _Get]] = {
-    "created_at": _instant("created_ms"),
-    "updated_at": _instant("updated_ms"),
-    "valid_at": _instant("valid_at"),
-    "invalid_at": _instant("invalid_at"),
-    "expires_at": _instant("expires_ms"),
-}
-_ROOTS: Final[dict[str, _Get]] = {"metadata": _Look.metadata, "value": _Look.value}
-_PLAIN: Final = (
-    *("id", "text", "memory_type", "claim_type", "confidence", "importance"),
-    *("visibility", "version", "pinned", "status"),
-)
-_FIELDS: Final[dict[str, _Get]] = {
-    **{name: _plain(name) for name in _PLAIN},
-    **{name: _part("scope", name) for name in ("app_id", "user_id", "agent_id", "run_id")},
-    "tags": lambda look: list(look.record.tags),
-    "sha256": lambda look: look.record.sha256.hex() or UNSET,
-    "created_index": lambda look: look.record.created.index,
-    "updated_index": lambda look: look.record.updated.index,
-    "actor": _object("actor"),
-    **{f"actor.{name}": _part("actor", name) for name in ("type", "id", "role")},
-    "provenance": _object("provenance"),
-    **{
-        f"provenance.{name}": _part("provenance", name)
-        for name in ("source_ref", "derived_from", "resources", "reason")
-    },
-    "embedding": _embedding,
-    "embedding.model": _embedding_part("embedding_model"),
-    "embedding.dimension": _embedding_part("dimension"),
-    **_ROOTS,
-    **_INSTANTS,
-}
 
 
 # --- comparisons ----------------------------------------------------------------------------------
@@ -288,7 +166,7 @@ def _condition(raw: dict[str, object], place: str) -> _Match:
         if not isinstance(wanted, bool):
             raise BadRequest(f"{place}.value must be true or false for exists", parameter=f"{place}.value")
         return lambda look: (get(look) is not UNSET) is wanted
-    if field in _INSTANTS:
+    if field in INSTANTS:
         wanted = _instants(op, wanted, place)
     test = _test(op, wanted, place)
     if op in ("ne", "nin"):
@@ -296,19 +174,14 @@ def _condition(raw: dict[str, object], place: str) -> _Match:
     return lambda look: (found := get(look)) is not UNSET and test(found)
 
 
-def _getter(field: object, place: str) -> _Get:
+def _getter(field: object, place: str) -> Get:
     if not isinstance(field, str):
         raise BadRequest(f"{place} must be a string", parameter=place)
-    known = _FIELDS.get(field)
-    if known is not None:
-        return known
-    root, _, path = field.partition(".")
-    keys = tuple(path.split("."))
-    if root not in _ROOTS or "" in keys:
-        raise BadRequest(
-            f"{place}: {field!r} is not a field of a memory; use one, or metadata.<key>, value.<key>", parameter=place
-        )
-    return _path(_ROOTS[root], keys)
+    get = getter(field)
+    if get is None:
+        detail = f"{place}: {field!r} is not a field of a memory; use one, or metadata.<key>, value.<key>"
+        raise BadRequest(detail, parameter=place)
+    return get
 
 
 def _test(op: object, wanted: object, place: str) -> _Test:

@@ -385,7 +385,7 @@ class LocalService:
             role=role,
             rest_url=member.rest_url if greeting is None else greeting[0],
             peer_url=member.peer_url,
-            applied_index=None,
+            applied_index=consensus.applied_index(node),
             match_index=match,
             lag_entries=None if match is None else max(0, consensus.journal.last_index - match),
             contact_age_ms=None if contact is None else int(contact * 1000),

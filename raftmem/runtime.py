@@ -5,21 +5,32 @@ import os
 import random
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final
 
 from raftmem.seams import TimerHandle
 
+DRAW_BYTES: Final = 4096  # one system call for many ids and salts
+
 
 class SystemRandomness:
-    """`bytes` from the operating system; `random` from a generator that it seeded."""
+    """`bytes` from the operating system, drawn in larger pieces; `random` from a generator that it seeded."""
 
     def __init__(self) -> None:
         self._random = random.Random(os.urandom(16))
+        self._drawn = b""
+        self._used = 0
 
     def random(self) -> float:
         return self._random.random()
 
     def bytes(self, count: int) -> bytes:
-        return os.urandom(count)
+        end = self._used + count
+        if end > len(self._drawn):
+            self._drawn = os.urandom(max(DRAW_BYTES, count))
+            self._used, end = 0, count
+        piece = self._drawn[self._used : end]
+        self._used = end
+        return piece
 
 
 class AsyncioLoop:

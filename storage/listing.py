@@ -73,8 +73,11 @@ class Listing:
                     misses += 1
                     continue
                 record = self._version(row)
-                if record is not None and (found.get(record.id) is None):
-                    found[record.id] = record if self._is_in_force(record, query) else None
+                if record is None:
+                    continue
+                shown = record if self._is_in_force(record, query) else None
+                if shown is not None or record.id not in found:  # an id may have two lives in one entry
+                    found[record.id] = shown
             for memory_id in sorted(found, reverse=self._descending):
                 if self._follows((index, memory_id), after):
                     yield (index, memory_id), found[memory_id]
@@ -85,7 +88,9 @@ class Listing:
 
     def _is_in_force(self, record: Record, query: Query) -> bool:
         """Whether its row is the id's row at the moment. An active one always is: only a tombstone is followed."""
-        if record.status == "active" or record.status != query.status:
+        if record.status != query.status:
+            return False
+        if record.status == "active":
             return True
         current = self._rows.memory(record.id, self._moment)
         return current is not None and current.created == record.created

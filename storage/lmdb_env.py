@@ -175,6 +175,12 @@ class Environment:
             raise translate(self.path, error) from error
         self._readonly = readonly
 
+    @property
+    def is_durable(self) -> bool:
+        """Whether a commit is on disk when it returns: what the library does, not what it was asked for."""
+        flags = self._env.flags()
+        return flags["sync"] and flags["metasync"]
+
     def table(self, name: str) -> Table:
         try:
             return self._env.open_db(name.encode(), create=not self._readonly)

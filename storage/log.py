@@ -56,6 +56,11 @@ class LmdbLogStore:
         """The file that holds the log."""
         return self._env.path
 
+    @property
+    def is_durable(self) -> bool:
+        """Whether `commit` syncs; anything else would make Raft's promises lies."""
+        return self._env.is_durable
+
     def hard_state(self) -> HardState:
         return self._now().hard_state
 

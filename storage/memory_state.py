@@ -67,7 +67,7 @@ class _Kept:
 
 
 class MemoryReader:
-    """The state at one index, for ever; also the writer's view, whose index moves on."""
+    """The state at one index, for ever. `index` None: as it comes, the writer's view."""
 
     def __init__(self, kept: _Kept, rows_max: int, index: int | None) -> None:
         self._kept = kept
@@ -179,6 +179,13 @@ class MemoryReader:
         """Nothing is held."""
 
 
+class SharedMemoryReader(MemoryReader):
+    """Moved on by its store after every write."""
+
+    def renew(self, kept: _Kept) -> None:
+        self._kept, self._index = kept, len(kept.events)
+
+
 class MemoryWriter(MemoryReader):
     """Sees what it has put."""
 
@@ -192,9 +199,10 @@ class MemoryStateStore:
     def __init__(self, *, rows_max: int = LIST_SCAN_ROWS_MAX) -> None:
         self._kept = _Kept()
         self._rows_max = rows_max
+        self._shared = SharedMemoryReader(self._kept, rows_max, 0)
 
     def head(self) -> Head:
-        return self._kept.heads[-1]
+        return self._shared.head
 
     @contextmanager
     def write(self) -> Iterator[MemoryWriter]:
@@ -204,6 +212,8 @@ class MemoryStateStore:
         except BaseException:
             self._undo(before)
             raise
+        finally:
+            self._shared.renew(self._kept)
 
     def _undo(self, count: int) -> None:
         """Put the first `count` entries again: rare, so plain."""
@@ -212,11 +222,11 @@ class MemoryStateStore:
             kept.put(row, step, head)
         self._kept = kept
 
-    def read(self) -> MemoryReader:
-        return MemoryReader(self._kept, self._rows_max, self.head().index)
+    def read(self) -> SharedMemoryReader:
+        return self._shared
 
     def read_private(self) -> MemoryReader:
-        return self.read()
+        return MemoryReader(self._kept, self._rows_max, self.head().index)
 
     def close(self, *, clean: bool) -> None:
         """Nothing to sync."""

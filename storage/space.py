@@ -28,15 +28,19 @@ class Disk(Protocol):
 class Space:
     """Asks anew at every call (about a microsecond). Raises: OSError when the disk does not answer."""
 
-    def __init__(self, path: Path, *, statvfs: Callable[[Path], Disk] = os.statvfs) -> None:
+    def __init__(
+        self, path: Path, *, low_bytes: int = DISK_LOW_BYTES, statvfs: Callable[[Path], Disk] = os.statvfs
+    ) -> None:
+        """`low_bytes`: the low mark of a small disk; of a large one it is a share."""
         self._path = path
+        self._low_bytes = max(low_bytes, DISK_HARD_BYTES)
         self._statvfs = statvfs
 
     def free_and_low_bytes(self) -> tuple[int, int]:
         """What an ordinary user may still write, and the low mark."""
         disk = self._statvfs(self._path)
         size = disk.f_blocks * disk.f_frsize
-        return disk.f_bavail * disk.f_frsize, max(DISK_LOW_BYTES, int(size * DISK_LOW_SHARE))
+        return disk.f_bavail * disk.f_frsize, max(self._low_bytes, int(size * DISK_LOW_SHARE))
 
     def is_low(self) -> bool:
         free, low = self.free_and_low_bytes()

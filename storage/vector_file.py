@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -19,6 +19,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from raftmem.records import Head
+from raftmem.storage.atomic import write_atomic
 from raftmem.storage.contracts import StateReader
 from raftmem.storage.cosine import BLOCK_ROWS, FLOAT_BYTES
 from raftmem.storage.faiss_index import FlatIndex
@@ -65,29 +66,18 @@ class Loaded(NamedTuple):
 
 # --- save -----------------------------------------------------------------------------------------
 def save(folder: Path, head: Head, dimensions: Iterable[Frozen]) -> None:
-    """On disk (fsync) when this returns. Any thread, one at a time. Raises: OSError; what was saved before stays."""
+    """On disk (fsync) when this returns. Any thread, one at a time.
+
+    Raises: OSError, StorageFailed (of a sync); what was saved before stays.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     files = tuple(_save_rows(folder, head.index, frozen) for frozen in dimensions)
     manifest = _Manifest(FORMAT, head.index, head.digest.hex(), files)
-    fresh = folder / (MANIFEST + ".new")
-    with fresh.open("wb") as file:
-        file.write(msgspec.json.encode(manifest))
-        _sync(file)
-    fresh.replace(folder / MANIFEST)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    write_atomic(folder / MANIFEST, msgspec.json.encode(manifest))
     named = {file.name for file in files}
     for path in folder.glob("*" + _SUFFIX):
         if path.name not in named:
             path.unlink()
-
-
-def _sync(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def _save_rows(folder: Path, index: int, frozen: Frozen) -> _File:
@@ -104,7 +94,8 @@ def _save_rows(folder: Path, index: int, frozen: Frozen) -> _File:
             part = frozen.capture.rows(live[start : start + BLOCK_ROWS]).astype("<f4", copy=False).tobytes()
             checksum.update(part)
             file.write(part)
-        _sync(file)
+        file.flush()
+        os.fsync(file.fileno())
     return _File(dimension, len(live), name, checksum.hexdigest())
 
 

@@ -1,21 +1,18 @@
-"""A group of replicas in a world: start, crash, restart, propose; and what must hold at every step.
+"""A group of replicas in a world: start, crash, restart, propose, read; a referee watches every step.
 
 `apply` here records what each replica applied; a replica's log store survives its crashes, nothing else does but
 what the recorder calls its state (as an LMDB state survives a process kill).
 """
 
+from jepsen_like.simulator.oracles import Referee, Violation, WatchedStore
 from jepsen_like.simulator.world import VirtualMachine, VirtualNetwork, World
 from raftmem import codec
 from raftmem.commands import Actor, Draft, Header, Member, Members, Noop
 from raftmem.commands import Decision as NoopDecision
 from raftmem.errors import NotApplied, Stop
+from raftmem.raft import messages as m
 from raftmem.raft.consensus import Consensus, Timing
 from raftmem.storage.contracts import Append, LogEntry
-from raftmem.storage.memory_log import MemoryLogStore
-
-
-class Violation(AssertionError):
-    """Something that must always hold did not."""
 
 
 def bootstrap(names: tuple[str, ...], timing: Timing) -> bytes:
@@ -37,7 +34,7 @@ class Replica:
     def __init__(self, group: "Group", name: str) -> None:
         self.group = group
         self.name = name
-        self.store = MemoryLogStore()
+        self.store = WatchedStore(group.referee.written)
         self.store.commit([Append((LogEntry(1, 0, bootstrap(group.names, group.timing)),))])
         self.applied: list[LogEntry] = self.store.read(1, 2)
         self.machine = VirtualMachine(group.world)
@@ -89,7 +86,7 @@ class Replica:
         for entry in entries:
             if entry.index != len(self.applied) + 1:
                 raise Violation(f"{self.name} applies {entry.index} after {len(self.applied)}")
-            if entry.index > self.store.last_index():
+            if self.store.read(entry.index, entry.index + 1) != [entry]:
                 raise Violation(f"{self.name} applies {entry.index}, its disk ends at {self.store.last_index()}")
             self.applied.append(entry)
             self.group.committed(self.name, entry)
@@ -99,7 +96,7 @@ class Replica:
 
 
 class Group:
-    """`acked`: number -> index of commands whose proposer saw them applied."""
+    """`acked`: number -> index of commands whose proposer saw them applied. `answers`: of forwarded ones, so far."""
 
     def __init__(
         self,
@@ -117,10 +114,12 @@ class Group:
         self.sync_seconds = sync_seconds
         self.world = World(seed)
         self.network = VirtualNetwork(self.world)
-        self.truth: dict[int, tuple[int, bytes]] = {}
-        self.leaders: dict[int, str] = {}
+        self.referee = Referee(seed, len(names))
+        self.network.watch = lambda name, peer, data: self.referee.sent(name, peer, data, self.replicas[name].store)
         self.acked: dict[int, int] = {}
         self.proposed: dict[int, tuple[int, int]] = {}
+        self.answers: dict[int, int] = {}
+        self.reads = 0
         self._numbers: dict[tuple[int, int], int] = {}
         self.replicas = {name: Replica(self, name) for name in names}
 
@@ -134,25 +133,48 @@ class Group:
         self.check(replica)
 
     def committed(self, name: str, entry: LogEntry) -> None:
-        truth = self.truth.setdefault(entry.index, (entry.term, entry.data))
-        if truth != (entry.term, entry.data):
-            raise Violation(f"seed {self.seed}: {name} applies another entry at {entry.index} than was applied before")
+        self.referee.applied(name, entry, [replica.store for replica in self.replicas.values()])
         number = self._numbers.get((entry.index, entry.term))
         if number is not None:
             self.acked[number] = entry.index
 
     def check(self, replica: Replica) -> None:
-        """One leader a term; every leader has every applied entry."""
+        """After each message: nobody stopped, and a leader may be one."""
         if replica.stopped_by is not None:
-            raise Violation(f"seed {self.seed}: {replica.name} stopped: {replica.stopped_by}")
+            raise self.referee.fail(f"{replica.name} stopped: {replica.stopped_by}")
         consensus = replica.consensus
         if consensus is None or not consensus.is_leader:
             return
-        if self.leaders.setdefault(consensus.term, replica.name) != replica.name:
-            raise Violation(f"seed {self.seed}: two leaders in term {consensus.term}")
-        newest = len(self.truth) + 1
-        if newest in self.truth and consensus.term >= self.truth[newest][0] and consensus.journal.last_index < newest:
-            raise Violation(f"seed {self.seed}: {replica.name} leads without index {newest}")
+        self.referee.leads(replica.name, consensus)
+        self.lease_read(replica)
+
+    def lease_read(self, replica: Replica) -> bool:
+        """Whether it holds the lease now: then it sees all that was applied anywhere, and nobody else holds one."""
+        index = self._lease_index(replica)
+        if index is None:
+            return False
+        self.referee.may_read(replica.name, index, self.referee.newest, "lease")
+        for other in self.replicas.values():
+            if other is not replica and self._lease_index(other) is not None:
+                raise self.referee.fail(f"{replica.name} and {other.name} hold a lease at once")
+        return True
+
+    def _lease_index(self, replica: Replica) -> int | None:
+        if replica.consensus is None or replica.machine.paused_until > self.world.now:
+            return None
+        return replica.consensus.lease_index()
+
+    def read(self, replica: Replica, *, quorum: bool) -> None:
+        """Ask for a read index; the answer, if one comes, covers all that was applied anywhere before."""
+        newest, name = self.referee.newest, replica.name
+
+        def confirmed(index: int | None) -> None:
+            if index is not None:
+                self.reads += 1
+                self.referee.may_read(name, index, newest, "confirmed by a round" if quorum else "asked of the lease")
+
+        if replica.consensus is not None and replica.machine.paused_until <= self.world.now:
+            replica.consensus.read_index(quorum=quorum, callback=confirmed)
 
     def leader(self) -> Replica | None:
         """The replica that leads in the newest term, if it is up."""
@@ -183,6 +205,28 @@ class Group:
             return False
         self._numbers[place] = number
         return True
+
+    def forward(self, number: int, replica: Replica) -> bool:
+        """Have a follower pass a command to its leader; whether it was sent."""
+        if replica.consensus is None or replica.machine.paused_until > self.world.now:
+            return False
+        try:
+            replica.consensus.forward(command(number), lambda reply: self._answered(number, reply))
+        except NotApplied:
+            return False
+        return True
+
+    def _answered(self, number: int, reply: m.Forwarded | None) -> None:
+        self.answers[number] = self.answers.get(number, 0) + 1
+        if self.answers[number] > 1:
+            raise self.referee.fail(f"forwarded command {number} is answered twice")
+        if reply is None:
+            return
+        if reply.code is not None:
+            self.referee.refused.add(command(number))
+            return
+        self.proposed[number] = (reply.index, reply.term)
+        self._numbers[reply.index, reply.term] = number
 
     def wait_equal(self, seconds: float = 30.0) -> None:
         """Run until every replica that is up has applied the same, newest index."""

@@ -1,7 +1,8 @@
 """Virtual time, network and disks: what a replica is given instead of the real ones.
 
-Fault model: a link keeps order while its connection lasts and loses a suffix when it breaks; a crash loses what was
-not committed to the log store; a paused replica's messages and timers wait for it. Clocks run at their own rates.
+Fault model: a link keeps order while its connection lasts and loses a suffix when it breaks; with `disorder` it also
+reorders, doubles, and delivers late data of a connection that was replaced. A crash loses what was not committed to the
+log store; a paused replica's messages and timers wait for it. Clocks run at their own rates.
 Everything random comes from one seeded generator.
 """
 
@@ -56,6 +57,7 @@ class VirtualMachine:
     """Loop, clock, randomness and executor of one replica; a new one for each of its lives.
 
     `rate`: how fast its clock runs. `sync_seconds`: how long a commit of the log takes. `hold_syncs`: they hang.
+    `at_commit`: run around the next commit, told whether it is on disk; a True from it ends this life.
     """
 
     def __init__(self, world: World, *, rate: float = 1.0, sync_seconds: float = 0.001) -> None:
@@ -65,6 +67,7 @@ class VirtualMachine:
         self.hold_syncs = False
         self.alive = True
         self.paused_until = 0.0
+        self.at_commit: Callable[[bool], bool] | None = None
         self._busy_until = 0.0
         self._held: list[Callable[[], None]] = []
 
@@ -112,7 +115,7 @@ class VirtualMachine:
         self._busy_until = max(self._busy_until, self._world.now) + self.sync_seconds
 
         def event() -> None:
-            if not self.alive:
+            if not self.alive or (self.at_commit is not None and self.at_commit(False)):
                 return
             try:
                 work()
@@ -120,6 +123,8 @@ class VirtualMachine:
                 failed: BaseException | None = error
             else:
                 failed = None
+            if self.at_commit is not None and self.at_commit(True):
+                return
             self.call_soon(lambda: done(failed))
 
         self._world.at(self._busy_until, event)
@@ -138,6 +143,8 @@ class VirtualNetwork:
         self._world = world
         self.delay = delay
         self.jitter = jitter
+        self.disorder = 0.0  # share of messages that lose their place or come twice
+        self.watch: Callable[[str, str, bytes], None] = lambda _a, _b, _data: None
         self._receive: dict[str, Callable[[str, bytes], None]] = {}
         self._connected: dict[str, Callable[[str], None]] = {}
         self._disconnected: dict[str, Callable[[str], None]] = {}
@@ -219,6 +226,7 @@ class VirtualNetwork:
 
     def send(self, a: str, b: str, data: bytes) -> None:
         key = (min(a, b), max(a, b))
+        self.watch(a, b, data)
         if key not in self._up:
             return
         if (a, b) in self._blocked:
@@ -228,14 +236,19 @@ class VirtualNetwork:
 
     def _deliver(self, link: Key, epoch: int, data: bytes) -> None:
         when = self._world.now + self.delay + self.jitter * self._world.random.random()
-        when = self._last[link] = max(self._last.get(link, 0.0), when)
         a, b = link
         key = (min(a, b), max(a, b))
+        astray = self.disorder > 0 and self._world.random.random() < self.disorder
 
         def event() -> None:
-            if self._epoch.get(key) == epoch and b in self._receive:
+            if (astray or self._epoch.get(key) == epoch) and b in self._receive:
                 self._receive[b](a, data)
 
+        if astray:
+            self._world.at(when + self._world.random.expovariate(5.0), event)
+            if self._world.random.random() < 0.5:
+                return
+        when = self._last[link] = max(self._last.get(link, 0.0), when)
         self._world.at(when, event)
 
 

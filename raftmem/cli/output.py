@@ -6,6 +6,7 @@ not be able to repaint an operator's terminal.
 
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Annotated, Final
 
 import msgspec
@@ -16,6 +17,8 @@ from rich.text import Text
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 CELL_CHARACTERS_MAX: Final = 200  # a cell of a table shows this much of a long text
+PART_ROWS: Final = 500  # of a table, laid out together
+PLAIN_WIDTH: Final = 4096
 
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
@@ -31,13 +34,13 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, soft_wrap=True, emoji=False)
 
 
-def cell(value: object) -> Text:
+def cell(value: object, *, characters_max: int = CELL_CHARACTERS_MAX) -> Text:
     """One cell: null as a dash, structures as JSON, control characters made visible."""
     if value is None or value == "":
         return Text("-", style="dim")
     text = value if isinstance(value, str) else _encoder.encode(value).decode()
-    if len(text) > CELL_CHARACTERS_MAX:
-        text = text[: CELL_CHARACTERS_MAX - 1] + "…"
+    if len(text) > characters_max:
+        text = text[: characters_max - 1] + "…"
     return Text(printable(text))
 
 
@@ -46,23 +49,31 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
-    """A table on stdout; without a terminal, aligned plain columns that are never cut."""
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table on stdout, printed in parts so that a long one neither waits nor fills the memory."""
     out = console()
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    if not out.is_terminal:
+        out.width = PLAIN_WIDTH  # never cut for a file or a pipe
+    remaining, is_first = iter(rows), True
+    while (part := list(islice(remaining, PART_ROWS))) or is_first:
+        out.print(_table(columns, part, has_header=is_first), end="")
+        is_first = False
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, has_header: bool) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=has_header)
     for column in columns:
-        table.add_column(column, overflow="fold" if out.is_terminal else "ignore", no_wrap=not out.is_terminal)
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*map(cell, row))
-    if not out.is_terminal:
-        out.width = max(out.width, 4096)
-    out.print(table)
+    return table
 
 
 def print_fields(fields: Iterable[tuple[str, object]]) -> None:
-    """One thing: a name and a value a line."""
+    """One thing: a name and its whole value a line."""
     out = console()
-    grid = Table.grid(padding=(0, 2))
-    for name, value in fields:
-        grid.add_row(Text(name, style="bold"), cell(value))
-    out.print(grid)
+    pairs = list(fields)
+    width = max((len(name) for name, _ in pairs), default=0)
+    for name, value in pairs:
+        shown = cell(value, characters_max=sys.maxsize)
+        out.print(Text.assemble((f"{name:<{width}}  ", "bold"), shown), soft_wrap=True)

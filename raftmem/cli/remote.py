@@ -138,7 +138,8 @@ class Remote:
                 if given.next == "nothing":
                     raise given.error
             if refused and not unknown:
-                break
+                where = ", ".join(self.endpoints)
+                raise CommandFailed(f"cannot reach {where}; is the group running (`raftmem up`), and is --url right?")
         assert last is not None  # there is at least one endpoint
         if unknown and last.error.exit_code != Exit.UNKNOWN:
             raise _unknown(headers["Idempotency-Key"], str(last.error))
@@ -150,8 +151,7 @@ class Remote:
             response = self._client.send(request)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
             where = f"{request.url.scheme}://{request.url.netloc.decode()}"
-            detail = f"cannot reach {where}; is the group running (`raftmem up`), and is --url right?"
-            return _Given(CommandFailed(detail), unknown=False, next="endpoint")
+            return _Given(CommandFailed(f"cannot reach {where}"), unknown=False, next="endpoint")
         except httpx.TransportError as error:
             detail = f"the connection to {request.url.host}:{request.url.port} broke: {error or type(error).__name__}"
             failed = _unknown(key, detail) if is_write else CommandFailed(detail)

@@ -12,10 +12,11 @@ OnIndex = Callable[[int | None], None]
 
 
 class Asks:
-    """Numbers are never used twice in a life of this replica; an answer from anybody else is ignored."""
+    """Numbers count from `first`, drawn for each life of a replica: an answer to its last life fits no question of
+    this one. An answer from anybody but the one who was asked is ignored."""
 
-    def __init__(self) -> None:
-        self._next = 0
+    def __init__(self, first: int) -> None:
+        self._next = first
         self._forwards: dict[int, tuple[str, OnForwarded]] = {}
         self._reads: dict[int, tuple[str, OnIndex]] = {}
 
@@ -38,7 +39,9 @@ class Asks:
 
     def lost(self, peer: str) -> None:
         """Nothing more comes from there."""
-        for number in [number for number, (asked, _) in self._forwards.items() if asked == peer]:
-            self._forwards.pop(number)[1](None)
-        for number in [number for number, (asked, _) in self._reads.items() if asked == peer]:
-            self._reads.pop(number)[1](None)
+        forwards = [self._forwards.pop(n) for n in [n for n, (asked, _) in self._forwards.items() if asked == peer]]
+        reads = [self._reads.pop(n) for n in [n for n, (asked, _) in self._reads.items() if asked == peer]]
+        for _, unknown in forwards:
+            unknown(None)
+        for _, unconfirmed in reads:
+            unconfirmed(None)

@@ -17,8 +17,8 @@ import msgspec
 
 from raftmem import codec
 from raftmem.clock import LogTime
-from raftmem.errors import Corrupt, NoLeader, NotApplied, Stop, TooManyRequests
-from raftmem.limits import APPEND_BYTES_MAX
+from raftmem.errors import Corrupt, NoLeader, NoSpace, NotApplied, Stop, TooLarge
+from raftmem.limits import APPEND_BYTES_MAX, ENTRY_BYTES_MAX, NAME_BYTES_MAX
 from raftmem.raft import messages as m
 from raftmem.raft import rules
 from raftmem.raft.applying import Applying
@@ -88,6 +88,8 @@ class Consensus:
         self.journal = Journal(
             store, executor=executor, loop=loop, clock=clock, on_durable=self._kick, on_failed=self.fail
         )
+        if applied > self.journal.last_index:
+            raise Corrupt("log", f"ends at {self.journal.last_index}, the state stands at {applied}", index=applied)
         self._core = Core(
             node_id=node_id,
             voters=voters,
@@ -106,7 +108,7 @@ class Consensus:
         self._log_time: LogTime | None = None
         self._leading: Leadership | None = None
         self._following = Following(commit=applied)
-        self._asks = Asks()
+        self._asks = Asks(first=int(randomness.random() * 2**52))
         self._connected: set[str] = set()
         self._promises = Promises(journal=self.journal, current_term=lambda: self._core.term, send=self._send)
         self._voting = Voting(
@@ -153,6 +155,10 @@ class Consensus:
         """As the leader knows it; None elsewhere."""
         return None if self._leading is None else self._leading.progress[peer].match
 
+    def applied_index(self, peer: str) -> int | None:
+        """What the leader last heard of a follower's applied index; None elsewhere."""
+        return None if self._leading is None else self._leading.progress[peer].applied
+
     def contact_seconds(self, peer: str) -> float | None:
         """Since the leader last heard that follower; None elsewhere."""
         return None if self._leading is None else self._clock.boottime() - self._leading.rounds.echo_at[peer]
@@ -174,6 +180,8 @@ class Consensus:
         self.stopped = True
         self.journal.writer.stop()
         self._let_go()
+        for peer in self.peers:
+            self._asks.lost(peer)
 
     def fail(self, error: Stop) -> None:
         """Something is wrong that must not be papered over."""
@@ -197,12 +205,14 @@ class Consensus:
     def propose(self, body: bytes, *, kind: int = codec.COMMAND) -> tuple[int, int]:
         """Append a command to the leader's log: (index, term). Committed when an entry of that term is applied there.
 
-        Raises: NoLeader here is not the leader; TooManyRequests when its log writes make no progress.
+        Raises: NoLeader here is not the leader; NoSpace when its log found no room; TooLarge for an entry that no
+        follower would take (one in the log would keep every follower out for ever).
         """
         if not self.is_leader or self._log_time is None or self.stopped:
             raise NoLeader("this replica is not the leader; ask again, or ask another replica")
         if self.journal.writer.no_room:
-            raise TooManyRequests("the leader's log cannot be written at the moment; try again")
+            raise NoSpace("the leader's disk had no room for its log; free some, or try again when it has")
+        _check_size(body)
         data = codec.seal(body, kind=kind, time=self._log_time.now(), wall_ms=self._clock.wall_ms())
         index = self._core.propose(data)
         self._kick()
@@ -215,8 +225,9 @@ class Consensus:
     def forward(self, body: bytes, callback: OnForwarded) -> None:
         """Ask the leader to propose. Called back with its answer, or None when its fate is not known.
 
-        Raises: NoLeader when it certainly was not sent.
+        Raises: NoLeader when it certainly was not sent; TooLarge as `propose`.
         """
+        _check_size(body)
         leader = self._reachable_leader()
         if leader is None:
             raise NoLeader("no leader is known at the moment; try again")
@@ -429,7 +440,7 @@ class Consensus:
         self._election.heard_leader()
         self._observe()
         if message.round:
-            self._promises.send(leader, m.Echo(message.term, message.round))
+            self._promises.send(leader, m.Echo(message.term, message.round, self.applied))
         if isinstance(verdict, m.Reject):
             self._promises.send(leader, verdict)
         else:
@@ -447,12 +458,13 @@ class Consensus:
     def _on_forward(self, peer: str, message: m.Forward) -> None:
         try:
             codec.check_body(message.body)
-            index, term = self._forward_handler(message.body)
-            reply = m.Forwarded(message.id, index, term)
         except Corrupt as error:
-            reply = m.Forwarded(message.id, 0, 0, "invalid-request", str(error))
-        except NotApplied as error:
-            reply = m.Forwarded(message.id, 0, 0, error.code, str(error))
+            self._send(peer, m.Forwarded(message.id, 0, 0, "invalid-request", _brief(error)))
+            return
+        try:
+            reply = m.Forwarded(message.id, *self._forward_handler(message.body))
+        except (NotApplied, TooLarge) as error:
+            reply = m.Forwarded(message.id, 0, 0, error.code, _brief(error))
         self._send(peer, reply)
 
     def _on_read_index(self, peer: str, message: m.ReadIndex) -> None:
@@ -462,3 +474,14 @@ class Consensus:
         self._leading.confirm(
             quorum=message.quorum, callback=lambda index: self._send(peer, m.ReadIndexReply(message.id, index))
         )
+
+
+def _check_size(body: bytes) -> None:
+    size = codec.PREFIX_BYTES + len(body)
+    if size > ENTRY_BYTES_MAX:
+        raise TooLarge(f"an entry of {size} bytes; at most {ENTRY_BYTES_MAX}")
+
+
+def _brief(error: Exception) -> str:
+    """What fits in a message: a peer closes the connection over more."""
+    return str(error)[:NAME_BYTES_MAX]

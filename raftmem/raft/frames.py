@@ -55,7 +55,10 @@ _greeting: msgspec.msgpack.Decoder[Hello | Bye] = msgspec.msgpack.Decoder(Hello 
 
 def decode_greeting(data: bytes) -> Hello | Bye:
     """Raises: msgspec.DecodeError."""
-    return _greeting.decode(data)
+    try:
+        return _greeting.decode(data)
+    except (UnicodeDecodeError, RecursionError) as error:  # what msgspec lets through of bad text and deep nesting
+        raise msgspec.DecodeError(str(error)) from error
 
 
 def frame(data: bytes) -> bytes:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from raftmem import codec
-from raftmem.errors import StorageFailed
+from raftmem.errors import Corrupt, StorageFailed
 from raftmem.limits import LOG_TAIL_BYTES_MAX
 from raftmem.raft.writer import Writer
 from raftmem.seams import Clock, Executor, Loop
@@ -45,6 +45,8 @@ class Journal:
         self._tail = {self.last.index: self.last}  # every entry from _tail_start to the last
         self._tail_start = self.last.index
         self._tail_bytes = len(self.last.data)
+        if self.last.term > self.term:
+            raise Corrupt("log", f"ends in term {self.last.term}, the hard state is of term {self.term}")
         self.last_time = codec.times(self.last.data)[0]
         self.last_stored = clock.boottime()
         self.hard_number = 0  # number of the queued write that holds the newest hard state

@@ -85,6 +85,7 @@ class Leadership:
         match message:
             case m.Echo():
                 self.rounds.echo(peer, message.round)
+                progress.applied = message.applied
             case m.Accept():
                 last = self._journal.last_index
                 if message.match > last:

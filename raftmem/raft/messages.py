@@ -9,12 +9,14 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from raftmem.codec import PREFIX_BYTES
 from raftmem.limits import APPEND_ENTRIES_MAX, ENTRY_BYTES_MAX, NAME_BYTES_MAX
 from raftmem.storage.contracts import LogEntry
 
 Count = Annotated[int, Meta(ge=0, le=2**62)]
 Text = Annotated[str, Meta(max_length=4 * NAME_BYTES_MAX)]
-EntryBytes = Annotated[bytes, Meta(min_length=1, max_length=ENTRY_BYTES_MAX)]
+EntryBytes = Annotated[bytes, Meta(min_length=PREFIX_BYTES, max_length=ENTRY_BYTES_MAX)]
+BodyBytes = Annotated[bytes, Meta(min_length=1, max_length=ENTRY_BYTES_MAX - PREFIX_BYTES)]
 WireEntry = tuple[Count, EntryBytes]  # (term, data)
 
 
@@ -34,10 +36,11 @@ class Append(Struct, frozen=True, array_like=True, tag=1):
 
 
 class Echo(Struct, frozen=True, array_like=True, tag=2):
-    """I heard this round. Claims nothing about the log, so a slow disk does not delay it."""
+    """I heard this round. Claims nothing about the log, so a slow disk does not delay it. `applied`: for operators."""
 
     term: Count
     round: Count
+    applied: Count
 
 
 class Accept(Struct, frozen=True, array_like=True, tag=3):
@@ -93,7 +96,7 @@ class Forward(Struct, frozen=True, array_like=True, tag=10):
     """A command body that its replica asks the leader to propose; `id` is the sender's own number."""
 
     id: Count
-    body: EntryBytes
+    body: BodyBytes
 
 
 class Forwarded(Struct, frozen=True, array_like=True, tag=11):
@@ -142,4 +145,7 @@ _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 
 def decode(data: bytes) -> Message:
     """Raises: msgspec.DecodeError (and its ValidationError) when it is no message within the bounds."""
-    return _decoder.decode(data)
+    try:
+        return _decoder.decode(data)
+    except (UnicodeDecodeError, RecursionError) as error:  # what msgspec lets through of bad text and deep nesting
+        raise msgspec.DecodeError(str(error)) from error

@@ -18,7 +18,9 @@ from raftmem.raft.frames import Bye, Hello, Unframer
 from raftmem.seams import Randomness
 
 log = logging.getLogger("raftmem.peers")
+CONNECT_SECONDS = 2.0
 HANDSHAKE_SECONDS = 2.0
+SILENT_SECONDS = 10  # bytes unacknowledged, or no life sign of an idle peer, for this long: the host is gone
 BACKOFF_SECONDS = (0.05, 1.0)
 
 
@@ -55,6 +57,18 @@ class _Options(Protocol):
     def setsockopt(self, level: int, option: int, value: int, /) -> None: ...
 
 
+def _tune(connection: _Options) -> None:
+    """Frames leave at once, and a host that vanished is noticed: else TCP would hold its connection for minutes."""
+    for level, option, value in (
+        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+        (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_SECONDS * 1000),
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, SILENT_SECONDS // 2),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2),
+    ):
+        connection.setsockopt(level, option, value)
+
+
 class _Wire(asyncio.Protocol):
     """One TCP connection. `peer`: None until both greetings are checked; `expected`: whom we dialled."""
 
@@ -72,7 +86,7 @@ class _Wire(asyncio.Protocol):
         self._transport = transport
         connection = transport.get_extra_info("socket")
         if isinstance(connection, _Options):
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _tune(connection)
         self._deadline = asyncio.get_running_loop().call_later(HANDSHAKE_SECONDS, self._too_slow)
         if self._expected is not None:
             self.write(frames.encode(self._peers.hello(self._expected)))
@@ -216,6 +230,7 @@ class Peers:
 
     def complain(self, node: str, reason: str) -> None:
         """Once a reason: a dial is tried again and again."""
+        node = node if node in self._voters else "a stranger"  # names of strangers are not kept
         if self._complaints.get(node) != reason:
             self._complaints[node] = reason
             log.warning("no connection with %s: %s", node, reason)
@@ -250,8 +265,9 @@ class Peers:
         wait = shortest
         while True:
             try:
-                _, wire = await loop.create_connection(lambda: self._wire(node), host, port)
-            except OSError as error:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    _, wire = await loop.create_connection(lambda: self._wire(node), host, port)
+            except OSError as error:  # a timeout too
                 self.complain(node, f"cannot connect to {host}:{port}: {error.strerror or error}")
             else:
                 await wire.closed

@@ -19,6 +19,7 @@ class Progress:
         self.following = last_index + 1
         self.probing = True
         self.commit_sent = 0
+        self.applied = 0  # as it said last, for operators
         self._in_flight_max = in_flight_max
         self._in_flight: deque[int] = deque()  # last index of each append with entries
         self._probe_out = False

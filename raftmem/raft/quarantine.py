@@ -4,8 +4,9 @@ Used of the library (0.3.17, pinned): roles, terms and the hard state, elections
 an append, match indexes, and the commit rule of Raft 5.4.2. Replaced: the journal, the transport, the sending of
 appends, apply, compaction and snapshots (off), its election timer (ours decides when it stands), forwarding (off).
 
-`RELIED_ON` names every private attribute and method, with the hash of each overridden method's source upstream:
-a test fails with a list when any of them changes. `Any` and ignores live here because the library is untyped.
+`RELIED_ON` names every private attribute and method, with the hash of each method's source upstream (`RUN_BELOW`: of
+what those run in turn): a test fails with a list when any of them changes. `Any` and ignores live here because the
+library is untyped.
 """
 
 import math
@@ -28,29 +29,43 @@ FOLLOWER: Final = 0
 CANDIDATE: Final = 1
 LEADER: Final = 2
 
-#: private name -> sha256 of the upstream source for methods that are overridden here, None for what is only used
+#: private name -> sha256 of the upstream source for methods (called or overridden here), None for plain attributes
 RELIED_ON: Final[dict[str, str | None]] = {
-    "__applyLogEntries": "45ab",
-    "__sendAppendEntries": "",
-    "__getEntries": "",
-    "__generateRaftTimeout": "",
-    "__tryLogCompaction": "",
-    "__loadDumpFile": "",
-    "__onMessageReceived": None,
-    "__onBecomeLeader": None,
-    "__setCurrentTerm": None,
-    "__setState": None,
-    "__raftState": None,
-    "__raftLeader": None,
-    "__raftCurrentTerm": None,
-    "__raftLog": None,
+    "__applyLogEntries": "073db677773b5a2dddf17cc51f84ac8803ed456da0f0011e15240d6bd1600684",
+    "__connectedNodes": None,
+    "__generateRaftTimeout": "92ed37d3620e781a15680bc5af8a1983a2c265c42aef4322d403001319bbb1a7",
+    "__getEntries": "e29c4b33293b21018d1124c7e5835748c4c8092f7ce4af9e86f24633ccec7e0e",
+    "__loadDumpFile": "ec66e83905de703bcead2735be875e71870a6bbe271c854867611e555a90bbba",
+    "__onMessageReceived": "ddfe34b6c02821795146dc533fb7c0fcf6574a082a68a227b4c885c9e14be206",
+    "__otherNodes": None,
     "__raftCommitIndex": None,
-    "__raftLastApplied": None,
+    "__raftCurrentTerm": None,
     "__raftElectionDeadline": None,
+    "__raftLastApplied": None,
+    "__raftLeader": None,
     "__raftMatchIndex": None,
-    "__raftNextIndex": None,
+    "__raftState": None,
+    "__sendAppendEntries": "9cb9073128c392fa9e5efc4691420ba435bfafb4c74e83a34f931fa16aa760c6",
+    "__setCurrentTerm": "0ad5bf456ac06bd314d2dbc8991c6b6240e63bf33aaa975620aa84a7079d5f39",
+    "__setState": "2c1f239f7bd79b3945b63418b4f564c40c07893d3cf747af2ddd5c6a045093a8",
+    "__tryLogCompaction": "c2f8a0ec14cc7312e3ff41a16cde9be71ff0f908bd66aec9e2673d97a775be2c",
     "__votedForNodeId": None,
-    "__onTick": None,
+}
+
+#: what runs on our behalf without being named here: its text was read too, and must not change unseen
+RUN_BELOW: Final[dict[str, str]] = {
+    "__callErrCallback": "6037c14ef64c2763bde217077685c080da70a6f0a7823940793ac0e9e70e78ed",
+    "__connectedToAnyone": "acd40e9e3ac6c4cc1f4428e725fb008e06ee9bfce0240dc104fc04fa5eb1b4e5",
+    "__deleteEntriesFrom": "3b23c411bb903d365575a2783d536e04c23bcf11cb7ddffa763915b4efd3831b",
+    "__getCurrentLogIndex": "e5af22ca246686bdc5fd2bd9c5e34eac491a571ca9ed3dae493a232cacbacb7a",
+    "__getCurrentLogTerm": "1cb8867e6a13d3976c07506c31d71681bc4921334dda8c5958da5d91f2e939ac",
+    "__onBecomeLeader": "5a3fd97bc17dc1cf3070b007538b6a8d46adb71f0b6523f3922dc953420645e8",
+    "__onLeaderChanged": "53b7685e1d897887fe7d32a74e2d02eacba30cc7bf916b1a4dbf100eba8f1ec0",
+    "__sendNextNodeIdx": "68aaeefc267b8896bc1074280ac2aa014c3306d9f207949ed945569cef5d114c",
+    "__init__": "09df12cd7fd7d7270fee82c1a025acc1f3a68e98dafbad81be467947ab95cbf0",
+    "_checkCommandsToApply": "a386a8079361d204f2c11f895416548c432a254671a9114258921c25108a966e",
+    "_onTick": "cc9eb08232d005ba4e21a33ec453e5d02fe3537dadebda8571406c57f65a3c37",
+    "doTick": "bef78c2ba06d784beb0d5567259afab1a7043d4f8a5d3a565231ed456f57e4f4",
 }
 
 

@@ -12,7 +12,7 @@ import lmdb
 import pytest
 
 from raftmem.errors import Corrupt, FolderRefused, StorageFailed
-from raftmem.storage.contracts import Append, HardState, LogEntry, Truncate
+from raftmem.storage.contracts import Append, HardState, LogEntry, LogWrite, Truncate
 from raftmem.storage.log import LmdbLogStore
 
 KILLS = 4
@@ -64,6 +64,12 @@ WRITER = """
         last += 7
         os.write(1, b"%d %d\\n" % (last, term))
 """
+
+
+def test_a_commit_is_synced(tmp_path: Path) -> None:
+    log = LmdbLogStore(tmp_path / "log")
+    assert log.is_durable
+    log.close()
 
 
 def test_what_was_reported_before_a_kill_is_there(tmp_path: Path) -> None:
@@ -209,7 +215,12 @@ def test_a_readonly_view_follows_a_writer_in_another_process(tmp_path: Path) -> 
     assert viewer.stdin is not None
     assert viewer.stdout is not None
     said = []
-    for writes in ([], [HardState(2, None), Append((marked(2), marked(3)))], [Truncate(3)]):
+    batches: tuple[list[LogWrite], ...] = (
+        [],
+        [HardState(2, None), Append((marked(2), marked(3)))],
+        [Truncate(3)],
+    )
+    for writes in batches:
         log.commit(writes)
         viewer.stdin.write("look\n")
         viewer.stdin.flush()

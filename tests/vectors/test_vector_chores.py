@@ -2,6 +2,7 @@
 
 import random
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -125,8 +126,15 @@ def test_chore_that_failed_stops_the_index_at_the_next_entry(tmp_path: Path) -> 
         at.index.prepare(asking(floats_of(1, 0)), at.world.reader())
 
 
-def test_searches_on_threads_while_entries_apply_answer_as_of_their_moment(tmp_path: Path) -> None:
-    world, executor, random_ = World(), Threaded(), random.Random(5)
+@pytest.fixture
+def executor() -> Iterator[Threaded]:
+    threaded = Threaded()
+    yield threaded
+    threaded.close()
+
+
+def test_searches_on_threads_while_entries_apply_answer_as_of_their_moment(tmp_path: Path, executor: Threaded) -> None:
+    world, random_ = World(), random.Random(5)
     vectors = np.random.default_rng(5).standard_normal((1500, 16), dtype=np.float32)
     chores = Chores(flush_rows=7, dead_rows_min=20)
     index = FaissVectorIndex(tmp_path, executor=executor, snapshot=world.store.read_private, chores=chores)

@@ -157,6 +157,14 @@ def test_label_changes_without_a_new_vector_are_followed(pair: Pair) -> None:
     assert pair.find(1, 0, query=Query(memory_type="fact")) == []
 
 
+def test_label_that_left_and_came_back_between_two_searches_is_found(pair: Pair) -> None:
+    pair.world.add("m", floats_of(1, 0), tags=("x",))
+    pair.world.add("other", floats_of(1, 0), tags=("x",))
+    pair.world.update("m", tags=())
+    pair.world.update("m", tags=("x",))
+    assert pair.find(1, 0, query=Query(tags=("x",))) == ["m", "other"]
+
+
 def test_replaced_vector_is_found_only_where_it_is_now(pair: Pair) -> None:
     pair.world.add("m", floats_of(1, 0))
     pair.world.update("m", floats_of(0, 1))

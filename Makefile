@@ -1,0 +1,45 @@
+# One command each; CI calls the same ones. Needs make and Python 3.11 or newer.
+#   make up          install what is missing, then three replicas on this machine (ARGS="--port 9000")
+#   make test        all tests
+#   make check       ruff, mypy, pyright, import-linter
+#   make lock        resolve requirements.lock anew from pyproject.toml
+VENV ?= .venv
+WORKERS ?= 2
+ARGS ?=
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: up test check lock install
+.DEFAULT_GOAL := up
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.lock pyproject.toml raftmem/__init__.py
+	@python=$$(for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	    $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done); \
+	  test -n "$$python" || { echo "make: Python 3.11 or newer is needed, and none was found" >&2; exit 1; }; \
+	  echo "installing into $(VENV) with $$($$python --version)"; \
+	  test -x $(BIN)/pip || $$python -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-index --no-build-isolation --no-deps -e .
+	@touch $@
+
+up: install
+	@exec $(BIN)/raftmem up $(ARGS)
+
+test: install
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+lock:
+	python3 -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install --quiet pip-tools
+	$(VENV)-lock/bin/pip-compile --quiet --upgrade --extra dev --generate-hashes --allow-unsafe --strip-extras \
+	    --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file requirements.lock pyproject.toml
+	rm -rf $(VENV)-lock

@@ -1,0 +1,94 @@
+"""The command line as a test calls it, and a real group under `raftmem up`."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import pytest
+
+from raftmem.cli import main
+from raftmem.cli.group import PEER_PORT_OFFSET, is_free
+
+
+class Ended(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> dict[str, object]:
+        return msgspec.json.decode(self.out, type=dict[str, object])
+
+
+class Cli:
+    """Commands run in this process."""
+
+    def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
+        self._capture = capture
+
+    def __call__(self, *arguments: str) -> Ended:
+        self._capture.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        out, err = self._capture.readouterr()
+        code = ended.value.code
+        return Ended(code if isinstance(code, int) else 0, out, err)
+
+
+def free_ports(count: int) -> int:
+    """The first of `count` ports that are free, and free for peers too."""
+    first = 20_000 + os.getpid() * 7 % 900 * 10
+    for port in range(first, first + 9_000, 10):
+        if all(is_free(port + k) and is_free(port + PEER_PORT_OFFSET + k) for k in range(count)):
+            return port
+    raise RuntimeError(f"no {count} free ports from {first} on")
+
+
+class Up:
+    """`raftmem up --json` in a process of its own. Its log lines go to DATA/../up.log."""
+
+    def __init__(self, data: Path, *arguments: str) -> None:
+        command = [sys.executable, "-m", "raftmem", "up", "--json", "--data", str(data), *arguments]
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("RAFTMEM_")}
+        self.log = data.with_suffix(".log")
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, env=environ
+            )
+
+    def ready(self) -> dict[str, object]:
+        """Wait for the one JSON line."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, f"`raftmem up` ended with {self.process.wait()}:\n{self.log.read_text()}"
+        return msgspec.json.decode(line, type=dict[str, object])
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(number)
+        return self.process.wait(timeout=30)
+
+    def __enter__(self) -> "Up":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.stop()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+class ReplicaSeen(msgspec.Struct):
+    id: str
+    url: str
+    peer: str
+    data: str
+    pid: int | None
+
+
+def replicas(ready: dict[str, object]) -> list[ReplicaSeen]:
+    return msgspec.convert(ready["replicas"], list[ReplicaSeen])

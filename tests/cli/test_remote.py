@@ -1,0 +1,160 @@
+"""Asking a group that fails in every way a network can: which endpoint next, which exit code in the end."""
+
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from raftmem.cli.exits import CommandFailed, Exit
+from raftmem.cli.remote import Answer, Remote
+
+Reply = httpx.Response | type[httpx.TransportError]
+PROBLEM = {"detail": "why", "outcome": "not_applied", "retryable": False}
+
+
+def problem(status: int, code: str, **fields: object) -> httpx.Response:
+    return httpx.Response(status, json=PROBLEM | {"code": code} | fields)
+
+
+def ok() -> httpx.Response:
+    return httpx.Response(200, json={"fine": True})
+
+
+class Network:
+    """Answers from a script, one reply an attempt; the last one for ever."""
+
+    def __init__(self, *script: Callable[[], Reply]) -> None:
+        self.script = list(script)
+        self.seen: list[httpx.Request] = []
+        self.pauses: list[float] = []
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        self.seen.append(request)
+        step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        reply = step()
+        if isinstance(reply, httpx.Response):
+            return reply
+        raise reply("broken")
+
+    def remote(self, url: str = "http://a:1,http://b:1") -> Remote:
+        return Remote(url, actor="agent/t", transport=httpx.MockTransport(self.answer), sleep=self.pauses.append)
+
+
+def refused() -> Reply:
+    return httpx.ConnectError
+
+
+def broken() -> Reply:
+    return httpx.ReadTimeout
+
+
+def no_leader() -> Reply:
+    return problem(503, "no-leader", retryable=True, retry_after_ms=300)
+
+
+def unknown() -> Reply:
+    return problem(504, "unknown-outcome", retryable=True, outcome="unknown")
+
+
+def stale() -> Reply:
+    return problem(412, "precondition-failed")
+
+
+def write(network: Network) -> Answer:
+    return network.remote().write("POST", "/v1/memories", body={"text": "x"})
+
+
+def read(network: Network) -> Answer:
+    return network.remote().read("GET", "/v1/memories/x", params={"tag": ["a", "b"], "at": 3, "limit": None})
+
+
+def exit_of(network: Network, ask: Callable[[Network], Answer]) -> Exit:
+    with pytest.raises(CommandFailed) as failed:
+        ask(network)
+    return failed.value.exit_code
+
+
+def test_endpoint_that_refuses_is_passed_over() -> None:
+    network = Network(refused, ok)
+    assert write(network).body == {"fine": True}
+    assert [request.url.host for request in network.seen] == ["a", "b"]
+    assert network.pauses == []
+
+
+def test_group_that_refuses_everywhere_fails_at_once() -> None:
+    network = Network(refused)
+    assert exit_of(network, write) == Exit.FAILED
+    assert len(network.seen) == 2
+
+
+def test_broken_write_is_repeated_under_the_same_key() -> None:
+    network = Network(broken, unknown, ok)
+    write(network)
+    keys = {request.headers["Idempotency-Key"] for request in network.seen}
+    assert (len(network.seen), len(keys)) == (3, 1)
+
+
+@pytest.mark.parametrize("script", [(broken,), (unknown,), (broken, refused), (unknown, no_leader)])
+def test_write_that_stays_unknown_is_code_3(script: tuple[Callable[[], Reply], ...]) -> None:
+    network = Network(*script)
+    with pytest.raises(CommandFailed, match="outcome unknown.*--idempotency-key cli-") as failed:
+        write(network)
+    assert failed.value.exit_code == Exit.UNKNOWN
+
+
+def test_write_without_a_leader_waits_and_is_code_5() -> None:
+    network = Network(no_leader)
+    assert exit_of(network, write) == Exit.NO_LEADER
+    assert network.pauses[0] == 0.3  # as the service asked
+    assert max(network.pauses) <= 2.0
+
+
+def test_write_succeeds_once_a_leader_is_there() -> None:
+    assert write(Network(no_leader, no_leader, no_leader, ok)).status == 200
+
+
+def test_false_precondition_is_code_4_and_not_repeated() -> None:
+    network = Network(stale)
+    assert exit_of(network, write) == Exit.PRECONDITION
+    assert len(network.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [
+        (400, "invalid-request", Exit.USAGE),
+        (404, "not-found", Exit.FAILED),
+        (409, "already-exists", Exit.FAILED),
+        (413, "too-large", Exit.USAGE),
+        (422, "idempotency-key-reused", Exit.USAGE),
+        (500, "internal", Exit.FAILED),
+    ],
+)
+def test_final_problem_has_its_exit_code(status: int, code: str, expected: Exit) -> None:
+    assert exit_of(Network(lambda: problem(status, code)), write) == expected
+
+
+def test_broken_read_is_never_unknown() -> None:
+    assert exit_of(Network(broken), read) == Exit.FAILED
+
+
+def test_answer_that_is_not_ours_is_told() -> None:
+    with pytest.raises(CommandFailed, match="is this a raftmem replica"):
+        read(Network(lambda: httpx.Response(200, text="<html>")))
+
+
+def test_request_carries_identity_and_precondition() -> None:
+    network = Network(ok)
+    network.remote().write("PATCH", "/v1/memories/a%2Fb", body={"text": "x"}, if_version=3, key="k")
+    request = network.seen[0]
+    assert request.url.raw_path == b"/v1/memories/a%2Fb"
+    assert request.headers["If-Match"] == '"3"'
+    assert request.headers["Idempotency-Key"] == "k"
+    assert request.headers["Raftmem-Actor"] == "agent/t"
+    assert request.headers["X-Request-Id"].startswith("cli-")
+
+
+def test_query_repeats_lists_and_leaves_out_what_is_not_given() -> None:
+    network = Network(ok)
+    read(network)
+    assert network.seen[0].url.query == b"tag=a&tag=b&at=3"

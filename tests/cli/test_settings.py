@@ -1,0 +1,157 @@
+"""Settings: file < environment < flags, nothing unknown, nothing invalid, nothing secret shown."""
+
+from pathlib import Path
+
+import pytest
+
+from raftmem.commands import Member
+from raftmem.errors import BadRequest
+from raftmem.settings import FIELDS, Loaded, Settings, load, mask_url
+
+NAMED = {"node_id": "n1", "data": "d", "cluster_id": "5f2a9c01"}
+MEMBERS = '[{"id": "n1", "peer": "127.0.0.1:9101", "rest_url": "http://127.0.0.1:8101", "folder_id": "f"}]'
+
+
+def loaded(
+    tmp_path: Path, *, file: str = "", environ: dict[str, str] | None = None, flags: dict[str, str] | None = None
+) -> Loaded:
+    path = tmp_path / "node.toml"
+    path.write_text(file)
+    return load(file=path, environ=environ or {}, flags=NAMED | (flags or {}))
+
+
+def test_flag_wins_over_environment_which_wins_over_file(tmp_path: Path) -> None:
+    file = "heartbeat_ms = 10\nelection_timeout_ms = 500\nclock_drift_ppm = 7\n"
+    environ = {"RAFTMEM_HEARTBEAT_MS": "20", "RAFTMEM_ELECTION_TIMEOUT_MS": "600"}
+    settings, sources = loaded(tmp_path, file=file, environ=environ, flags={"heartbeat_ms": "30"})
+    assert (settings.heartbeat_ms, settings.election_timeout_ms, settings.clock_drift_ppm) == (30, 600, 7)
+    assert settings.search_threads == 2
+    assert sources["heartbeat_ms"] == "flag --heartbeat-ms"
+    assert sources["election_timeout_ms"] == "environment RAFTMEM_ELECTION_TIMEOUT_MS"
+    assert sources["clock_drift_ppm"] == f"file {tmp_path / 'node.toml'}"
+    assert sources["search_threads"] == "default"
+
+
+VALUES = {
+    "node_id": ('"n1"', "n1"),
+    "data": ('"d"', "d"),
+    "cluster_id": ('"5f2a9c01"', "5f2a9c01"),
+    "rest": ('"127.0.0.1:7001"', "127.0.0.1:7001"),
+    "peer": ('"127.0.0.1:7101"', "127.0.0.1:7101"),
+    "rest_url": ('"http://a:1"', "http://a:1"),
+    "members": ('[{id = "n1", peer = "127.0.0.1:9101", rest_url = "http://127.0.0.1:8101", folder_id = "f"}]', MEMBERS),
+    "bootstrap": ("false", "false"),
+    "folder_id": ('"f"', "f"),
+    "election_timeout_ms": ("900", "900"),
+    "heartbeat_ms": ("90", "90"),
+    "clock_drift_ppm": ("100", "100"),
+    "insecure": ("true", "true"),
+    "log_level": ('"debug"', "debug"),
+    "default_consistency": ('"eventual"', "eventual"),
+    "overrides": ('[{level = "linearizable", tags = ["lock"]}]', '[{"level": "linearizable", "tags": ["lock"]}]'),
+    "append_bytes_max": ("65536", "65536"),
+    "disk_low_bytes": ("99999999", "99999999"),
+    "map_bytes": ("1073741824", "1073741824"),
+    "search_threads": ("3", "3"),
+}
+
+
+def test_every_setting_is_in_the_table() -> None:
+    assert set(VALUES) == set(FIELDS)
+
+
+@pytest.mark.parametrize("name", sorted(VALUES))
+def test_setting_means_the_same_in_file_environment_and_flag(name: str, tmp_path: Path) -> None:
+    in_file, text = VALUES[name]
+    path = tmp_path / "node.toml"
+    path.write_text(f"{name} = {in_file}\n")
+    others = {other: value for other, value in NAMED.items() if other != name}
+    from_file = load(file=path, environ={}, flags=others).settings
+    from_environment = load(file=None, environ={f"RAFTMEM_{name.upper()}": text}, flags=others).settings
+    from_flag = load(file=None, environ={}, flags=others | {name: text}).settings
+    assert from_flag == from_environment
+    if name == "data":
+        assert from_file.data == tmp_path / "d"  # a path in a file is relative to the file
+    else:
+        assert from_file == from_flag
+
+
+def test_members_become_voters_of_the_log(tmp_path: Path) -> None:
+    settings = loaded(tmp_path, flags={"members": MEMBERS}).settings
+    assert settings.voters() == (Member("n1", "127.0.0.1:9101", "http://127.0.0.1:8101", "f"),)
+
+
+def test_rest_url_follows_the_listening_address(tmp_path: Path) -> None:
+    assert loaded(tmp_path, flags={"rest": "127.0.0.1:7001"}).settings.rest_url == "http://127.0.0.1:7001"
+
+
+def test_unknown_setting_in_the_file_is_refused_with_a_suggestion(tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match=r"unknown setting hearbeat_ms; did you mean heartbeat_ms\?"):
+        loaded(tmp_path, file="hearbeat_ms = 10\n")
+
+
+def test_unknown_setting_in_the_environment_is_refused_with_a_suggestion(tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match=r"RAFTMEM_HEARTBEATMS; did you mean RAFTMEM_HEARTBEAT_MS\?"):
+        loaded(tmp_path, environ={"RAFTMEM_HEARTBEATMS": "10"})
+
+
+@pytest.mark.parametrize(
+    "variable", ["RAFTMEM_URL", "RAFTMEM_TOKEN", "RAFTMEM_ACTOR", "RAFTMEM_PORT", "RAFTMEM_PORT_8101_TCP_ADDR", "HOME"]
+)
+def test_variable_that_is_no_setting_is_left_alone(variable: str, tmp_path: Path) -> None:
+    loaded(tmp_path, environ={variable: "tcp://10.0.0.1:8101"})
+
+
+REFUSED = [
+    ({"rest": "0.0.0.0:8101"}, "not loopback"),
+    ({"peer": "10.1.2.3:9101"}, "not loopback"),
+    ({"rest": "example.org:8101"}, "not loopback"),
+    ({"rest": "127.0.0.1"}, "not host:port"),
+    ({"rest": "127.0.0.1:70000"}, "not host:port"),
+    ({"cluster_id": "xyz"}, "cluster_id"),
+    ({"node_id": "a/b"}, "node_id"),
+    ({"heartbeat_ms": "fast"}, r"heartbeat_ms = 'fast' \(flag --heartbeat-ms\)"),
+    ({"heartbeat_ms": "900"}, "at most a third"),
+    ({"bootstrap": "true"}, "bootstrap needs members"),
+    ({"members": MEMBERS, "node_id": "n2"}, "not this node_id n2"),
+    ({"members": "{"}, "not JSON"),
+    ({"members": '[{"id": "n1", "port": 1}]'}, "unknown field `port`|missing required field"),
+    ({"default_consistency": "session"}, "default_consistency"),
+    ({"overrides": '[{"level": "lease"}]'}, "neither tags nor a scope"),
+    ({"log_level": "loud"}, "log_level"),
+]
+
+
+@pytest.mark.parametrize(("flags", "reason"), REFUSED)
+def test_invalid_value_is_refused_with_its_reason(flags: dict[str, str], reason: str, tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match=reason):
+        loaded(tmp_path, flags=flags)
+
+
+@pytest.mark.parametrize("rest", ["127.0.0.1:8101", "127.9.9.9:8101", "[::1]:8101", "localhost:8101"])
+def test_loopback_needs_no_permission(rest: str, tmp_path: Path) -> None:
+    assert loaded(tmp_path, flags={"rest": rest}).settings.rest == rest
+
+
+def test_other_addresses_need_insecure(tmp_path: Path) -> None:
+    assert loaded(tmp_path, flags={"rest": "0.0.0.0:8101", "insecure": "true"}).settings.insecure
+
+
+def test_settings_made_in_code_are_checked_too() -> None:
+    with pytest.raises(ValueError, match="not loopback"):
+        Settings(node_id="n1", data=Path("d"), cluster_id="5f2a9c01", rest="0.0.0.0:1")
+
+
+def test_missing_settings_are_all_named() -> None:
+    with pytest.raises(BadRequest, match=r"--node-id .*--data .*--cluster-id"):
+        load(file=None, environ={}, flags={})
+
+
+def test_missing_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match="cannot read .*none.toml: No such file"):
+        load(file=tmp_path / "none.toml", environ={}, flags=NAMED)
+
+
+def test_password_in_an_address_is_masked() -> None:
+    assert mask_url("http://user:secret@host:1") == "http://***@host:1"
+    assert mask_url("http://host:1/a@b") == "http://host:1/a@b"
