@@ -76,11 +76,11 @@ async def livez(call: Call) -> Reply:
 async def readyz(call: Call) -> Reply:
     """`GET /readyz`: a real read at the default level."""
     given = call.parameters(once=levels.WRITE)
+    options = ReadOptions(call.settings.level(), timeout_ms=levels.timeout_ms(given))
     leader = call.service.leader_id
     checks = {"leader": "ok" if leader else "no leader is known", "read": "ok"}
     index = level = None
     try:
-        options = ReadOptions(call.settings.level(), timeout_ms=levels.timeout_ms(given))
         point = await call.read(options)
         index, level = point.index, point.level
     except RaftmemError as error:

@@ -116,6 +116,7 @@ class Group:
         self.network = VirtualNetwork(self.world)
         self.referee = Referee(seed, len(names))
         self.network.watch = lambda name, peer, data: self.referee.sent(name, peer, data, self.replicas[name].store)
+        self.network.never_doubled = lambda data: isinstance(m.decode(data), m.Forward)
         self.acked: dict[int, int] = {}
         self.proposed: dict[int, tuple[int, int]] = {}
         self.answers: dict[int, int] = {}

@@ -144,6 +144,7 @@ class VirtualNetwork:
         self.delay = delay
         self.jitter = jitter
         self.disorder = 0.0  # share of messages that lose their place or come twice
+        self.never_doubled: Callable[[bytes], bool] = lambda _data: False  # where TCP's promise is relied on
         self.watch: Callable[[str, str, bytes], None] = lambda _a, _b, _data: None
         self._receive: dict[str, Callable[[str, bytes], None]] = {}
         self._connected: dict[str, Callable[[str], None]] = {}
@@ -246,7 +247,7 @@ class VirtualNetwork:
 
         if astray:
             self._world.at(when + self._world.random.expovariate(5.0), event)
-            if self._world.random.random() < 0.5:
+            if self._world.random.random() < 0.5 or self.never_doubled(data):
                 return
         when = self._last[link] = max(self._last.get(link, 0.0), when)
         self._world.at(when, event)

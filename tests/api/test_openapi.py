@@ -8,7 +8,6 @@ from api_world import World
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from hypothesis import HealthCheck, settings
-from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_headers_conformance,
@@ -65,7 +64,6 @@ def seeded() -> World:
 
 schema = schemathesis.openapi.from_asgi("/openapi.json", seeded().app)
 CHECKS = [
-    not_a_server_error,
     status_code_conformance,
     content_type_conformance,
     response_headers_conformance,
@@ -75,11 +73,12 @@ CHECKS = [
 
 @pytest.mark.filterwarnings("ignore")
 @schema.exclude(path_regex="^/(livez|metrics)$").parametrize()
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_whatever_is_sent_the_answer_is_as_described(case: schemathesis.Case) -> None:
     case.query.pop("wait_ms", None)  # nothing comes: it would only wait
     reply = case.call()
     case.validate_response(reply, checks=CHECKS)
+    assert reply.status_code != 500
     if reply.status_code >= 400:
         assert reply.headers["content-type"] == ["application/problem+json"]
         assert reply.json()["status"] == reply.status_code
