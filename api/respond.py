@@ -27,6 +27,7 @@ async def answer(call: Call, endpoint: Endpoint) -> Reply:
             reply = refused(call, error)
         if call.point is None or call.service.still_holds(call.point):
             return reply
+    call.point = None
     return refused(call, NoQuorum("the lease ran out each time before the answer was computed; try again"))
 
 
@@ -51,7 +52,6 @@ def headers(call: Call, reply: Reply) -> list[tuple[bytes, bytes]]:
     """All headers of a reply: its own, and those that stand on every one."""
     service = call.service
     found = [
-        (b"content-length", b"%d" % len(reply.body)),
         (b"raftmem-term", b"%d" % service.term),
         (b"raftmem-node", service.node_id.encode()),
         (b"raftmem-cluster", service.cluster.encode()),
@@ -59,7 +59,7 @@ def headers(call: Call, reply: Reply) -> list[tuple[bytes, bytes]]:
         *reply.headers,
     ]
     if reply.status != 304:
-        found.append((b"content-type", reply.media_type))
+        found += ((b"content-length", b"%d" % len(reply.body)), (b"content-type", reply.media_type))
     leader = service.leader_id
     if leader is not None:
         found.append((b"raftmem-leader", leader.encode()))

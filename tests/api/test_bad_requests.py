@@ -73,7 +73,7 @@ BODIES: list[tuple[str, bytes, str]] = [
     ("id with a newline at its end", rb'{"text":"a","id":"a\n"}', "id"),
     ("id of 256", b'{"text":"a","id":"' + b"a" * 256 + b'"}', "id"),
     ("scope id empty", b'{"text":"a","app_id":""}', "app_id"),
-    ("scope id of 256 bytes", '{"text":"a","app_id":"'.encode() + "é".encode() * 128 + b'"}', "app_id"),
+    ("scope id of 256 bytes", b'{"text":"a","app_id":"' + "é".encode() * 128 + b'"}', "app_id"),
     ("65 tags", json.dumps({"text": "a", "tags": [str(n) for n in range(65)]}).encode(), "tags"),
     ("tag empty", b'{"text":"a","tags":["a",""]}', "tags[1]"),
     ("tags is a string", b'{"text":"a","tags":"a"}', "tags"),
@@ -210,7 +210,11 @@ QUERIES: list[tuple[str, str, str]] = [
     ("GET", "/v1/memories?id=a%2Fb", "id"),
     ("GET", "/v1/memories?tag=", "tag"),
     ("GET", "/v1/memories?filter=%7B", "filter"),
-    ("GET", "/v1/memories?filter=%7B%22field%22%3A%22nope%22%2C%22op%22%3A%22eq%22%2C%22value%22%3A1%7D", "filter.field"),
+    (
+        "GET",
+        "/v1/memories?filter=%7B%22field%22%3A%22nope%22%2C%22op%22%3A%22eq%22%2C%22value%22%3A1%7D",
+        "filter.field",
+    ),
     ("GET", "/v1/memories?cursor=abc", "cursor"),
     ("GET", "/v1/memories?cursor=%C3%A9", "cursor"),
     ("GET", "/v1/memories?wait_ms=1", "wait_ms"),
@@ -281,7 +285,7 @@ def test_delete_with_a_body_is_400(world: World) -> None:
 SIZES: list[tuple[str, bytes]] = [
     ("body", b'{"text":"' + b"a" * limits.BODY_BYTES_MAX + b'"}'),
     ("text", b'{"text":"' + b"a" * (limits.TEXT_BYTES_MAX + 1) + b'"}'),
-    ("text in bytes", '{"text":"'.encode() + "é".encode() * (limits.TEXT_BYTES_MAX // 2 + 1) + b'"}'),
+    ("text in bytes", b'{"text":"' + "é".encode() * (limits.TEXT_BYTES_MAX // 2 + 1) + b'"}'),
     ("value", b'{"value":"' + b"a" * limits.VALUE_BYTES_MAX + b'"}'),
     ("metadata", b'{"text":"a","metadata":{"a":"' + b"a" * limits.METADATA_BYTES_MAX + b'"}}'),
 ]

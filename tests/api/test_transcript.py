@@ -81,9 +81,7 @@ def changed(record: dict[str, object], **changes: object) -> dict[str, object]:
     return {**record, **changes}
 
 
-VERSION_2 = changed(
-    RECORD, confidence=0.95, version=2, updated_index=103, updated_at="2026-11-20T09:00:02.120Z"
-)
+VERSION_2 = changed(RECORD, confidence=0.95, version=2, updated_index=103, updated_at="2026-11-20T09:00:02.120Z")
 VERSION_3 = changed(
     VERSION_2,
     value={"frozen": True, "seen": 2},
@@ -165,9 +163,7 @@ def test_2_duplicate_is_a_noop(world: World) -> None:
     assert reply.headers["raftmem-index"] == "102"
     assert "location" not in reply.headers
     decision = {"by": "duplicate", "matched_id": MEMORY, "similarity": None, "reason": "equal sha256"}
-    noop = event(
-        102, "NOOP", actor="coder-2", memory_id=MEMORY, version=1, requested_op="ADD", decision=decision
-    )
+    noop = event(102, "NOOP", actor="coder-2", memory_id=MEMORY, version=1, requested_op="ADD", decision=decision)
     same(reply, {"memory": RECORD, "event": noop})
 
 
@@ -264,7 +260,7 @@ def test_7_batch_atomic_and_guarded(world: World) -> None:
     assert (reply.status_code, reply.headers["raftmem-index"]) == (200, "106")
     body = reply.json()
     owner = {
-        **{key: None for key in RECORD},
+        **dict.fromkeys(RECORD),
         **{"id": "freeze-owner", "text": "Mia owns the freeze", "app_id": "shop", "tags": [], "metadata": {}},
         **{"actor": RECORD["actor"], "visibility": "shared", "version": 1, "pinned": False, "status": "active"},
         **{"created_index": 106, "updated_index": 106},
@@ -353,7 +349,7 @@ def test_14_delete_and_again(world: World) -> None:
     reply = write(world, "DELETE", PATH, **{"If-Match": '"4"'})
     assert (reply.status_code, reply.headers["etag"], reply.headers["raftmem-index"]) == (200, '"5"', "107")
     tombstone = {
-        **{key: None for key in RECORD},
+        **dict.fromkeys(RECORD),
         **{"id": MEMORY, **SHOP, "tags": [], "metadata": {}, "actor": RECORD["actor"], "visibility": "shared"},
         **{"version": 5, "created_index": 101, "updated_index": 107, "pinned": False, "status": "deleted"},
         **{"created_at": RECORD["created_at"], "updated_at": "2026-11-20T09:00:06.120Z"},

@@ -33,9 +33,7 @@ class Answer(NamedTuple):
         """The value at a path of the body."""
         here = self.body
         for step in path:
-            if isinstance(here, list) and isinstance(step, int):
-                here = here[step]
-            elif isinstance(here, dict) and isinstance(step, str):
+            if (isinstance(here, list) and isinstance(step, int)) or (isinstance(here, dict) and isinstance(step, str)):
                 here = here[step]
             else:
                 raise AssertionError(f"no {step!r} in {here!r}")

@@ -127,7 +127,17 @@ def test_put_of_a_new_id_is_an_add() -> None:
 def test_put_of_an_active_id_replaces_everything_but_identity() -> None:
     world = World()
     world.one(
-        add("a", text="t", tags=("x",), metadata={"m": 1}, app_id="shop", pinned=True, embedding=[1.0], ttl_ms=500)
+        add(
+            "a",
+            text="t",
+            tags=("x",),
+            metadata={"m": 1},
+            app_id="shop",
+            pinned=True,
+            visibility="private",
+            embedding=[1.0],
+            ttl_ms=500,
+        )
     )
     world.later(ms=50)
     outcome = world.one(put("a", value=[1]), actor=BOB)
@@ -137,6 +147,7 @@ def test_put_of_an_active_id_replaces_everything_but_identity() -> None:
     assert (record.scope, record.actor) == (Scope("shop"), ALICE)
     assert (record.text, record.value, record.tags, record.metadata) == (None, b"[1]", (), b"{}")
     assert (record.pinned, record.expires, record.vector_at, record.dimension) == (False, None, None, None)
+    assert record.visibility == "shared"
     assert record.created_ms == world.wall_ms - 50
 
 
