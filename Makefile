@@ -28,7 +28,7 @@ up: install
 	@exec $(BIN)/raftmem up $(ARGS)
 
 test: install
-	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: install
 	$(BIN)/ruff check .

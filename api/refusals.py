@@ -43,7 +43,11 @@ def gone(record: Record, *, index: int) -> Problem:
     """A memory that is deleted or expired: 404, with what is left of it."""
     detail = f"memory {record.id} is {record.status} since index {record.updated.index}"
     # `status` of a problem is its HTTP status (RFC 9457), so the memory's own has a name of its own.
-    extra: dict[str, object] = {"memory_status": record.status, "updated_index": record.updated.index}
+    extra: dict[str, object] = {
+        "memory_status": record.status,
+        "updated_index": record.updated.index,
+        "current": views.memory(record),
+    }
     return Problem("not-found", detail, index=index, extra=extra)
 
 

@@ -6,6 +6,7 @@ never used by two at once.
 """
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Final, TypeAlias
 import lmdb
 
 from raftmem.errors import Corrupt, FolderRefused, StorageFailed
-from raftmem.limits import LMDB_READERS_MAX, MAP_BYTES
+from raftmem.limits import DISK_HARD_BYTES, LMDB_READERS_MAX, MAP_BYTES
 
 Table: TypeAlias = "lmdb._Database"
 Item = tuple[bytes, bytes]
@@ -27,13 +28,20 @@ def translate(path: str, error: lmdb.Error) -> Exception:
     """Our error for one of the library's.
 
     ENOSPC at commit may be tried again although it can come from the sync: the next try writes all of its pages
-    anew, and what earlier transactions promised was synced before.
+    anew, and what earlier transactions promised was synced before. A short write, the first answer of a disk that
+    becomes full, is EIO to the library (`mdb_page_flush` in mdb.c).
     """
-    if isinstance(error, lmdb.MapFullError) or error.code in _NO_ROOM:
+    is_short = error.code == errno.EIO and _is_full(path)
+    if isinstance(error, lmdb.MapFullError) or error.code in _NO_ROOM or is_short:
         return OSError(errno.ENOSPC, f"no room left ({error}); free some disk space", path)
     if isinstance(error, _DAMAGED):
         return Corrupt(path, f"is damaged ({error})")
     return StorageFailed(f"{path}: {error}; this replica stops, look at the disk and start it again")
+
+
+def _is_full(path: str) -> bool:
+    disk = os.statvfs(path)
+    return disk.f_bavail * disk.f_frsize < DISK_HARD_BYTES
 
 
 class ReadTxn:

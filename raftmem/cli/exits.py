@@ -71,20 +71,27 @@ def guarded(command: Callable[[], object], *, debug: bool = False, as_json: bool
     except BrokenPipeError:  # the reader has gone (`| head`): nothing is left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FAILED
-    except typer.TyperException as error:
-        if "\n" in error.format_message():  # the help of a command that was called without arguments
-            print(error.format_message(), file=sys.stderr)
+    except Exception as error:  # noqa: BLE001  # the last line of defence: it ends the process
+        if isinstance(error, typer.TyperException) and "\n" in error.format_message():
+            print(error.format_message(), file=sys.stderr)  # the help of a command that was called without arguments
             return Exit.USAGE
-        code, line = Exit.USAGE, f"{error.format_message()} (see --help)"
-    except RaftmemError as error:
-        code, line = code_of(error), str(error) or error.code
+        code, line = _explained(error)
         if as_json and isinstance(error, CommandFailed) and error.problem is not None:
             print_json(error.problem)
-    except OSError as error:
-        code, line = Exit.FAILED, str(error)
-    except Exception as error:  # noqa: BLE001  # the last line of defence: it ends the process
-        code, line = Exit.FAILED, f"a bug: {type(error).__name__}: {error} (run with --debug for the traceback)"
-    if debug:
-        traceback.print_exc()
+        if debug:
+            traceback.print_exc()
     print(f"raftmem: {printable(' '.join(line.split()))}", file=sys.stderr)
     return code
+
+
+def _explained(error: Exception) -> tuple[Exit, str]:
+    """The exit code and the line of an error."""
+    match error:
+        case typer.TyperException():
+            return Exit.USAGE, f"{error.format_message()} (see --help)"
+        case RaftmemError():
+            return code_of(error), str(error) or error.code
+        case OSError():
+            return Exit.FAILED, str(error)
+        case _:
+            return Exit.FAILED, f"a bug: {type(error).__name__}: {error} (run with --debug for the traceback)"

@@ -103,7 +103,11 @@ def open_group(
             raise CommandFailed(
                 f"{layout.data} holds {strangers[0]} but no cluster.json; give another --data, or restore that file"
             )
-        group = describe(replicas=replicas or REPLICAS_DEFAULT, port=port or PORT_DEFAULT, token=token)
+        group = describe(
+            replicas=REPLICAS_DEFAULT if replicas is None else replicas,
+            port=PORT_DEFAULT if port is None else port,
+            token=token,
+        )
         _write_description(layout, group)
     if group.is_prepared:
         return group, False

@@ -93,7 +93,8 @@ class Journal:
         self.hard_number = self.writer.queue(HardState(term, vote))
 
     def entry(self, index: int) -> LogEntry:
-        return self.read(index, index + 1)[0]
+        """Entry `index`, which is there."""
+        return self._tail.get(index) or self._store.read(index, index + 1)[0]
 
     def term_at(self, index: int) -> int | None:
         """None when there is no such entry."""

@@ -186,6 +186,16 @@ class Core(SyncObj):  # type: ignore[misc]  # untyped base
     `grants_vote(candidate)` send for it; whoever judges votes sets them.
     """
 
+    # declared for the type checkers, the library is untyped
+    _SyncObj__raftState: int
+    _SyncObj__raftCurrentTerm: int
+    _SyncObj__votedForNodeId: str | None
+    _SyncObj__raftMatchIndex: dict[Node, int]
+    _SyncObj__otherNodes: set[Node]
+    _SyncObj__setCurrentTerm: Callable[[int, str | None], None]
+    _SyncObj__setState: Callable[[int], None]
+    _SyncObj__onMessageReceived: Callable[[Node, dict[str, Any]], None]
+
     def __init__(
         self,
         *,
@@ -343,6 +353,9 @@ class Core(SyncObj):  # type: ignore[misc]  # untyped base
             return []
         if count is None:
             return _LazyEntries(self.journal, fromIDx)
+        if count == 1:  # the commit rule looks at one entry after the other
+            entry = self.journal.entry(fromIDx)
+            return [(entry.data, entry.index, entry.term)]
         return [(e.data, e.index, e.term) for e in self.journal.read(fromIDx, fromIDx + count, maxSizeBytes)]
 
     def _SyncObj__generateRaftTimeout(self) -> float:

@@ -97,7 +97,7 @@ def test_broken_write_is_repeated_under_the_same_key() -> None:
 @pytest.mark.parametrize("script", [(broken,), (unknown,), (broken, refused), (unknown, no_leader)])
 def test_write_that_stays_unknown_is_code_3(script: tuple[Callable[[], Reply], ...]) -> None:
     network = Network(*script)
-    with pytest.raises(CommandFailed, match="outcome unknown.*--idempotency-key cli-") as failed:
+    with pytest.raises(CommandFailed, match=r"outcome unknown.*--idempotency-key cli-") as failed:
         write(network)
     assert failed.value.exit_code == Exit.UNKNOWN
 

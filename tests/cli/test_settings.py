@@ -148,7 +148,7 @@ def test_missing_settings_are_all_named() -> None:
 
 
 def test_missing_file_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(BadRequest, match="cannot read .*none.toml: No such file"):
+    with pytest.raises(BadRequest, match=r"cannot read .*none\.toml: No such file"):
         load(file=tmp_path / "none.toml", environ={}, flags=NAMED)
 
 

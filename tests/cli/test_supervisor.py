@@ -1,6 +1,8 @@
 """The supervisor with small real children: what is started again, what is left down, what ends with what."""
 
 import asyncio
+import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -63,9 +65,6 @@ def test_child_that_is_killed_is_started_again() -> None:
         supervisor = Supervisor([Command("n1", python(WAITS))], say=told.say)
         running = asyncio.create_task(supervisor.run())
         await told.until(1, "here")
-        import os
-        import signal
-
         os.kill(supervisor.pids["n1"], signal.SIGKILL)
         await told.until(2, "here")
         supervisor.stop()

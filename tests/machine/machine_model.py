@@ -203,7 +203,8 @@ class Model:
                 memory[name] = getattr(fields, name) or when_cleared
         memory["tags"] = list(memory["tags"])
         if is_given(fields, "ttl_ms"):
-            memory["expires"] = None if fields.ttl_ms is None else time + 1000 * int(fields.ttl_ms)
+            ttl_ms = fields.ttl_ms
+            memory["expires"] = time + 1000 * ttl_ms if isinstance(ttl_ms, int) else None
         if is_given(content, "metadata"):
             memory["metadata"] = json.loads(content.metadata or b"{}")
         if is_given(content, "value"):

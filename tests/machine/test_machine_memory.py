@@ -58,7 +58,7 @@ def test_add_of_a_deleted_id_is_a_new_row_that_counts_on() -> None:
 
 
 @pytest.mark.parametrize("given", [{}, {"value": None}, {"text": None}, {"metadata": {"m": 1}}])
-def test_add_without_text_and_value_is_refused(given: dict[str, object]) -> None:
+def test_add_without_text_and_value_is_refused(given: dict[str, None]) -> None:
     assert World().one(add("a", **given)).code == "invalid-request"
 
 
@@ -99,7 +99,7 @@ def test_duplicate_with_noop_matches_the_oldest() -> None:
         ({"text": "t", "value": True}, {"text": "t", "value": 1}),
     ],
 )
-def test_other_content_or_scope_is_no_duplicate(first: dict[str, object], second: dict[str, object]) -> None:
+def test_other_content_or_scope_is_no_duplicate(first: dict[str, str], second: dict[str, str]) -> None:
     world = World()
     world.one(add("a", **first))
     assert world.one(add("b", on_duplicate="noop", **second)).op == "ADD"

@@ -168,6 +168,9 @@ def test_stores_and_model_agree_over_a_long_history(seed: int) -> None:
 def drawn(dice: random.Random) -> Call:
     pairs = [("k", b"f" * 32), ("k", b"g" * 32), ("l", b"f" * 32)]
     guard = Guard(memory=dice.choice("abc"), version=dice.randint(1, 9))
+    if dice.random() < 0.1:  # whatever version it is at
+        name = dice.choice("abc")
+        return Call([expire(name, version) for version in range(1, 90)], (), False, None, ALICE, 0)
     return Call(
         steps=[drawn_step(dice) for _ in range(dice.choice([1, 1, 2, 3]))],
         guards=(guard,) if dice.random() < 0.05 else (),
@@ -180,7 +183,7 @@ def drawn(dice: random.Random) -> Call:
 
 def drawn_step(dice: random.Random) -> Step:
     name = dice.choice("abc")
-    kind = dice.choice(["add", "add", "put", "update", "merge", "merge", "delete", "noop", "expire"])
+    kind = dice.choice(["add", "add", "put", "update", "merge", "merge", "delete", "noop"])
     text = dice.choice(["t", "t", "u"])
     if kind == "add":
         value = dice.choice([{"value": {"n": 1, "l": [1]}}, {"value": {"n": 1.0, "l": [True]}}, {}, {}])
@@ -199,8 +202,6 @@ def drawn_step(dice: random.Random) -> Step:
         lists = {"value.l": (dice.choice(["union", "remove", "append", "set"]), some)}
         tags = {"tags": (dice.choice(["union", "remove", "set"]), [dice.choice("xyz")])}
         return update(name, merge=dice.choice([numbers, lists, lists, tags]))
-    if kind == "expire":
-        return expire(name, dice.randint(1, 20))
     return delete(name) if kind == "delete" else noop(dice.choice([name, None]))
 
 

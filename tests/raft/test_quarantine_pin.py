@@ -7,7 +7,7 @@ import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
-from pysyncobj import SyncObj  # noqa: TID251
+from pysyncobj import SyncObj
 
 from raftmem.raft import quarantine
 from raftmem.raft.quarantine import RELIED_ON, RUN_BELOW, VERSION

@@ -1,0 +1,58 @@
+"""The recorded log of format version 1 must replay to its recorded digests, for ever.
+
+A red test here means that logs that exist would come to another state: the program is wrong, not the record.
+"""
+
+from pathlib import Path
+
+import pytest
+from replay_digest import FOLDER, digests, entries, replayed
+
+from raftmem import codec
+from raftmem.replay import replay
+from raftmem.storage.contracts import StateStore
+from raftmem.storage.memory_state import MemoryStateStore
+from raftmem.storage.state import LmdbStateStore
+
+LOG = FOLDER / "v1.log"
+RECORDED = (FOLDER / "v1.digest").read_text()
+
+
+def test_recorded_log_replays_to_its_recorded_digests() -> None:
+    assert digests(replayed(entries(LOG))) == RECORDED
+
+
+@pytest.mark.parametrize("kind", ["memory", "disk"])
+def test_recorded_log_replays_on_each_store(kind: str, tmp_path: Path) -> None:
+    store: StateStore = MemoryStateStore() if kind == "memory" else LmdbStateStore(tmp_path / "s", map_bytes=64 << 20)
+    head = replay(entries(LOG), store)
+    assert f"{head.index} {head.digest.hex()}" == RECORDED.splitlines()[-1]
+    store.close(clean=True)
+
+
+def test_recorded_log_covers_the_format() -> None:
+    applied = replayed(entries(LOG))
+    outcomes = [outcome for one in applied for outcome in one.row.result.outcomes]
+    assert {outcome.code for outcome in outcomes} == {
+        None,
+        "already-exists",
+        "batch-refused",
+        "idempotency-key-reused",
+        "invalid-request",
+        "merge-type",
+        "moved",
+        "not-found",
+        "precondition-failed",
+        "too-large",
+        "wrong-state",
+    }
+    assert {outcome.op for outcome in outcomes if outcome.applied} == {"ADD", "UPDATE", "DELETE", "NOOP", "EXPIRE"}
+    assert any(one.row.result.replay_of for one in applied)
+    assert {one.entry.kind for one in applied} == {codec.COMMAND, codec.NO_OP, codec.MEMBERSHIP}
+    merges = [merge.op for one in applied for content in one.entry.contents if content for merge in content.merge or ()]
+    assert set(merges) == {"inc", "max", "min", "append", "union", "remove", "set"}
+    assert {change.__struct_config__.tag for one in applied for change in one.step.changes} == {
+        "record",
+        "key",
+        "drop_key",
+    }
