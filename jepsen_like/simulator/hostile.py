@@ -21,14 +21,16 @@ def run(seed: int, *, seconds: float = 30.0, names: tuple[str, ...] = ("n1", "n2
     calm = group.world.now + seconds * 2 / 3
     number = 0
     next_fault = group.world.now + 1.0
+    quiet = False
     while group.world.now < calm:
         group.world.run(choose.expovariate(60.0))
         number += 1
-        _work(group, number, counts)
+        _work(group, number, counts, quiet=quiet)
         if group.world.now >= next_fault:
             fault = choose.choice(FAULTS)
             counts[fault] += 1
             _inflict(group, fault)
+            quiet = choose.random() < 0.4
             next_fault = group.world.now + choose.expovariate(1 / pace)
     _calm(group)
     group.wait_leader()
@@ -54,10 +56,13 @@ def _hostile_group(seed: int, names: tuple[str, ...]) -> Group:
     return group
 
 
-def _work(group: Group, number: int, counts: Counter[str]) -> None:
-    """A command to the leader or by way of a follower, and now and then a read."""
+def _work(group: Group, number: int, counts: Counter[str], *, quiet: bool) -> None:
+    """A command to the leader or by way of a follower, and now and then a read. Quiet: reads alone, so that a
+    replica that was cut off could still win."""
     replica = group.world.random.choice(list(group.replicas.values()))
-    if group.world.random.random() < 0.3:
+    if quiet:
+        pass
+    elif group.world.random.random() < 0.3:
         counts["forwarded"] += group.forward(number, replica)
     else:
         counts["proposed"] += group.propose(number)

@@ -68,6 +68,7 @@ class VirtualMachine:
         self.alive = True
         self.paused_until = 0.0
         self.at_commit: Callable[[bool], bool] | None = None
+        self._backlog: list[Callable[[], None]] = []  # what came during a pause, in order
         self._busy_until = 0.0
         self._held: list[Callable[[], None]] = []
 
@@ -98,14 +99,19 @@ class VirtualMachine:
         """Run on this machine, later if it is paused, never if it is dead by then."""
 
         def event() -> None:
-            if not self.alive:
-                return
-            if self.paused_until > self._world.now:
-                self.run_at(self.paused_until, callback)
-                return
-            callback()
+            self._backlog.append(callback)
+            self._go_on()
 
         self._world.at(when, event)
+
+    def _go_on(self) -> None:
+        if self.alive and self.paused_until > self._world.now:
+            self._world.at(self.paused_until, self._go_on)
+            return
+        backlog, self._backlog = self._backlog, []
+        for callback in backlog:
+            if self.alive:
+                callback()
 
     # executor
     def submit(self, work: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:

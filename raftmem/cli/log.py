@@ -42,7 +42,7 @@ def list_entries(
     live: LiveOption = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Events in the order of the log. Raft's own entries are shown as RAFT."""
+    """Events in the order of the log; with --json one object a line. Raft's own entries are shown as RAFT."""
     if op is not None and op not in OPS:
         raise BadRequest(f"--op {op} is not one of {', '.join(OPS)}", parameter="--op")
     with open_to_read(data, live=live) as folder:
@@ -149,15 +149,12 @@ def _applied(row: EventRow, entry: Entry) -> Iterator[Event]:
 def _pending(raw: LogEntry, entry: Entry) -> Iterator[Event]:
     """An entry of the log as it will be asked of the machine; nobody knows its outcome."""
     operations = () if entry.header is None else entry.header.operations
-    asked = tuple(Outcome(_op(one), applied=True, memory_id=_subject(one)) for one in operations)
+    asked = tuple(
+        Outcome(str(type(one).__struct_config__.tag), applied=True, memory_id=_subject(one)) for one in operations
+    )
     row = EventRow(raw.index, raw.term, raw.data, Result(asked), b"")
     for event in _applied(row, entry):
         yield {**event, "outcome": NOT_APPLIED}
-
-
-def _op(operation: Operation) -> str:
-    tag = type(operation).__struct_config__.tag
-    return "UPDATE" if tag == "PUT" else str(tag)
 
 
 def _subject(operation: Operation) -> str | None:

@@ -258,8 +258,7 @@ def history(
     if as_json:
         print_json(answer.body)
         return
-    events = answer.body.get("events", answer.body.get("history"))
-    print_events(items(events))
+    print_events(items(answer.body.get("events")))
     if answer.body.get("next_cursor"):
         console(stderr=True).print(f"more: --cursor {answer.body['next_cursor']}", markup=False)
 

@@ -7,7 +7,8 @@ Version numbers of an id only rise, through delete and re-add too, so an old ver
 from typing import assert_never
 
 from raftmem.commands import Add, Content, Decision, Delete, Expire, Noop, Operation, Put, Update
-from raftmem.machine.revision import NOTHING, blank, born, keeps_scope, next_version, revise, scope_of
+from raftmem.machine.identity import blank, born, keeps_scope, next_version, scope_of
+from raftmem.machine.revision import NOTHING, revise
 from raftmem.machine.working import Moment, Refusal, Working
 from raftmem.records import Outcome, Record
 

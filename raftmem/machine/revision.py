@@ -1,24 +1,22 @@
 """A record's next version: given fields replace, None clears, what is not given stays.
 
 A new memory is a revision of a blank record, a full replacement one of a blank record with the same identity, an
-update one of what stands, a tombstone is a blank record itself. Id, scope and actor never change. Refuses what
-leaves neither text nor value, and what a proposer should have checked (JSON, sizes of vectors, times to live).
+update one of what stands (`identity.py` makes these). Refuses what leaves neither text nor value, and what a proposer
+should have checked (JSON, sizes of vectors, times to live).
 """
 
 from typing import Final, NamedTuple
 
 from msgspec import UNSET
-from msgspec.structs import replace
 
 from raftmem import limits
-from raftmem.commands import Actor, Content, Fields, Scope
+from raftmem.commands import Content, Fields
 from raftmem.machine.json_text import content_sha256, is_object
 from raftmem.machine.merge import merge
 from raftmem.machine.working import Moment, Refusal
-from raftmem.records import Position, Record, Status
+from raftmem.records import Position, Record
 
 NOTHING: Final = Content()
-_NOT_BOUND: Final = Scope()
 _INVALID: Final = Refusal("invalid-request")
 
 
@@ -42,74 +40,6 @@ class _Vector(NamedTuple):
     dimension: int | None
     at: Position | None
     sets: bytes | None
-
-
-def scope_of(fields: Fields) -> Scope:
-    """The scope that a new memory is bound to."""
-    app, user, agent, run = fields.app_id, fields.user_id, fields.agent_id, fields.run_id
-    if app is UNSET and user is UNSET and agent is UNSET and run is UNSET:
-        return _NOT_BOUND
-    return Scope(
-        None if app is UNSET else app,
-        None if user is UNSET else user,
-        None if agent is UNSET else agent,
-        None if run is UNSET else run,
-    )
-
-
-def keeps_scope(fields: Fields, scope: Scope) -> bool:
-    """True when every scope id that is given is the one it has."""
-    given = (fields.app_id, fields.user_id, fields.agent_id, fields.run_id)
-    stands = (scope.app_id, scope.user_id, scope.agent_id, scope.run_id)
-    return all(new is UNSET or new == old for new, old in zip(given, stands, strict=True))
-
-
-def born(memory_id: str, moment: Moment, scope: Scope, actor: Actor, tombstone: Record | None) -> Record:
-    """A blank first version of a new row; versions go on counting where a tombstone of the id left off."""
-    return Record(
-        id=memory_id,
-        version=1 if tombstone is None else tombstone.version + 1,
-        status="active",
-        created=moment.position,
-        updated=moment.position,
-        scope=scope,
-        text=None,
-        value=None,
-        metadata=b"{}",
-        sha256=b"",
-        tags=(),
-        actor=actor,
-        created_ms=moment.wall_ms,
-        updated_ms=moment.wall_ms,
-        previous=None if tombstone is None else tombstone.created,
-    )
-
-
-def blank(old: Record, moment: Moment, status: Status) -> Record:
-    """The next version of `old` with its identity and nothing else; a tombstone stays as visible as it was."""
-    return Record(
-        id=old.id,
-        version=old.version + 1,
-        status=status,
-        created=old.created,
-        updated=moment.position,
-        scope=old.scope,
-        text=None,
-        value=None,
-        metadata=b"{}",
-        sha256=b"",
-        tags=(),
-        actor=old.actor,
-        created_ms=old.created_ms,
-        updated_ms=moment.wall_ms,
-        visibility="shared" if status == "active" else old.visibility,
-        previous=old.previous,
-    )
-
-
-def next_version(old: Record, moment: Moment) -> Record:
-    """`old` with the next version number, to be revised."""
-    return replace(old, version=old.version + 1, updated=moment.position, updated_ms=moment.wall_ms)
 
 
 def revise(base: Record, fields: Fields, content: Content, moment: Moment) -> Revision | Refusal:

@@ -61,6 +61,15 @@ def decode_greeting(data: bytes) -> Hello | Bye:
         raise msgspec.DecodeError(str(error)) from error
 
 
+def refusal(data: bytes) -> str | None:
+    """The reason, if this is a Bye: whoever dialled says it where its first message was due."""
+    try:
+        greeting = decode_greeting(data)
+    except msgspec.DecodeError:
+        return None
+    return greeting.reason if isinstance(greeting, Bye) else None
+
+
 def frame(data: bytes) -> bytes:
     return _length.pack(len(data)) + data
 

@@ -78,6 +78,7 @@ class _Wire(asyncio.Protocol):
         self._unframer = Unframer(frames.HELLO_BYTES_MAX)
         self._transport: _Pipe | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._confirmed = False  # a message has come: the other end accepted our greeting too
         self.peer: str | None = None
         self.closed = asyncio.get_running_loop().create_future()
 
@@ -98,11 +99,21 @@ class _Wire(asyncio.Protocol):
                     return
                 if self.peer is None:
                     self._greeted(whole)
-                elif not self._peers.events.receive(self.peer, whole):
+                elif not self._heard(self.peer, whole):
                     self.close()
         except (frames.FrameTooLarge, msgspec.DecodeError) as error:
             log.warning("closing the connection to %s: %s", self.peer or "a stranger", error)
             self.close()
+
+    def _heard(self, peer: str, data: bytes) -> bool:
+        if not self._confirmed:
+            reason = frames.refusal(data)
+            if reason is not None:
+                self._peers.complain(peer, f"refuses this replica: {reason}")
+                return False
+            self._confirmed = True
+            self._peers.confirmed(peer)
+        return self._peers.events.receive(peer, data)
 
     def _greeted(self, data: bytes) -> None:
         greeting = frames.decode_greeting(data)
@@ -241,10 +252,13 @@ class Peers:
         if old is not None:
             old.close(abort=True)
             self.events.disconnected(node)
-        self._complaints.pop(node, None)
         self._greetings[node] = greeting
         self._wires[node] = wire
         self.events.connected(node)
+
+    def confirmed(self, node: str) -> None:
+        """Nothing is wrong with it any more: what goes wrong next is news."""
+        self._complaints.pop(node, None)
 
     def left(self, wire: _Wire) -> None:
         self._open.discard(wire)

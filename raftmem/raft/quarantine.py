@@ -10,6 +10,7 @@ library is untyped.
 """
 
 import math
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -67,6 +68,13 @@ RUN_BELOW: Final[dict[str, str]] = {
     "_onTick": "cc9eb08232d005ba4e21a33ec453e5d02fe3537dadebda8571406c57f65a3c37",
     "doTick": "bef78c2ba06d784beb0d5567259afab1a7043d4f8a5d3a565231ed456f57e4f4",
 }
+
+
+class _Voter(Node):  # type: ignore[misc]  # untyped base
+    """The library keeps voters in sets: whom it asks first must not depend on the hash seed of a process."""
+
+    def __hash__(self) -> int:
+        return zlib.crc32(self.id.encode())
 
 
 class _StockLog(StockJournal):  # type: ignore[misc]  # untyped base
@@ -209,7 +217,7 @@ class Core(SyncObj):  # type: ignore[misc]  # untyped base
         self.asks_vote: Callable[[str, int, int], None] = _nobody_sends
         self.grants_vote: Callable[[str], None] = _nobody_sends
         self._commit = journal.first_index
-        self._nodes = {voter: Node(voter) for voter in voters}
+        self._nodes = {voter: _Voter(voter) for voter in voters}
         conf = SyncObjConf(
             autoTick=False,
             appendEntriesUseBatch=True,

@@ -23,6 +23,19 @@ class Ended(NamedTuple):
     def json(self) -> dict[str, object]:
         return msgspec.json.decode(self.out, type=dict[str, object])
 
+    def part(self, *path: str | int) -> object:
+        """A part of the JSON, by keys and positions."""
+        found: object = msgspec.json.decode(self.out)
+        for step in path:
+            match found, step:
+                case dict(), str():
+                    found = found[step]
+                case list(), int():
+                    found = found[step]
+                case _:
+                    raise KeyError(f"no {step} in {found}")
+        return found
+
 
 class Cli:
     """Commands run in this process."""

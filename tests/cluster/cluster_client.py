@@ -9,7 +9,8 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 PATIENCE_S = 60.0  # how long anything may take on a loaded machine before a test gives up
@@ -22,7 +23,8 @@ class Lost(Exception):
     """No answer came."""
 
 
-class Answer(NamedTuple):
+@dataclass(frozen=True)
+class Answer:
     """A reply. `body`: decoded JSON, or None."""
 
     status: int
@@ -33,10 +35,12 @@ class Answer(NamedTuple):
         """The value at a path of the body."""
         here = self.body
         for step in path:
-            if (isinstance(here, list) and isinstance(step, int)) or (isinstance(here, dict) and isinstance(step, str)):
+            if isinstance(step, int):
+                assert isinstance(here, list), f"no item {step} in {here!r}"
                 here = here[step]
             else:
-                raise AssertionError(f"no {step!r} in {here!r}")
+                assert isinstance(here, dict), f"no field {step} in {here!r}"
+                here = here[step]
         return here
 
     def integer(self, *path: str | int) -> int:

@@ -68,6 +68,14 @@ def test_vote_set_a_vote_of_an_earlier_candidacy_does_not_count() -> None:
     solo.world.run(5.0, lambda: bool(solo.heard(m.PreVote)))
     solo.give(PEER, m.VoteReply(1, True))
     assert not solo.consensus.is_leader
+    question = solo.heard(m.PreVote)[-1]
+    assert isinstance(question, m.PreVote)
+    solo.give(PEER, m.PreVoteReply(1, question.term, True))
+    solo.run()
+    solo.give(PEER, m.VoteReply(1, True))
+    assert not solo.consensus.is_leader
+    solo.give(PEER, m.VoteReply(2, True))
+    assert solo.consensus.is_leader
 
 
 def test_vote_set_one_vote_a_term() -> None:

@@ -56,3 +56,9 @@ def test_recorded_log_covers_the_format() -> None:
         "key",
         "drop_key",
     }
+
+
+def test_the_example_of_the_document_is_in_the_recorded_log() -> None:
+    document = (FOLDER.parents[1] / "docs" / "format.md").read_text()
+    example = next(line for line in document.splitlines() if len(line) > 100 and set(line) <= set("0123456789abcdef"))
+    assert [entry.index for entry in entries(LOG) if entry.data.hex() == example] == [20]
