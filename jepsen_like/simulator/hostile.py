@@ -74,7 +74,8 @@ def _work(group: Group, number: int, counts: Counter[str], *, quiet: bool) -> No
 def _inflict(group: Group, fault: str) -> None:
     choose = group.world.random
     world, network = group.world, group.network
-    victim = choose.choice(list(group.replicas.values()))
+    leader = group.leader()
+    victim = choose.choice(list(group.replicas.values())) if leader is None or choose.random() < 0.5 else leader
     other = choose.choice([name for name in group.names if name != victim.name])
     length = choose.choice([0.05, 0.4, 1.0, 3.0])
     if fault in ("crash", "crash_all"):
@@ -91,7 +92,7 @@ def _inflict(group: Group, fault: str) -> None:
         world.at(world.now + length, network.heal)
     elif fault == "cut":
         network.cut(victim.name, other)
-        world.at(world.now + length / 4, lambda: network.connect(victim.name, other))
+        world.at(world.now + length, lambda: network.connect(victim.name, other))
     elif fault == "pause":
         victim.machine.paused_until = world.now + length
     elif fault == "hang":

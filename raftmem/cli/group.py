@@ -7,8 +7,6 @@ voting again under a name that has already promised something.
 
 import fcntl
 import os
-import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -19,13 +17,13 @@ from msgspec import Struct
 from raftmem import limits
 from raftmem.cli.exits import CommandFailed
 from raftmem.errors import BadRequest
+from raftmem.storage.atomic import sync_folder, write_atomic
 
 PEER_PORT_OFFSET: Final = 1000
 HOST: Final = "127.0.0.1"
 REPLICAS_DEFAULT: Final = 3
 PORT_DEFAULT: Final = 8101
 PERMIT: Final = "bootstrap-permit"
-PORT_WAIT_S: Final = 5.0  # replicas of a killed `up` need a moment to notice and leave
 
 
 class Replica(Struct, frozen=True, forbid_unknown_fields=True):
@@ -113,15 +111,15 @@ def open_group(
         return group, False
     for replica in group.replicas:  # nothing was started before this is done, so doing it again is harmless
         layout.folder(replica).mkdir(exist_ok=True)
-        write_synced(layout.permit(replica), b"this empty folder may become a voter, once\n")
-        write_synced(layout.settings(replica), settings_text(group, replica).encode())
+        write_atomic(layout.permit(replica), b"this empty folder may become a voter, once\n")
+        write_atomic(layout.settings(replica), settings_text(group, replica).encode())
     group = msgspec.structs.replace(group, is_prepared=True)
     _write_description(layout, group)
     return group, True
 
 
 def _write_description(layout: Layout, group: Group) -> None:
-    write_synced(layout.description, msgspec.json.format(msgspec.json.encode(group)) + b"\n")
+    write_atomic(layout.description, msgspec.json.format(msgspec.json.encode(group)) + b"\n")
 
 
 def describe(*, replicas: int, port: int, token: Callable[[int], str]) -> Group:
@@ -185,51 +183,9 @@ def _quote(text: str) -> str:
     return msgspec.json.encode(text).decode().replace("\x7f", "\\u007f")
 
 
-def write_synced(path: Path, content: bytes) -> None:
-    """Atomic: the whole file or the old one, on disk when this returns."""
-    fresh = path.with_name(path.name + ".new")
-    with fresh.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    sync_folder(path.parent)
-
-
-def remove_synced(path: Path) -> None:
+def remove_permit(layout: Layout, replica: Replica) -> None:
     """Gone, also after a power loss. Again is nothing."""
-    path.unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def check_ports(group: Group, *, wait_s: float, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Every port of the group is free, waiting for one that is just being left. Raises: CommandFailed naming it."""
-    for replica in group.replicas:
-        for port, use in ((replica.rest_port, "REST"), (replica.peer_port, "peers")):
-            waited = 0.0
-            while not is_free(port):
-                if waited >= wait_s:
-                    raise CommandFailed(
-                        f"port {port} ({use} of {replica.id}) is in use by another process; "
-                        "stop that one, or give another --port (and --data)"
-                    )
-                sleep(0.1)
-                waited += 0.1
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
+    permit = layout.permit(replica)
+    if permit.exists():
+        permit.unlink()
+        sync_folder(permit.parent)

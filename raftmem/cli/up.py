@@ -17,8 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from raftmem.cli.exits import CommandFailed, Exit
-from raftmem.cli.group import PORT_WAIT_S, Group, Layout, Replica, check_ports, open_group, remove_synced
+from raftmem.cli.group import Group, Layout, Replica, open_group, remove_permit
 from raftmem.cli.output import JsonFlag, console, print_json, printable
+from raftmem.cli.ports import PORT_WAIT_S, check_ports
 from raftmem.cli.supervisor import Command, Supervisor, serve_argv
 
 POLL_S: Final = 0.1
@@ -52,7 +53,8 @@ async def _run(layout: Layout, group: Group, *, restart: bool, as_json: bool) ->
     supervisor = Supervisor([_command(layout, replica) for replica in group.replicas], say=say, restart=restart)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, supervisor.stop)
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup goes on without a terminal
+            loop.add_signal_handler(number, supervisor.stop)
     announcing = asyncio.create_task(_announce(layout, group, supervisor, say, as_json=as_json))
     running = asyncio.create_task(supervisor.run())
     await asyncio.wait((announcing, running), return_when=asyncio.FIRST_COMPLETED)
@@ -105,8 +107,7 @@ async def _look(client: httpx.AsyncClient, layout: Layout, replica: Replica) -> 
         response = await client.get(f"{replica.rest_url}/readyz")
     except httpx.TransportError:
         return False
-    if layout.permit(replica).exists():
-        remove_synced(layout.permit(replica))
+    remove_permit(layout, replica)
     return response.status_code == 200
 
 

@@ -6,13 +6,16 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 import pytest
 
 from raftmem.cli import main
-from raftmem.cli.group import PEER_PORT_OFFSET, is_free
+from raftmem.cli.group import PEER_PORT_OFFSET
+from raftmem.cli.ports import is_free
+
+PORT_MIN: Final = 28_000  # with the peers' still below the ports that the kernel gives to clients
 
 
 class Ended(NamedTuple):
@@ -54,11 +57,12 @@ class Cli:
 
 def free_ports(count: int) -> int:
     """The first of `count` ports that are free, and free for peers too."""
-    first = 20_000 + os.getpid() * 7 % 900 * 10
-    for port in range(first, first + 9_000, 10):
-        if all(is_free(port + k) and is_free(port + PEER_PORT_OFFSET + k) for k in range(count)):
+    first = os.getpid() * 7 % 290
+    for k in range(290):
+        port = PORT_MIN + (first + k) % 290 * 10
+        if all(is_free(port + i) and is_free(port + PEER_PORT_OFFSET + i) for i in range(count)):
             return port
-    raise RuntimeError(f"no {count} free ports from {first} on")
+    raise RuntimeError(f"no {count} free ports from {PORT_MIN} on")
 
 
 class Up:

@@ -9,7 +9,8 @@ import pytest
 from cli_world import free_ports
 
 from raftmem.cli.exits import CommandFailed
-from raftmem.cli.group import Group, Layout, check_ports, describe, open_group, remove_synced
+from raftmem.cli.group import Group, Layout, describe, open_group, remove_permit
+from raftmem.cli.ports import check_ports
 from raftmem.errors import BadRequest
 from raftmem.settings import load
 
@@ -57,7 +58,7 @@ def test_second_start_is_the_same_group(layout: Layout) -> None:
 
 def test_permit_that_was_used_does_not_come_back(layout: Layout) -> None:
     group, _ = opened(layout)
-    remove_synced(layout.permit(group.replicas[0]))
+    remove_permit(layout, group.replicas[0])
     opened(layout)
     assert not layout.permit(group.replicas[0]).exists()
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from cluster_client import PATIENCE_S, Answer, Client, Lost, Writer, once, until
 
-from raftmem.cli.group import Group, Replica, is_free, settings_text
+from raftmem.cli.group import Group, Replica, settings_text
+from raftmem.cli.ports import is_free
 from raftmem.cli.supervisor import serve_argv
 
 PORTS = range(12_000, 28_000, 8)

@@ -172,6 +172,21 @@ def test_atomic_files_of_two_cuts_under_way_the_lower_holds() -> None:
     assert (seen, bench.journal.durable_index) == ([2], 4)
 
 
+def test_atomic_files_of_two_cuts_under_way_the_first_holds_when_it_is_the_lower() -> None:
+    bench = Bench(store_of((1,), term=1))
+    for entry in entries(1, 1, start=3):
+        bench.journal.append(entry)
+    finish = bench.begin_sync()
+    bench.journal.truncate(3)
+    for entry in entries(2, 2, start=3):
+        bench.journal.append(entry)
+    bench.journal.truncate(4)
+    seen: list[int] = []
+    bench.journal.writer.when_durable(2, lambda: seen.append(bench.journal.durable_index))
+    finish()
+    assert (seen, bench.journal.durable_index) == ([2], 3)
+
+
 def test_atomic_files_one_queue_keeps_the_order_and_groups_what_waits() -> None:
     store = CountingStore()
     bench = Bench(store)

@@ -78,6 +78,18 @@ def test_vote_set_a_vote_of_an_earlier_candidacy_does_not_count() -> None:
     assert solo.consensus.is_leader
 
 
+def test_vote_set_a_candidacy_that_was_given_up_asks_nobody() -> None:
+    solo = Solo()
+    solo.world.run(5.0, lambda: bool(solo.heard(m.PreVote)))
+    solo.machine.hold_syncs = True
+    solo.give(PEER, m.PreVoteReply(0, 1, True))
+    solo.forget()
+    assert solo.world.run(1.99, lambda: bool(solo.heard(m.PreVote)))  # it gave up and asks around anew
+    solo.machine.release_syncs()
+    solo.run()
+    assert (solo.heard(m.Vote), solo.store.hard_state()) == ([], HardState(1, HERE))
+
+
 def test_vote_set_one_vote_a_term() -> None:
     solo = _rested()
     solo.give(PEER, m.Vote(5, 2, 1))

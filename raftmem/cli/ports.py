@@ -1,0 +1,36 @@
+"""Whether the ports of a group are free, told before anything is started."""
+
+import socket
+import time
+from collections.abc import Callable
+from typing import Final
+
+from raftmem.cli.exits import CommandFailed
+from raftmem.cli.group import HOST, Group
+
+PORT_WAIT_S: Final = 5.0  # replicas of a killed `up` need a moment to notice and leave
+
+
+def check_ports(group: Group, *, wait_s: float, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Every port of the group is free, waiting for one that is just being left. Raises: CommandFailed naming it."""
+    for replica in group.replicas:
+        for port, use in ((replica.rest_port, "REST"), (replica.peer_port, "peers")):
+            waited = 0.0
+            while not is_free(port):
+                if waited >= wait_s:
+                    raise CommandFailed(
+                        f"port {port} ({use} of {replica.id}) is in use by another process; "
+                        "stop that one, or give another --port (and --data)"
+                    )
+                sleep(0.1)
+                waited += 0.1
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
