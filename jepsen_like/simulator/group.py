@@ -146,8 +146,15 @@ class Group:
         consensus = replica.consensus
         if consensus is None or not consensus.is_leader:
             return
-        self.referee.leads(replica.name, consensus)
+        if self.referee.leads(replica.name, consensus):
+            self._check_leases(replica)
         self.lease_read(replica)
+
+    def _check_leases(self, winner: Replica) -> None:
+        """Nobody is elected while another holds a lease, be it paused."""
+        for other in self.replicas.values():
+            if other is not winner and other.consensus is not None and other.consensus.lease_index() is not None:
+                raise self.referee.fail(f"{winner.name} is elected while {other.name} holds a lease")
 
     def lease_read(self, replica: Replica) -> bool:
         """Whether it holds the lease now: then it sees all that was applied anywhere, and nobody else holds one."""

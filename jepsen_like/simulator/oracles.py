@@ -100,17 +100,18 @@ class Referee:
             raise self.fail(f"{name} sends {message}, its disk has {state} and ends at {disk.last_index()}")
 
     # --- leaders and readers -----------------------------------------------------------------------------
-    def leads(self, name: str, consensus: Consensus) -> None:
-        """One leader a term; it has every entry that was applied anywhere in an earlier term."""
+    def leads(self, name: str, consensus: Consensus) -> bool:
+        """One leader a term; it has every entry that was applied anywhere in an earlier term. True when it is new."""
         known = self.leaders.get(consensus.term)
         if known == name:
-            return
+            return False
         if known is not None:
             raise self.fail(f"two leaders in term {consensus.term}: {known} and {name}")
         self.leaders[consensus.term] = name
         for index, entry in self.truth.items():
             if entry.term < consensus.term and consensus.journal.term_at(index) != entry.term:
                 raise self.fail(f"{name} leads term {consensus.term} without the applied entry {index}")
+        return True
 
     def may_read(self, name: str, index: int, newest: int, how: str) -> None:
         """A read that began when `newest` was applied somewhere."""
