@@ -39,6 +39,8 @@ SEARCHES_IN_FLIGHT_MAX: Final = 256  # vector searches waiting for the pool, the
 TIMEOUT_MS_DEFAULT: Final = 5_000
 TIMEOUT_MS_MAX: Final = 60_000
 WAIT_MS_MAX: Final = 60_000
+REQUEST_SECONDS_MAX: Final = 30  # from the first byte of a request to its last, then the connection is closed
+KEEP_ALIVE_SECONDS: Final = 75  # an idle connection between two requests
 
 # --- proposing ------------------------------------------------------------------------------
 PROPOSALS_IN_FLIGHT_MAX: Final = 10_000  # per replica, then 429

@@ -12,12 +12,9 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Final
 
-import uvicorn
 import uvloop
 
 from raftmem import __version__, codec
@@ -27,6 +24,7 @@ from raftmem.clock import SystemClock
 from raftmem.commands import Member, Members
 from raftmem.errors import BadRequest, Corrupt, Stop
 from raftmem.expiry import Expiry
+from raftmem.http_server import HttpServer
 from raftmem.local_service import LocalService
 from raftmem.raft.consensus import Consensus, Timing
 from raftmem.raft.frames import MAGIC, PROTOCOL_VERSION, Hello
@@ -88,14 +86,6 @@ def _listen(address: str, name: str) -> socket.socket:
     return listening
 
 
-class _Server(uvicorn.Server):
-    """uvicorn inside our loop: signals are ours."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 class Node:
     """One replica, assembled. Construct on the loop's thread, inside the loop."""
 
@@ -111,6 +101,7 @@ class Node:
             node_id=settings.node_id,
             cluster_id=settings.cluster_id,
             folder_id=settings.folder_id or self._randomness.bytes(8).hex(),
+            birth=self._randomness.bytes(8).hex(),
             bootstrap=settings.bootstrap,
         )
         self._log = LmdbLogStore(self._folder.log_path, map_bytes=settings.map_bytes)
@@ -147,9 +138,6 @@ class Node:
         known = Acquaintances(self._folder.path / "acquaintances.json")
         given = {voter.id: voter.peer for voter in settings.members}  # addresses may change, the membership not
 
-        def folder_of(node: str) -> str | None:
-            return voters[node].folder_id or known.get(node) if node in voters else None
-
         return Peers(
             me=Hello(
                 magic=MAGIC,
@@ -159,6 +147,7 @@ class Node:
                 node_id=settings.node_id,
                 to_node_id="",
                 folder_id=self._folder.identity.folder_id,
+                birth=self._folder.identity.birth,
                 bootstrap=hashlib.blake2b(self._first.data, digest_size=32).digest(),
                 election_timeout_ms=settings.election_timeout_ms,
                 clock_drift_ppm=settings.clock_drift_ppm,
@@ -175,7 +164,8 @@ class Node:
                 connected=lambda node: self.consensus.connected(node),
                 disconnected=lambda node: self.consensus.disconnected(node),
             ),
-            known_folder=folder_of,
+            bound={node: member.folder_id for node, member in voters.items()},
+            known_birth=known.get,
             remember=known.remember,
             randomness=self._randomness,
         )
@@ -237,20 +227,7 @@ class Node:
             self.service,
             settings=ApiSettings(consistency=settings.default_consistency, overrides=settings.overrides),
         )
-        server = _Server(
-            uvicorn.Config(
-                app,
-                http="httptools",
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                date_header=False,
-                timeout_graceful_shutdown=DRAIN_MS // 1000,
-            )
-        )
+        server = HttpServer(app, drain_seconds=DRAIN_MS // 1000)
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
@@ -262,7 +239,7 @@ class Node:
         )  # fmt: skip
         await self._stopping.wait()
         log.info("%s stops", settings.node_id)
-        await self.service.close(DRAIN_MS)
+        await self.service.close(DRAIN_MS if self._failure is None else 0)
         server.should_exit = True
         await serving
         if self._failure is not None:

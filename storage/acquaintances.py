@@ -1,4 +1,4 @@
-"""The data folders by which other voters are known here: a voter that comes back with another one is refused.
+"""The births of the data folders by which other voters are known here: one that comes back with another is refused.
 
 Remembered at first contact, on disk before that contact counts: an emptied folder would have forgotten its votes.
 """
@@ -12,7 +12,7 @@ from raftmem.storage.atomic import write_atomic
 
 
 class Acquaintances:
-    """node id -> folder id, in one small file."""
+    """node id -> birth of its data folder, in one small file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -26,7 +26,7 @@ class Acquaintances:
     def get(self, node_id: str) -> str | None:
         return self._known.get(node_id)
 
-    def remember(self, node_id: str, folder_id: str) -> None:
+    def remember(self, node_id: str, birth: str) -> None:
         """On disk when this returns."""
-        self._known[node_id] = folder_id
+        self._known[node_id] = birth
         write_atomic(self._path, msgspec.json.encode(self._known))

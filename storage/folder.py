@@ -32,13 +32,16 @@ _CONTENTS: Final = ("log", "state", "vectors")
 
 
 class Identity(Struct, frozen=True, forbid_unknown_fields=True):
-    """`folder_id`: random, made once; consensus binds the voter to it. `ready`: the first entry is in the log."""
+    """`folder_id`: consensus binds the voter to it. `birth`: random at every bootstrap, so that a folder that was
+    emptied and bootstrapped again is another one even under the same `folder_id`. `ready`: the first entry is in the
+    log."""
 
     format: int
     cluster_id: str
     node_id: str
     folder_id: str
     ready: bool
+    birth: str = ""
 
 
 class Folder:
@@ -82,12 +85,18 @@ class Folder:
 
 
 def open_folder(
-    path: Path, *, node_id: str, cluster_id: str | None = None, folder_id: str = "", bootstrap: bool = False
+    path: Path,
+    *,
+    node_id: str,
+    cluster_id: str | None = None,
+    folder_id: str = "",
+    birth: str = "",
+    bootstrap: bool = False,
 ) -> Folder:
     """The folder to write to, locked.
 
     `cluster_id`: None accepts the one that is there. `bootstrap`: make an empty folder a new replica's, under
-    `cluster_id` and the random `folder_id`; a folder that is there already is opened as it is.
+    `cluster_id`, `folder_id` and the random `birth`; a folder that is there already is opened as it is.
     Raises: FolderRefused.
     """
     if bootstrap:
@@ -102,7 +111,9 @@ def open_folder(
                 raise FolderRefused(f"{path}: {_unready(identity)}; bootstrap a new cluster there, explicitly")
             if cluster_id is None or not folder_id:
                 raise FolderRefused(f"{path}: a bootstrap needs a cluster id and a folder id")
-            identity = _begin(path, identity, Identity(FORMAT, cluster_id, node_id, folder_id, ready=False))
+            identity = _begin(
+                path, identity, Identity(FORMAT, cluster_id, node_id, folder_id, ready=False, birth=birth)
+            )
         _check(path, identity, node_id, cluster_id)
         return Folder(path, identity, lock)
     except BaseException:

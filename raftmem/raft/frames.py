@@ -16,6 +16,7 @@ from raftmem.limits import FRAME_BYTES_MAX, NAME_BYTES_MAX
 PROTOCOL_VERSION: Final = 1
 MAGIC: Final = "raftmem-peer"
 HELLO_BYTES_MAX: Final = 8192
+_REPLACE: Final = "an emptied or restored folder does not vote under its old id: replace the member"
 
 _length = struct.Struct(">I")
 Name = Annotated[str, Meta(max_length=NAME_BYTES_MAX)]
@@ -32,6 +33,7 @@ class Hello(Struct, frozen=True, array_like=True, tag="hello"):
     node_id: Name
     to_node_id: Name
     folder_id: Name
+    birth: Name
     bootstrap: Annotated[bytes, Meta(max_length=32)]  # hash of the entry at index 1
     election_timeout_ms: int
     clock_drift_ppm: int
@@ -101,7 +103,9 @@ class Unframer:
             del buffer[:start]
 
 
-def objection(mine: Hello, theirs: Hello, *, voters: frozenset[str], known_folder: str | None) -> str | None:
+def objection(
+    mine: Hello, theirs: Hello, *, voters: frozenset[str], bound_folder: str | None, known_birth: str | None
+) -> str | None:
     """Why this peer is not to be talked to, in words for its operator; None when it may."""
     if (theirs.magic, theirs.protocol) != (MAGIC, PROTOCOL_VERSION):
         return f"speaks {theirs.magic} protocol {theirs.protocol}, this is {MAGIC} protocol {PROTOCOL_VERSION}"
@@ -116,11 +120,10 @@ def objection(mine: Hello, theirs: Hello, *, voters: frozenset[str], known_folde
         return f"wants {theirs.to_node_id}, this is {mine.node_id}; check the peer addresses"
     if theirs.bootstrap != mine.bootstrap:
         return "was bootstrapped with another membership; its log has nothing in common with this one"
-    if known_folder is not None and theirs.folder_id != known_folder:
-        return (
-            f"{theirs.node_id} is known by data folder {known_folder}, not {theirs.folder_id}; "
-            "an emptied or restored folder does not vote under its old id: replace the member"
-        )
+    if bound_folder is not None and theirs.folder_id != bound_folder:
+        return f"{theirs.node_id} is bound to data folder {bound_folder}, not {theirs.folder_id}; {_REPLACE}"
+    if known_birth is not None and theirs.birth != known_birth:
+        return f"{theirs.node_id} is known by a data folder born {known_birth}, not {theirs.birth}; {_REPLACE}"
     timing = (mine.election_timeout_ms, mine.clock_drift_ppm)
     if (theirs.election_timeout_ms, theirs.clock_drift_ppm) != timing:
         return (

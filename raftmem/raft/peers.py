@@ -7,7 +7,7 @@ What is sent to a peer that is not connected is lost, as Raft allows; what piles
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -170,7 +170,8 @@ class _Wire(asyncio.Protocol):
 class Peers:
     """The network of one replica. `addresses`: (host, port) of every other voter.
 
-    `known_folder(node)` gives the data folder a voter is known by, `remember(node, folder)` is on disk when it returns.
+    `bound`: the data folders that the membership names. `known_birth(node)`: the birth of the folder that a voter was
+    first met with, `remember(node, birth)` is on disk when it returns.
     """
 
     def __init__(
@@ -179,7 +180,8 @@ class Peers:
         me: Hello,
         addresses: dict[str, tuple[str, int]],
         events: PeerEvents,
-        known_folder: Callable[[str], str | None],
+        bound: Mapping[str, str | None],
+        known_birth: Callable[[str], str | None],
         remember: Callable[[str, str], None],
         randomness: Randomness,
     ) -> None:
@@ -187,7 +189,8 @@ class Peers:
         self._me = me
         self._addresses = addresses
         self._voters = frozenset(addresses) | {me.node_id}
-        self._known_folder = known_folder
+        self._bound = bound
+        self._known_birth = known_birth
         self._remember = remember
         self._randomness = randomness
         self._wires: dict[str, _Wire] = {}
@@ -233,10 +236,11 @@ class Peers:
     def judge(self, greeting: Hello, expected: str | None) -> str | None:
         if expected is not None and greeting.node_id != expected:
             return f"{greeting.node_id} answers at the address of {expected}"
-        known = self._known_folder(greeting.node_id)
-        reason = frames.objection(self._me, greeting, voters=self._voters, known_folder=known)
+        known = self._known_birth(greeting.node_id)
+        bound = self._bound.get(greeting.node_id)
+        reason = frames.objection(self._me, greeting, voters=self._voters, bound_folder=bound, known_birth=known)
         if reason is None and known is None:
-            self._remember(greeting.node_id, greeting.folder_id)
+            self._remember(greeting.node_id, greeting.birth)
         return reason
 
     def complain(self, node: str, reason: str) -> None:

@@ -211,8 +211,11 @@ def test_a_voter_whose_folder_was_wiped_refuses_to_start_and_the_others_go_on(gr
         assert replica.ask("PATCH", "/v1/memories/kept", {"confidence": 0.5}).status == 200
 
 
-def test_a_wiped_folder_that_is_made_a_voter_again_is_refused_by_the_others_and_elects_nobody(tmp_path: Path) -> None:
-    with new_group(tmp_path, names_folders=False) as group:
+@pytest.mark.parametrize("names_folders", [False, True], ids=["a new folder id", "the same folder id"])
+def test_a_wiped_folder_that_is_made_a_voter_again_is_refused_by_the_others_and_elects_nobody(
+    tmp_path: Path, names_folders: bool
+) -> None:
+    with new_group(tmp_path, names_folders=names_folders) as group:
         assert group["n1"].ask("POST", "/v1/memories", {"id": "kept", "text": "kept"}).status == 201
         group.settle()
         lost = group.others(group.leader())[0]

@@ -14,7 +14,9 @@ from raftmem.raft import messages as m
 from raftmem.raft.asks import Asks
 
 NODE, DIALLED = "n2", "n1"
-HELLO = frames.Hello("raftmem-peer", 1, "c1", 1, NODE, DIALLED, "folder-2", b"b" * 32, 1000, 500, "http://n2", "1")
+HELLO = frames.Hello(
+    "raftmem-peer", 1, "c1", 1, NODE, DIALLED, "folder-2", "birth-2", b"b" * 32, 1000, 500, "http://n2", "1"
+)
 MINE = msgspec.structs.replace(HELLO, node_id=DIALLED, to_node_id=NODE, folder_id="folder-1")
 VOTERS = frozenset({"n1", "n2", "n3"})
 
@@ -216,8 +218,8 @@ def test_no_blind_retry_a_leader_that_stepped_down_takes_nothing() -> None:
 
 # --- no-amnesia, one-timing: the handshake ----------------------------------------------------------------
 def test_no_amnesia_a_voter_of_this_cluster_is_welcome() -> None:
-    assert frames.objection(MINE, HELLO, voters=VOTERS, known_folder=None) is None
-    assert frames.objection(MINE, HELLO, voters=VOTERS, known_folder="folder-2") is None
+    assert frames.objection(MINE, HELLO, voters=VOTERS, bound_folder=None, known_birth=None) is None
+    assert frames.objection(MINE, HELLO, voters=VOTERS, bound_folder="folder-2", known_birth="birth-2") is None
 
 
 @pytest.mark.parametrize(
@@ -231,14 +233,15 @@ def test_no_amnesia_a_voter_of_this_cluster_is_welcome() -> None:
         ({"node_id": "n1"}, "not another voter"),
         ({"to_node_id": "n3"}, "wants n3"),
         ({"bootstrap": b"x" * 32}, "bootstrapped"),
-        ({"folder_id": "folder-x"}, "known by data folder folder-2, not folder-x"),
+        ({"folder_id": "folder-x"}, "bound to data folder folder-2, not folder-x"),
+        ({"birth": "birth-x"}, "born birth-2, not birth-x"),
         ({"election_timeout_ms": 999}, "election_timeout_ms 999"),
         ({"clock_drift_ppm": 1}, "clock_drift_ppm 1"),
     ],
 )
 def test_no_amnesia_anybody_else_is_refused_in_words(change: dict[str, object], words: str) -> None:
     hello = msgspec.structs.replace(HELLO, **change)
-    reason = frames.objection(MINE, hello, voters=VOTERS, known_folder="folder-2")
+    reason = frames.objection(MINE, hello, voters=VOTERS, bound_folder="folder-2", known_birth="birth-2")
     assert reason is not None
     assert words in reason
 

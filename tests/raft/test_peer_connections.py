@@ -29,9 +29,9 @@ class Draw:
 class Node:
     """One end of the peer port, with what it was told in a queue."""
 
-    def __init__(self, name: str, addresses: dict[str, int], folders: dict[str, str] | None = None) -> None:
+    def __init__(self, name: str, addresses: dict[str, int], births: dict[str, str] | None = None) -> None:
         self.events: asyncio.Queue[Event] = asyncio.Queue()
-        self.folders = {} if folders is None else folders
+        self.births = {} if births is None else births
         self.peers = Peers(
             me=hello(name, ""),
             addresses={peer: ("127.0.0.1", port) for peer, port in addresses.items()},
@@ -40,8 +40,9 @@ class Node:
                 connected=lambda peer: self.events.put_nowait(("connected", peer, b"")),
                 disconnected=lambda peer: self.events.put_nowait(("disconnected", peer, b"")),
             ),
-            known_folder=self.folders.get,
-            remember=self.folders.__setitem__,
+            bound={"n2": "folder-n2"},
+            known_birth=self.births.get,
+            remember=self.births.__setitem__,
             randomness=Draw(),
         )
 
@@ -81,7 +82,21 @@ class Raw:
 
 
 def hello(name: str, to: str) -> Hello:
-    return Hello("raftmem-peer", 1, "c1", 1, name, to, f"folder-{name}", b"b" * 32, 1000, 500, f"http://{name}", "1")
+    return Hello(
+        "raftmem-peer",
+        1,
+        "c1",
+        1,
+        name,
+        to,
+        f"folder-{name}",
+        f"birth-{name}",
+        b"b" * 32,
+        1000,
+        500,
+        f"http://{name}",
+        "1",
+    )
 
 
 def listening() -> tuple[socket.socket, int]:
@@ -89,12 +104,12 @@ def listening() -> tuple[socket.socket, int]:
     return connection, connection.getsockname()[1]
 
 
-def with_node(test: Callable[[Node, int], Coroutine[None, None, None]], folders: dict[str, str] | None = None) -> None:
+def with_node(test: Callable[[Node, int], Coroutine[None, None, None]], births: dict[str, str] | None = None) -> None:
     """Run `test` against n1, which dials nobody."""
 
     async def run() -> None:
         connection, port = listening()
-        node = Node("n1", {"n2": 1, "n3": 1}, folders)
+        node = Node("n1", {"n2": 1, "n3": 1}, births)
         await node.peers.start(connection)
         try:
             await test(node, port)
@@ -124,7 +139,7 @@ def test_two_voters_find_each_other_and_speak_and_find_each_other_again() -> Non
         await one.peers.start(first)
         assert await one.next() == ("connected", "n2", b"")
         assert await two.next() == ("connected", "n1", b"")
-        assert one.folders == {"n2": "folder-n2"}
+        assert one.births == {"n2": "birth-n2"}
         one.peers.send("n2", m.encode(m.Refuse(7)))
         assert await two.next() == ("received", "n1", m.encode(m.Refuse(7)))
         await one.peers.stop()
@@ -146,6 +161,7 @@ def test_two_voters_find_each_other_and_speak_and_find_each_other_again() -> Non
         ({"node_id": "n9"}, "not another voter"),
         ({"to_node_id": "n3"}, "wants n3"),
         ({"folder_id": "restored"}, "folder-n2, not restored"),
+        ({"birth": "second"}, "birth-n2, not second"),
         ({"election_timeout_ms": 1}, "election_timeout_ms 1"),
         ({"protocol": 9}, "protocol 9"),
     ],
@@ -163,7 +179,7 @@ def test_a_greeting_that_does_not_fit_is_answered_with_the_reason_and_closed(
         assert node.events.empty()
         assert not node.peers.is_connected("n2")
 
-    with_node(run, {"n2": "folder-n2"})
+    with_node(run, {"n2": "birth-n2"})
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_log_time_of_entries_keeps_pace_when_every_entry_is_stored_and_applied(r
         solo.world.run(began + (number + 1) / rate - solo.world.now)
         solo.consensus.propose(body(number))
     told = solo.consensus.journal.last_time
-    assert abs((told - anchored) / 1e6 - seconds) <= 0.001 * seconds  # what is promised is 1 %
+    assert abs(told - anchored - seconds * 1_000_000) <= 10  # what is promised is 1 %
     assert first <= anchored <= told
 
 

@@ -1,0 +1,58 @@
+"""The HTTP server on a real socket: what uvicorn alone would wait for without end."""
+
+import asyncio
+import socket
+
+import pytest
+
+from raftmem import http_server
+from raftmem.http_server import HttpServer
+
+BOUND = 0.2
+PATIENCE = 20.0
+
+
+async def application(scope: dict[str, object], receive: object, send: object) -> None:  # noqa: ARG001
+    assert callable(receive)
+    assert callable(send)
+    while (await receive()).get("more_body"):
+        continue
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+async def ask(port: int, text: bytes) -> bytes:
+    """Send, then read until the server closes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(text)
+    answer = await asyncio.wait_for(reader.read(), PATIENCE)
+    writer.close()
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("sent", "answered"),
+    [
+        pytest.param(b"", b"", id="nothing at all"),
+        pytest.param(b"GET / HT", b"", id="half a request line"),
+        pytest.param(b"GET / HTTP/1.1\r\nhost: x\r\n", b"", id="half the headers"),
+        pytest.param(b"POST / HTTP/1.1\r\ncontent-length: 9\r\n\r\nhalf", b"", id="half a body"),
+        pytest.param(b"GET / HTTP/1.1\r\n\r\nGET / HT", b"ok", id="a request and a half"),
+    ],
+)
+def test_a_request_that_does_not_end_is_given_up_within_the_bound(
+    sent: bytes, answered: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_server, "REQUEST_SECONDS_MAX", BOUND)
+
+    async def run() -> None:
+        listening = socket.create_server(("127.0.0.1", 0))
+        server = HttpServer(application, drain_seconds=1)
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        answer = await ask(listening.getsockname()[1], sent)
+        assert answer.endswith(answered)
+        assert bool(answer) == bool(answered)
+        server.should_exit = True
+        await serving
+
+    asyncio.run(run())
