@@ -203,17 +203,17 @@ class LocalService:
                 contact_age_ms=0,
                 version=self._version,
             )
-        match = consensus.match_index(node)
-        contact = consensus.contact_seconds(node)
-        greeting = self._greeting(node)
+        leading, greeting = consensus.leading, self._greeting(node)
+        progress = None if leading is None else leading.progress[node]
+        contact = None if leading is None else leading.contact_seconds(node)
         return MemberView(
             id=node,
             role=role,
             rest_url=member.rest_url if greeting is None else greeting[0],
             peer_url=member.peer_url,
-            applied_index=consensus.applied_index(node),
-            match_index=match,
-            lag_entries=None if match is None else max(0, consensus.journal.last_index - match),
+            applied_index=None if progress is None else progress.applied,
+            match_index=None if progress is None else progress.match,
+            lag_entries=None if progress is None else max(0, consensus.journal.last_index - progress.match),
             contact_age_ms=None if contact is None else int(contact * 1000),
             version=None if greeting is None else greeting[1],
         )
@@ -228,7 +228,7 @@ class LocalService:
             "server_proposals_committed_total": float(consensus.commit_index),
             "server_proposals_applied_total": float(self._replica.applied),
             "server_proposals_pending": float(self._in_flight),
-            "server_elections_total": float(consensus.elections),
+            "server_elections_total": float(consensus.voting.elections),
             "server_step_downs_total": float(consensus.step_downs),
             "server_bad_messages_total": float(consensus.bad_messages),
             "log_last_index": float(journal.last_index),

@@ -26,9 +26,10 @@ from raftmem.errors import BadRequest, Corrupt, Stop
 from raftmem.expiry import Expiry
 from raftmem.http_server import HttpServer
 from raftmem.local_service import LocalService
-from raftmem.raft.consensus import Consensus, Timing
+from raftmem.raft.consensus import Consensus
 from raftmem.raft.frames import MAGIC, PROTOCOL_VERSION, Hello
 from raftmem.raft.peers import PeerEvents, Peers
+from raftmem.raft.timing import Timing
 from raftmem.replica import Replica
 from raftmem.runtime import AsyncioLoop, SystemRandomness, ThreadExecutor
 from raftmem.settings import Settings, split_address

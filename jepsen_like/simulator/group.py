@@ -11,7 +11,8 @@ from raftmem.commands import Actor, Draft, Header, Member, Members, Noop
 from raftmem.commands import Decision as NoopDecision
 from raftmem.errors import NotApplied, Stop
 from raftmem.raft import messages as m
-from raftmem.raft.consensus import Consensus, Timing
+from raftmem.raft.consensus import Consensus
+from raftmem.raft.timing import Timing
 from raftmem.storage.contracts import Append, LogEntry
 
 
@@ -134,7 +135,9 @@ class Group:
         self.check(replica)
 
     def committed(self, name: str, entry: LogEntry) -> None:
-        self.referee.applied(name, entry, [replica.store for replica in self.replicas.values()])
+        consensus = self.replicas[name].consensus
+        term = consensus.term if consensus is not None else entry.term
+        self.referee.applied(name, entry, term, [replica.store for replica in self.replicas.values()])
         number = self._numbers.get((entry.index, entry.term))
         if number is not None:
             self.acked[number] = entry.index
@@ -147,14 +150,15 @@ class Group:
         if consensus is None or not consensus.is_leader:
             return
         if self.referee.leads(replica.name, consensus):
-            self._check_leases(replica)
+            self._check_leases(replica.name, consensus.term)
         self.lease_read(replica)
 
-    def _check_leases(self, winner: Replica) -> None:
-        """Nobody is elected while another holds a lease, be it paused."""
+    def _check_leases(self, winner: str, term: int) -> None:
+        """Nobody is elected while a leader of an earlier term holds its lease, be it paused."""
         for other in self.replicas.values():
-            if other is not winner and other.consensus is not None and other.consensus.lease_index() is not None:
-                raise self.referee.fail(f"{winner.name} is elected while {other.name} holds a lease")
+            consensus = other.consensus
+            if consensus is not None and consensus.term < term and consensus.lease_index() is not None:
+                raise self.referee.fail(f"{winner} is elected in term {term} while {other.name} holds a lease")
 
     def lease_read(self, replica: Replica) -> bool:
         """Whether it holds the lease now: then it sees all that was applied anywhere, and nobody else holds one."""

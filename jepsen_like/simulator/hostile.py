@@ -6,7 +6,7 @@
 from collections import Counter
 
 from jepsen_like.simulator.group import Group, Replica
-from raftmem.raft.consensus import Timing
+from raftmem.raft.timing import Timing
 
 FAULTS = ("crash", "crash_all", "torn", "isolate", "block", "cut", "pause", "hang", "slow", "full")
 

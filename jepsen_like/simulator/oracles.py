@@ -45,6 +45,7 @@ class Referee:
         self.leaders: dict[int, str] = {}
         self.refused: set[bytes] = set()
         self._majority = size // 2 + 1
+        self._committed_by: dict[int, int] = {}  # index -> a term in which it was certainly committed
         self._written: dict[tuple[int, int], tuple[int, bytes]] = {}  # (index, term) -> (term before it, data)
         self._bodies: dict[bytes, int] = {}
 
@@ -58,10 +59,12 @@ class Referee:
         if known != (term_before, entry.data):
             raise self.fail(f"two entries of term {entry.term} at index {entry.index}")
 
-    def applied(self, name: str, entry: LogEntry, disks: Iterable[LogStore]) -> None:
+    def applied(self, name: str, entry: LogEntry, term: int, disks: Iterable[LogStore]) -> None:
+        """`term`: of the replica that applies it. An old entry may be committed in a much later term only."""
         truth = self.truth.get(entry.index)
         if truth is None:
             self._first_applied(name, entry, disks)
+            self._committed_by[entry.index] = term
         elif truth != entry:
             raise self.fail(f"{name} applies another entry at {entry.index} than was applied before")
 
@@ -101,7 +104,7 @@ class Referee:
 
     # --- leaders and readers -----------------------------------------------------------------------------
     def leads(self, name: str, consensus: Consensus) -> bool:
-        """One leader a term; it has every entry that was applied anywhere in an earlier term. True when it is new."""
+        """One leader a term; it has every entry that was committed in an earlier term. True when it is new."""
         known = self.leaders.get(consensus.term)
         if known == name:
             return False
@@ -109,8 +112,8 @@ class Referee:
             raise self.fail(f"two leaders in term {consensus.term}: {known} and {name}")
         self.leaders[consensus.term] = name
         for index, entry in self.truth.items():
-            if entry.term < consensus.term and consensus.journal.term_at(index) != entry.term:
-                raise self.fail(f"{name} leads term {consensus.term} without the applied entry {index}")
+            if self._committed_by[index] < consensus.term and consensus.journal.term_at(index) != entry.term:
+                raise self.fail(f"{name} leads term {consensus.term} without the committed entry {index}")
         return True
 
     def may_read(self, name: str, index: int, newest: int, how: str) -> None:

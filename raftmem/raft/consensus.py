@@ -11,48 +11,30 @@ above the durable index, the leader's appends alone may leave before its own syn
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol
 
 import msgspec
 
 from raftmem import codec
 from raftmem.clock import LogTime
-from raftmem.errors import Corrupt, NoLeader, NoSpace, NotApplied, Stop, TooLarge
-from raftmem.limits import APPEND_BYTES_MAX, ENTRY_BYTES_MAX, NAME_BYTES_MAX
+from raftmem.errors import Corrupt, NoLeader, NoSpace, Stop
+from raftmem.limits import APPEND_BYTES_MAX
+from raftmem.raft import forwarded
 from raftmem.raft import messages as m
-from raftmem.raft import rules
+from raftmem.raft.appends import Appends
 from raftmem.raft.applying import Applying
 from raftmem.raft.asks import Asks, OnForwarded, OnIndex
 from raftmem.raft.election import Election
-from raftmem.raft.following import Following
+from raftmem.raft.forwarded import OnForward
 from raftmem.raft.journal import Journal
 from raftmem.raft.leadership import Leadership
 from raftmem.raft.promises import Promises
 from raftmem.raft.quarantine import LEADER, Core
+from raftmem.raft.timing import Network, Timing
 from raftmem.raft.voting import Voting
 from raftmem.seams import Clock, Executor, Loop, Randomness
 from raftmem.storage.contracts import LogEntry, LogStore
 
 log = logging.getLogger("raftmem.raft")
-
-
-class Timing(NamedTuple):
-    """Seconds. The same on every replica (the handshake refuses a difference). `drift`: a share, per clock."""
-
-    election_timeout: float = 1.0
-    heartbeat: float = 0.1
-    drift: float = 0.0005
-
-    @property
-    def lease(self) -> float:
-        """How long a confirmed round keeps others from being elected: both clocks may be off by `drift`."""
-        return self.election_timeout * (1.0 - 2.0 * self.drift)
-
-
-class Network(Protocol):
-    """Carries bytes to a peer, in order while a connection lasts, or loses them."""
-
-    def send(self, peer: str, data: bytes) -> None: ...
 
 
 class Consensus:
@@ -107,11 +89,11 @@ class Consensus:
         )
         self._log_time: LogTime | None = None
         self._leading: Leadership | None = None
-        self._following = Following(commit=applied)
         self._asks = Asks(first=int(randomness.random() * 2**52))
         self._connected: set[str] = set()
         self._promises = Promises(journal=self.journal, current_term=lambda: self._core.term, send=self._send)
-        self._voting = Voting(
+        self._appends = Appends(core=self._core, journal=self.journal, promises=self._promises, commit=applied)
+        self.voting = Voting(
             core=self._core,
             journal=self.journal,
             election=self._election,
@@ -125,8 +107,7 @@ class Consensus:
         )
         self._seen = (self._core.term, self._core.role)
         self._turn_due = False
-        self._forward_handler: Callable[[bytes], tuple[int, int]] = self.propose
-        self.on_leader_change: Callable[[], None] = lambda: None
+        self._forward_handler: OnForward = self.propose
         self.step_downs = 0
         self.bad_messages = 0
 
@@ -151,21 +132,10 @@ class Consensus:
     def commit_index(self) -> int:
         return self._core.commit_index
 
-    def match_index(self, peer: str) -> int | None:
-        """As the leader knows it; None elsewhere."""
-        return None if self._leading is None else self._leading.progress[peer].match
-
-    def applied_index(self, peer: str) -> int | None:
-        """What the leader last heard of a follower's applied index; None elsewhere."""
-        return None if self._leading is None else self._leading.progress[peer].applied
-
-    def contact_seconds(self, peer: str) -> float | None:
-        """Since the leader last heard that follower; None elsewhere."""
-        return None if self._leading is None else self._clock.boottime() - self._leading.rounds.echo_at[peer]
-
     @property
-    def elections(self) -> int:
-        return self._voting.elections
+    def leading(self) -> Leadership | None:
+        """What this replica knows as a leader; None when it is none."""
+        return self._leading
 
     def log_time(self) -> int | None:
         """Log time now, microseconds; only the leader can tell."""
@@ -212,13 +182,13 @@ class Consensus:
             raise NoLeader("this replica is not the leader; ask again, or ask another replica")
         if self.journal.writer.no_room:
             raise NoSpace("the leader's disk had no room for its log; free some, or try again when it has")
-        _check_size(body)
+        forwarded.check_size(body)
         data = codec.seal(body, kind=kind, time=self._log_time.now(), wall_ms=self._clock.wall_ms())
         index = self._core.propose(data)
         self._kick()
         return index, self._core.term
 
-    def on_forward(self, handler: Callable[[bytes], tuple[int, int]]) -> None:
+    def on_forward(self, handler: OnForward) -> None:
         """What is asked of a forwarded body before it is proposed: its checks raise NotApplied errors."""
         self._forward_handler = handler
 
@@ -227,7 +197,7 @@ class Consensus:
 
         Raises: NoLeader when it certainly was not sent; TooLarge as `propose`.
         """
-        _check_size(body)
+        forwarded.check_size(body)
         leader = self._reachable_leader()
         if leader is None:
             raise NoLeader("no leader is known at the moment; try again")
@@ -269,8 +239,8 @@ class Consensus:
             if self.is_leader:
                 self._core.advance()
             else:
-                self._core.raise_commit(self._following.commit)
-                self._claim(owed=False)
+                self._core.raise_commit(self._appends.commit)
+                self._appends.claim(owed=False)
             self._observe()
             if self._leading is not None:
                 self._leading.replicate(self._connected, heartbeat=False)
@@ -298,7 +268,7 @@ class Consensus:
             if self._leading is not None:
                 self._lead(self._leading)
             elif self._election.is_due():
-                self._voting.ask_around()
+                self.voting.ask_around()
                 self._observe()
         self._kick()
 
@@ -321,21 +291,17 @@ class Consensus:
         self._observe()
 
     def _can_write(self) -> bool:
-        writer = self.journal.writer
-        return not writer.no_room and writer.pending_seconds() <= 2 * self._election.timeout
+        return not self.journal.writer.is_stuck(2 * self._election.timeout)
 
     def _observe(self) -> None:
         """Compare with what was seen last: did this replica begin or cease to lead?"""
         now = (self._core.term, self._core.role)
         if now == self._seen:
             return
-        was_leader = self._leading is not None
         self._seen = now
         self._let_go()
         if now[1] == LEADER:
             self._take_over()
-        if was_leader or now[1] == LEADER:
-            self.on_leader_change()
 
     def _take_over(self) -> None:
         log.info("%s leads term %d from index %d", self.node_id, self.term, self.journal.last_index)
@@ -391,24 +357,25 @@ class Consensus:
     def _handle(self, peer: str, message: m.Message) -> None:
         match message:
             case m.Append():
-                self._on_append(peer, message)
+                if self._appends.take(peer, message, applied=self.applied):
+                    self._election.heard_leader()
             case m.Refuse():
                 self._learn(message.term)
             case m.Echo() | m.Accept() | m.Reject():
                 if self._learn(message.term) and self._leading is not None and message.term == self._leading.term:
                     self._leading.answered(peer, message)
             case m.PreVote():
-                self._voting.pre_vote(peer, message)
+                self.voting.pre_vote(peer, message)
             case m.PreVoteReply():
                 if self._learn(message.term):
-                    self._voting.would_vote(peer, message)
+                    self.voting.would_vote(peer, message)
             case m.Vote():
-                self._voting.vote(peer, message)
+                self.voting.vote(peer, message)
             case m.VoteReply():
                 if self._learn(message.term):
-                    self._voting.voted(peer, message)
+                    self.voting.voted(peer, message)
             case m.Forward():
-                self._on_forward(peer, message)
+                self._send(peer, forwarded.answer(message, self._forward_handler))
             case m.ReadIndex():
                 self._on_read_index(peer, message)
             case m.Forwarded() | m.ReadIndexReply():
@@ -422,66 +389,11 @@ class Consensus:
         self._observe()
         return False
 
-    def _on_append(self, leader: str, message: m.Append) -> None:
-        core = self._core
-        if message.term < core.term:
-            self._promises.send(leader, m.Refuse(core.term))
-            return
-        if self.is_leader and message.term == core.term:
-            raise Corrupt("raft", f"two leaders in term {core.term}: {self.node_id} and {leader}")
-        verdict = rules.judge_append(self.journal, message, floor=max(core.commit_index, self.applied))
-        if isinstance(verdict, m.Reject):
-            core.deliver_append(leader, term=message.term, kept=0, entries=[], commit=0)
-        else:
-            core.deliver_append(
-                leader, term=message.term, kept=verdict.kept, entries=verdict.entries, commit=verdict.commit
-            )
-            self._following.verify(term=message.term, verified=verdict.verified, commit=verdict.commit)
-        self._election.heard_leader()
-        self._observe()
-        if message.round:
-            self._promises.send(leader, m.Echo(message.term, message.round, self.applied))
-        if isinstance(verdict, m.Reject):
-            self._promises.send(leader, verdict)
-        else:
-            self._claim(owed=bool(message.round))
-
-    def _claim(self, *, owed: bool) -> None:
-        """Say how far this log is verified and on disk, if that is news or an answer is owed (termed-answers)."""
-        leader = self._core.leader
-        if leader is None or leader == self.node_id:
-            return
-        match = self._following.claim(term=self._core.term, durable=self.journal.durable_index, owed=owed)
-        if match is not None:
-            self._promises.send(leader, m.Accept(self._core.term, match))
-
-    def _on_forward(self, peer: str, message: m.Forward) -> None:
-        try:
-            codec.check_body(message.body)
-        except Corrupt as error:
-            self._send(peer, m.Forwarded(message.id, 0, 0, "invalid-request", _brief(error)))
-            return
-        try:
-            reply = m.Forwarded(message.id, *self._forward_handler(message.body))
-        except (NotApplied, TooLarge) as error:
-            reply = m.Forwarded(message.id, 0, 0, error.code, _brief(error))
-        self._send(peer, reply)
-
     def _on_read_index(self, peer: str, message: m.ReadIndex) -> None:
+        def reply(index: int | None) -> None:
+            self._send(peer, m.ReadIndexReply(message.id, index))
+
         if self._leading is None:
-            self._send(peer, m.ReadIndexReply(message.id, None))
-            return
-        self._leading.confirm(
-            quorum=message.quorum, callback=lambda index: self._send(peer, m.ReadIndexReply(message.id, index))
-        )
-
-
-def _check_size(body: bytes) -> None:
-    size = codec.PREFIX_BYTES + len(body)
-    if size > ENTRY_BYTES_MAX:
-        raise TooLarge(f"an entry of {size} bytes; at most {ENTRY_BYTES_MAX}")
-
-
-def _brief(error: Exception) -> str:
-    """What fits in a message: a peer closes the connection over more."""
-    return str(error)[:NAME_BYTES_MAX]
+            reply(None)
+        else:
+            self._leading.confirm(quorum=message.quorum, callback=reply)

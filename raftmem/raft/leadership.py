@@ -78,6 +78,10 @@ class Leadership:
             callback(None)
         self.rounds.end()
 
+    def contact_seconds(self, peer: str) -> float:
+        """Since an echo of that follower was heard (since leading began, before the first)."""
+        return self._clock.boottime() - self.rounds.echo_at[peer]
+
     # --- followers ---------------------------------------------------------------------------------
     def answered(self, peer: str, message: m.Echo | m.Accept | m.Reject) -> None:
         """An answer made in this term. Raises: Corrupt for a claim that no honest follower makes."""

@@ -67,6 +67,10 @@ class Writer:
         """How long the oldest unfinished group has been under way; 0 when there is none."""
         return 0.0 if self._since is None else self._clock.boottime() - self._since
 
+    def is_stuck(self, patience: float) -> bool:
+        """Out of room, or a group has been under way for more than `patience` seconds."""
+        return self.no_room or self.pending_seconds() > patience
+
     def stop(self) -> None:
         """Nothing more is written and nobody is called."""
         self.stopped = True

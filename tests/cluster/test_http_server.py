@@ -4,6 +4,7 @@ import asyncio
 import socket
 
 import pytest
+from starlette.types import Receive, Scope, Send
 
 from raftmem import http_server
 from raftmem.http_server import HttpServer
@@ -12,9 +13,7 @@ BOUND = 0.2
 PATIENCE = 20.0
 
 
-async def application(scope: dict[str, object], receive: object, send: object) -> None:  # noqa: ARG001
-    assert callable(receive)
-    assert callable(send)
+async def application(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
     while (await receive()).get("more_body"):
         continue
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})

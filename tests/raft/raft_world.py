@@ -7,9 +7,10 @@ from jepsen_like.simulator.world import VirtualMachine, World
 from raftmem import codec
 from raftmem.errors import Stop
 from raftmem.raft import messages as m
-from raftmem.raft.consensus import Consensus, Timing
+from raftmem.raft.consensus import Consensus
 from raftmem.raft.journal import Journal
 from raftmem.raft.quarantine import Core
+from raftmem.raft.timing import Timing
 from raftmem.storage.contracts import Append, HardState, LogEntry, LogWrite
 from raftmem.storage.memory_log import MemoryLogStore
 

@@ -4,7 +4,8 @@ import pytest
 from raft_world import NAMES
 
 from jepsen_like.simulator.group import Group, Replica
-from raftmem.raft.consensus import Consensus, Timing
+from raftmem.raft.consensus import Consensus
+from raftmem.raft.timing import Timing
 from raftmem.storage.contracts import LogEntry
 
 FIVE = ("n1", "n2", "n3", "n4", "n5")

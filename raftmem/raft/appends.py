@@ -1,0 +1,62 @@
+"""A leader's appends, as its follower takes them: judged, handed to the library, echoed, and claimed once on disk.
+
+Order matters: the echo goes out before the claim and does not wait for the log's disk; the claim does.
+"""
+
+from raftmem.errors import Corrupt
+from raftmem.raft import messages as m
+from raftmem.raft import rules
+from raftmem.raft.following import Following
+from raftmem.raft.journal import Journal
+from raftmem.raft.promises import Promises
+from raftmem.raft.quarantine import LEADER, Core
+
+
+class Appends:
+    """`commit`: the highest index that leaders' words and this log together make committed."""
+
+    def __init__(self, *, core: Core, journal: Journal, promises: Promises, commit: int) -> None:
+        self._core = core
+        self._journal = journal
+        self._promises = promises
+        self._following = Following(commit=commit)
+
+    @property
+    def commit(self) -> int:
+        return self._following.commit
+
+    def take(self, leader: str, message: m.Append, *, applied: int) -> bool:
+        """Whether a live leader was heard: an append of an older term is refused instead.
+
+        Raises: Corrupt when it contradicts what was promised.
+        """
+        core = self._core
+        if message.term < core.term:
+            self._promises.send(leader, m.Refuse(core.term))
+            return False
+        if core.role == LEADER and message.term == core.term:
+            raise Corrupt("raft", f"two leaders in term {core.term}: this replica and {leader}")
+        verdict = rules.judge_append(self._journal, message, floor=max(core.commit_index, applied))
+        if isinstance(verdict, m.Reject):
+            core.deliver_append(leader, term=message.term, kept=0, entries=[], commit=0)
+        else:
+            core.deliver_append(
+                leader, term=message.term, kept=verdict.kept, entries=verdict.entries, commit=verdict.commit
+            )
+            self._following.verify(term=message.term, verified=verdict.verified, commit=verdict.commit)
+        if message.round:
+            self._promises.send(leader, m.Echo(message.term, message.round, applied))
+        if isinstance(verdict, m.Reject):
+            self._promises.send(leader, verdict)
+        else:
+            self.claim(owed=message.round > 0)
+        return True
+
+    def claim(self, *, owed: bool) -> None:
+        """Say how far this log is verified and on disk, if that is news or an answer is owed (termed-answers)."""
+        leader, term = self._core.leader, self._core.term
+        if leader is None or self._core.role == LEADER:
+            return
+        match = self._following.claim(term=term, durable=self._journal.durable_index, owed=owed)
+        if match is not None:
+            self._promises.send(leader, m.Accept(term, match))
