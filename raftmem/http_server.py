@@ -11,13 +11,64 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from raftmem.limits import KEEP_ALIVE_SECONDS, REQUEST_SECONDS_MAX
 
 
+class _Cork(asyncio.Transport):
+    """uvicorn writes the head and the body of a reply apart; together they are one system call and one packet.
+
+    Holds a write until the next one, or the end of this turn of the loop.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._transport = transport
+        self._loop = loop
+        self._held: bytes | None = None
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._held is None:
+            self._held = bytes(data)
+            self._loop.call_soon(self._flush)
+        else:
+            held, self._held = self._held, None
+            self._transport.write(held + data)
+
+    def _flush(self) -> None:
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._transport.write(held)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return self._transport.get_extra_info(name, default)
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._transport.set_protocol(protocol)
+
+    def pause_reading(self) -> None:
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._transport.resume_reading()
+
+    def is_reading(self) -> bool:
+        return self._transport.is_reading()
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """A request must be whole within `REQUEST_SECONDS_MAX` of its first byte, the first one of its connection."""
 
     _LOOKS: Final = 4  # how often within the bound
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        super().connection_made(transport)
+        super().connection_made(_Cork(transport, self.loop))
         self._incomplete_since: float | None = self.loop.time()
         self._look = self.loop.call_later(REQUEST_SECONDS_MAX / self._LOOKS, self._check)
 

@@ -5,6 +5,7 @@ The rule that must hold: a memory at position p is its newest row created at or 
 updated at or before p.
 """
 
+from bisect import insort
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 
@@ -57,7 +58,7 @@ class LmdbReader:
         found = self._txn.get(self._tables.ids, id_hash(memory_id))
         if found is None:
             return None
-        if found[ROW_BYTES:] != memory_id.encode():
+        if found[2 * ROW_BYTES :] != memory_id.encode():
             raise Corrupt(self._path, f"id {memory_id} leads to another id")
         row = found[:ROW_BYTES]
         while True:
@@ -176,7 +177,11 @@ class LmdbReader:
             if len(found) >= limit or not key.startswith(prefix):
                 break
             found.append(position_of(key, HASH_BYTES))
-        return found
+        row = self._txn.get(self._tables.ids, prefix)
+        first = None if row is None else position_of(row, ROW_BYTES)
+        if first is not None and first.index <= self._head.index and (after is None or first > after):
+            insort(found, first)
+        return found[:limit]
 
     def event(self, index: int) -> EventRow | None:
         if not 0 < index <= self._head.index:

@@ -5,7 +5,7 @@ too long for LMDB's 511 bytes; the full string stands in the value and is compar
 
 A *row* is one life of one memory, from ADD to the tombstone: its created position, index u64 and seq u16.
 
-    ids         hash(id) -> row, id           the newest row of the id
+    ids         hash(id) -> row, row, id      the newest row of the id, and its first
     heads       row -> Record                 its newest version
     versions    row, updated -> Record        versions that were overwritten
     vectors     row, vector_at -> float32     never removed
@@ -13,7 +13,7 @@ A *row* is one life of one memory, from ADD to the tombstone: its created positi
     postings    hash(label), row ->           every scope id and tag that the row ever carried; never removed
     expiry      expires, row ->               active memories only
     events      index -> term, data, result, digest
-    subjects    hash(id), index, seq ->       the outcomes that concern an id
+    subjects    hash(id), index, seq ->       the outcomes that concern an id, but for the ADD that began its first row
     keys        hash(actor, key) -> IdempotencyRow
     key_order   index -> hash(actor, key)
     meta        head, format

@@ -7,12 +7,13 @@ that this replica no longer follows the log. The rule that must hold: every inde
 from typing import assert_never
 
 from raftmem.errors import Corrupt, StorageFailed
-from raftmem.records import DropIdempotency, Head, IdempotencyRow, PutIdempotency, PutRecord, Record, Step
+from raftmem.records import DropIdempotency, Head, IdempotencyRow, Outcome, PutIdempotency, PutRecord, Record, Step
 from raftmem.storage.contracts import EventRow
 from raftmem.storage.lmdb_env import Table, WriteTxn
 from raftmem.storage.state_read import LmdbReader
 from raftmem.storage.state_tables import (
     HEAD_KEY,
+    ROW_BYTES,
     Tables,
     content_hash,
     decode_key,
@@ -70,11 +71,16 @@ class LmdbWriter(LmdbReader):
 
     def _put_row(self, row: bytes, new: Record, index: int) -> None:
         hashed, name = id_hash(new.id), new.id.encode()
-        before = None if new.previous is None else position_key(new.previous) + name
-        if self._writes.get(self._tables.ids, hashed) != before:
+        stood = self._writes.get(self._tables.ids, hashed)
+        if new.previous is None:
+            first, follows = row, stood is None
+        else:
+            first = b"" if stood is None else stood[ROW_BYTES : 2 * ROW_BYTES]
+            follows = stood == position_key(new.previous) + first + name
+        if not follows:
             raise self._astray(new, "does not follow the row that its id has", index)
         self._writes.append(self._tables.heads, row, encode(new))
-        self._writes.put(self._tables.ids, hashed, row + name)
+        self._writes.put(self._tables.ids, hashed, row + first + name)
 
     def _astray(self, record: Record, what: str, index: int) -> Corrupt:
         return Corrupt(self._path, f"version {record.version} of {record.id} {what}", index=index)
@@ -96,7 +102,7 @@ class LmdbWriter(LmdbReader):
         key = index_key(row.index)
         self._writes.append(self._tables.events, key, encode((row.term, row.data, row.result, row.digest)))
         for seq, outcome in enumerate(row.result.outcomes):
-            if outcome.memory_id is not None:
+            if outcome.memory_id is not None and not _begins_first_row(outcome):
                 subject = id_hash(outcome.memory_id) + key + seq.to_bytes(2, "big")
                 self._writes.put(self._tables.subjects, subject, b"")
 
@@ -112,6 +118,11 @@ class LmdbWriter(LmdbReader):
             raise Corrupt(self._path, f"idempotency key of entry {row.index} to be forgotten is not kept", index=index)
         self._writes.delete(self._tables.keys, hashed)
         self._writes.delete(self._tables.key_order, index_key(row.index))
+
+
+def _begins_first_row(outcome: Outcome) -> bool:
+    """An ADD (or PUT) of an id that never was: its position is that of the id's first row."""
+    return outcome.applied and outcome.op == "ADD" and outcome.version == 1
 
 
 def _content(record: Record | None) -> bytes | None:

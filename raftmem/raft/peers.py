@@ -78,9 +78,12 @@ class _Wire(asyncio.Protocol):
         self._unframer = Unframer(frames.HELLO_BYTES_MAX)
         self._transport: _Pipe | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self._corked: list[bytes] = []
+        self._corked_bytes = 0
         self._confirmed = False  # a message has come: the other end accepted our greeting too
         self.peer: str | None = None
-        self.closed = asyncio.get_running_loop().create_future()
+        self.closed = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, _Pipe)
@@ -88,7 +91,7 @@ class _Wire(asyncio.Protocol):
         connection = transport.get_extra_info("socket")
         if isinstance(connection, _Options):
             _tune(connection)
-        self._deadline = asyncio.get_running_loop().call_later(HANDSHAKE_SECONDS, self._too_slow)
+        self._deadline = self._loop.call_later(HANDSHAKE_SECONDS, self._too_slow)
         if self._expected is not None:
             self.write(frames.encode(self._peers.hello(self._expected)))
 
@@ -140,17 +143,26 @@ class _Wire(asyncio.Protocol):
             self.close()
 
     def write(self, data: bytes) -> None:
-        """Send a frame; beyond the bound of what may pile up, break the connection instead."""
+        """Send a frame, with all others of this turn of the loop; past a bound, break the connection instead."""
         transport = self._transport
         if transport is None:
             return
-        if transport.get_write_buffer_size() > PEER_BUFFER_BYTES_MAX:
+        if self._corked_bytes + transport.get_write_buffer_size() > PEER_BUFFER_BYTES_MAX:
             log.warning("%s reads too slowly; breaking the connection", self.peer)
             self.close(abort=True)
             return
-        transport.write(frames.frame(data))
+        if not self._corked:
+            self._loop.call_soon(self._uncork)
+        self._corked.append(frames.frame(data))
+        self._corked_bytes += len(data)
+
+    def _uncork(self) -> None:
+        corked, self._corked, self._corked_bytes = self._corked, [], 0
+        if self._transport is not None and corked:
+            self._transport.write(b"".join(corked))
 
     def close(self, *, abort: bool = False) -> None:
+        self._uncork()
         transport, self._transport = self._transport, None
         if transport is not None:
             if abort:
