@@ -17,6 +17,7 @@ from raftmem.api.table import match
 from raftmem.errors import RaftmemError
 from raftmem.service import Service
 
+WHOLE: Final = "raftmem.http.response.whole"  # of our own server: status, headers, body -> whether it was written
 _OTHER: Final = "other"  # the route of everything that is not hot, in the metrics
 
 
@@ -65,7 +66,11 @@ class _App:
 
     async def _send(self, call: Call, reply: Reply, send: Send) -> None:
         self._requests.count(call.method, call.route or _OTHER, reply.status)
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers(call, reply)})
+        found = headers(call, reply)
+        whole = call.extension(WHOLE)
+        if whole is not None and whole(reply.status, found, reply.body):
+            return
+        await send({"type": "http.response.start", "status": reply.status, "headers": found})
         await send({"type": "http.response.body", "body": reply.body})
 
     def _counted(self, call: Call, send: Send) -> Send:

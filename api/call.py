@@ -20,6 +20,7 @@ from raftmem.limits import BODY_BYTES_MAX
 from raftmem.service import Point, ReadOptions, Service
 
 Headers = tuple[tuple[bytes, bytes], ...]
+WriteWhole = Callable[[int, list[tuple[bytes, bytes]], bytes], bool]
 
 JSON: Final = b"application/json"
 _ONCE: Final = (b"content-type", b"idempotency-key", b"if-match", b"raftmem-actor", b"x-request-id")
@@ -85,6 +86,13 @@ class Call:
     def writes(self) -> bool:
         """Whether this request may change something."""
         return self.method not in ("GET", "HEAD", "OPTIONS") and self.path != b"/v1/memories/search"
+
+    def extension(self, name: str) -> Callable[[int, list[tuple[bytes, bytes]], bytes], bool] | None:
+        """What the server offers beyond ASGI, or None."""
+        offered: dict[str, Callable[[int, list[tuple[bytes, bytes]], bytes], bool]] = (
+            self._scope.get("extensions") or {}
+        )
+        return offered.get(name)
 
     def identify(self) -> None:
         """Settle `request_id` first, so that every later refusal can carry it. Raises: BadRequest."""

@@ -22,7 +22,7 @@ def problem(written: Written, seq: int) -> Problem:
     index = written.row.index
     if code == "precondition-failed" and outcome.failed:
         return _false_guards(written, outcome)
-    current = views.as_of(written.reader, written.row, seq)
+    current = written.record(seq)
     extra: dict[str, object] = {}
     if code == "not-found":
         if current is not None:

@@ -4,6 +4,7 @@ What is not one of our errors is a defect: it is told as 500 without its story, 
 the server logs it.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from raftmem.api import views
@@ -52,19 +53,25 @@ def headers(call: Call, reply: Reply) -> list[tuple[bytes, bytes]]:
     """All headers of a reply: its own, and those that stand on every one."""
     service = call.service
     found = [
-        (b"raftmem-term", b"%d" % service.term),
-        (b"raftmem-node", service.node_id.encode()),
-        (b"raftmem-cluster", service.cluster.encode()),
+        *_standing(service.node_id, service.cluster, service.term, service.leader_id),
         (b"x-request-id", call.request_id.encode()),
         *reply.headers,
     ]
     if reply.status != 304:
         found += ((b"content-length", b"%d" % len(reply.body)), (b"content-type", reply.media_type))
-    leader = service.leader_id
-    if leader is not None:
-        found.append((b"raftmem-leader", leader.encode()))
     if reply.index is not None:
         found.append((b"raftmem-index", b"%d" % reply.index))
     if reply.level is not None:
         found.append((b"raftmem-consistency", reply.level.encode()))
     return found
+
+
+@lru_cache(maxsize=4)
+def _standing(node_id: str, cluster: str, term: int, leader: str | None) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers that change only with the leader."""
+    common = (
+        (b"raftmem-term", b"%d" % term),
+        (b"raftmem-node", node_id.encode()),
+        (b"raftmem-cluster", cluster.encode()),
+    )
+    return common if leader is None else (*common, (b"raftmem-leader", leader.encode()))

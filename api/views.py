@@ -12,7 +12,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from raftmem.api import embedding, times
 from raftmem.codec import Entry
 from raftmem.commands import Actor, ActorType, ClaimType, Decision, MemoryType, Provenance, Scope, Visibility
-from raftmem.records import Position, Record, Status
+from raftmem.records import Record, Status
 from raftmem.storage.contracts import EventRow, StateReader
 
 encode = msgspec.json.Encoder().encode
@@ -205,12 +205,6 @@ def internal_event(row: EventRow, entry: Entry) -> EventView:
         code=None,
         decision=replayed or UNSET,
     )
-
-
-def as_of(reader: StateReader, row: EventRow, seq: int) -> Record | None:
-    """The memory that an operation concerns, as it stood after that operation."""
-    target = row.result.outcomes[seq].memory_id
-    return None if target is None else reader.memory(target, Position(row.index, seq))
 
 
 def etag(record: Record) -> tuple[bytes, bytes]:

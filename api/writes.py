@@ -92,7 +92,7 @@ async def _one(call: Call, query: Parameters, draft: Draft) -> Reply:
     if not outcome.applied:
         raise refusals.problem(written, 0)
     event = views.event(row, written.entry, 0)
-    record = views.as_of(written.reader, row, 0)
+    record = written.record(0)
     headers: Headers = _REPLAYED if written.replayed else ()
     if record is None:
         return Reply(200, views.encode(MemoryWritten(None, event)), row.index, headers=headers)
@@ -119,5 +119,5 @@ def _result(call: Call, written: Written, seq: int) -> BatchResult:
     if event.outcome == "refused":
         problem = refusals.problem(written, seq)
         return BatchResult(event, None, problem.body(instance=call.instance, request_id=call.request_id))
-    record = views.as_of(written.reader, written.row, seq)
+    record = written.record(seq)
     return BatchResult(event, None if record is None else views.memory(record), None)

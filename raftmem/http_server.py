@@ -1,65 +1,49 @@
 """uvicorn inside our loop: it takes no signals, and it does not wait for ever for the rest of a request."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from raftmem.api.app import WHOLE
 from raftmem.limits import KEEP_ALIVE_SECONDS, REQUEST_SECONDS_MAX
 
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
 
-class _Cork(asyncio.Transport):
-    """uvicorn writes the head and the body of a reply apart; together they are one system call and one packet.
 
-    Holds a write until the next one, or the end of this turn of the loop.
+class Whole:
+    """Writes a reply that is known whole in one piece: one system call and one packet.
+
+    uvicorn writes head and body apart and looks at every header by itself. It stands in the ASGI scope as the
+    extension `WHOLE`; what it cannot serve goes the ordinary way.
     """
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__()
-        self._transport = transport
-        self._loop = loop
-        self._held: bytes | None = None
+    __slots__ = ("_cycle",)
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self._held is None:
-            self._held = bytes(data)
-            self._loop.call_soon(self._flush)
-        else:
-            held, self._held = self._held, None
-            self._transport.write(held + data)
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
 
-    def _flush(self) -> None:
-        if self._held is not None:
-            held, self._held = self._held, None
-            self._transport.write(held)
+    def __call__(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
+        """Whether it was written. `headers` carry the content length.
 
-    def close(self) -> None:
-        self._flush()
-        self._transport.close()
-
-    def is_closing(self) -> bool:
-        return self._transport.is_closing()
-
-    def abort(self) -> None:
-        self._transport.abort()
-
-    def get_extra_info(self, name: str, default: object = None) -> object:
-        return self._transport.get_extra_info(name, default)
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        self._transport.set_protocol(protocol)
-
-    def pause_reading(self) -> None:
-        self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        self._transport.resume_reading()
-
-    def is_reading(self) -> bool:
-        return self._transport.is_reading()
+        Raises: RuntimeError for a line break inside a header.
+        """
+        cycle = self._cycle
+        if cycle.disconnected or cycle.response_started or not cycle.keep_alive or cycle.flow.write_paused:
+            return False
+        head = STATUS_LINE[status] + b"".join([b"%b: %b\r\n" % header for header in headers])
+        if head.count(b"\n") != len(headers) + 1 or head.count(b"\r") != len(headers) + 1:
+            raise RuntimeError("a header holds a line break")
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        cycle.transport.write(head + b"\r\n" + body)
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -68,7 +52,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _LOOKS: Final = 4  # how often within the bound
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        super().connection_made(_Cork(transport, self.loop))
+        super().connection_made(transport)
         self._incomplete_since: float | None = self.loop.time()
         self._look = self.loop.call_later(REQUEST_SECONDS_MAX / self._LOOKS, self._check)
 
@@ -83,6 +67,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._incomplete_since = None
         super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
+        cycle.scope["extensions"] = {WHOLE: Whole(cycle)}  # type: ignore[dict-item]  # an extension of our own
+        super()._start_asgi_task(cycle, app)
 
     def _check(self) -> None:
         since = self._incomplete_since

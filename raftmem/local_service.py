@@ -11,6 +11,7 @@ from raftmem.limits import ENTRY_BYTES_MAX, PROPOSALS_IN_FLIGHT_MAX, SEARCHES_IN
 from raftmem.machine.run import Applied
 from raftmem.placing import Placing, sheds
 from raftmem.raft.consensus import Consensus
+from raftmem.records import PutRecord
 from raftmem.replica import Replica
 from raftmem.seams import Clock, Randomness
 from raftmem.service import MemberView, Point, ReadOptions, Status, Written
@@ -39,6 +40,8 @@ class LocalService:
     ) -> None:
         self._members = {member.id: member for member in members.voters}
         self._cluster_id = members.cluster_id
+        self.cluster = f"{members.cluster_id}/{members.incarnation}"
+        self.node_id = consensus.node_id
         self._incarnation = members.incarnation
         self._consensus = consensus
         self._replica = replica
@@ -57,14 +60,6 @@ class LocalService:
         self._replayed = 0
 
     # --- who and where ------------------------------------------------------------------------------
-    @property
-    def node_id(self) -> str:
-        return self._consensus.node_id
-
-    @property
-    def cluster(self) -> str:
-        return f"{self._cluster_id}/{self._incarnation}"
-
     @property
     def term(self) -> int:
         return self._consensus.term
@@ -124,7 +119,9 @@ class LocalService:
         if applied.row.result.replay_of is not None:
             applied, replayed = self._replica.applied_entry(applied.row.result.replay_of), True
         self._replayed += replayed
-        return Written(applied.row, applied.entry, self._replica.reader(), replayed)
+        puts = (change.record for change in applied.step.changes if isinstance(change, PutRecord))
+        records = {record.updated.seq: record for record in puts}
+        return Written(applied.row, applied.entry, self._replica.reader(), replayed, records)
 
     # --- reading -----------------------------------------------------------------------------------------
     async def read(self, options: ReadOptions) -> Point:

@@ -3,7 +3,7 @@
 This module knows no HTTP. A write is decided in the log; a read passes the barrier of its level first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from raftmem.codec import Entry
 from raftmem.commands import Draft
+from raftmem.records import Position, Record
 from raftmem.storage.contracts import EventRow, Hit, StateReader, VectorQuery
 
 
@@ -50,13 +51,22 @@ class Point(Struct, frozen=True):
 class Written(NamedTuple):
     """What a write came to. `replayed`: the first reply under the same Idempotency-Key, not a new event.
 
-    `reader` is good until the next await and sees at least `row.index`.
+    `reader` is good until the next await and sees at least `row.index`. `records`: the memories as
+    the operations left them, by seq, as far as they are still at hand (not for a replayed one).
     """
 
     row: EventRow
     entry: Entry
     reader: StateReader
     replayed: bool
+    records: Mapping[int, Record] = {}
+
+    def record(self, seq: int) -> Record | None:
+        """The memory that operation `seq` concerns, as it stood after that operation."""
+        target = self.row.result.outcomes[seq].memory_id
+        if target is None:
+            return None
+        return self.records.get(seq) or self.reader.memory(target, Position(self.row.index, seq))
 
 
 class MemberView(NamedTuple):

@@ -236,8 +236,8 @@ class Consensus:
         if self.stopped:
             return
         with self._stopping():
-            if self.is_leader:
-                self._core.advance()
+            if self._leading is not None:
+                self._leading.advance()
             else:
                 self._core.raise_commit(self._appends.commit)
                 self._appends.claim(owed=False)

@@ -13,6 +13,7 @@ from raftmem.raft.journal import Journal
 from raftmem.raft.progress import Progress
 from raftmem.raft.quarantine import Core
 from raftmem.raft.rounds import Rounds
+from raftmem.raft.rules import agreed, quorum
 from raftmem.seams import Clock
 
 OnIndex = Callable[[int | None], None]
@@ -64,6 +65,19 @@ class Leadership:
             self.rounds.when_confirmed(lambda sure: callback(index if sure else None))
             self._kick()
 
+    def advance(self) -> None:
+        """Let the library commit what a majority has on disk (obligation durable-commit).
+
+        A claim is credited no further than this leader's own disk, so that its own copy never counts before it is
+        durable. The library is only asked when the answer can be news: it looks at every entry in between.
+        """
+        durable = self._journal.durable_index
+        matches = [min(progress.match, durable) for progress in self.progress.values()]
+        if agreed([*matches, durable], quorum(self.rounds.voters)) > self._core.commit_index:
+            for peer, match in zip(self.progress, matches, strict=True):
+                self._core.deliver_match(peer, match)
+            self._core.advance()
+
     def committed(self) -> None:
         """The commit index may have moved: those who came before the first commit of this term go on."""
         if self._early and self._core.commit_index >= self.own_index:
@@ -95,7 +109,6 @@ class Leadership:
                 if message.match > last:
                     raise Corrupt("raft", f"{peer} claims index {message.match}, the leader's log ends at {last}")
                 progress.accepted(message.match)
-                self._core.deliver_match(peer, message.match)
             case m.Reject():
                 progress.rejected(self._journal, message)
 

@@ -19,6 +19,7 @@ class Rounds:
         self._clock = clock
         self._lease = lease_seconds
         self._self_id = self_id
+        self.voters = voters
         self._quorum = quorum(voters)
         self._echoed = dict.fromkeys(voters, 0)
         self._sent: deque[tuple[int, float]] = deque()
