@@ -47,7 +47,7 @@ class Barrier:
         """Until this replica has applied `index`. Raises: ConsistencyTimeout."""
         if index <= self._replica.applied:
             return
-        promise = Promise[None]()
+        promise: Promise[None] = Promise()
         self._replica.when_applied(index, lambda: promise.resolve(None))
         try:
             await promise.wait(deadline)
@@ -85,7 +85,7 @@ class Barrier:
         """An index from the leader, asked for after now; asked again until the deadline."""
         while True:
             sent = self._clock.boottime()
-            promise = Promise[int | None]()
+            promise: Promise[int | None] = Promise()
             self._ask(quorum, promise)
             try:
                 index = await promise.wait(deadline)

@@ -15,17 +15,40 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGI3Application
 
 
-class Whole:
-    """Writes a reply that is known whole in one piece: one system call and one packet.
+class Outbox:
+    """Replies that were finished in this turn of the loop, written one right after the other at its end.
 
-    uvicorn writes head and body apart and looks at every header by itself. It stands in the ASGI scope as the
-    extension `WHOLE`; what it cannot serve goes the ordinary way.
+    A write wakes its reader, on another core; many in a row wake it once.
     """
 
-    __slots__ = ("_cycle",)
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._replies: list[tuple[asyncio.Transport, bytes]] = []
 
-    def __init__(self, cycle: RequestResponseCycle) -> None:
+    def put(self, transport: asyncio.Transport, data: bytes) -> None:
+        if not self._replies:
+            self._loop.call_soon(self._flush)
+        self._replies.append((transport, data))
+
+    def _flush(self) -> None:
+        replies, self._replies = self._replies, []
+        for transport, data in replies:
+            transport.write(data)
+
+
+class Whole:
+    """Takes a reply that is known whole, in one piece: one system call and one packet.
+
+    uvicorn writes head and body apart and looks at every header by itself. It stands in the ASGI scope as the
+    extension `WHOLE`; what it cannot serve goes the ordinary way. Replies of one connection keep their order: its
+    next request is begun by a later callback than the outbox is flushed by.
+    """
+
+    __slots__ = ("_cycle", "_outbox")
+
+    def __init__(self, cycle: RequestResponseCycle, outbox: Outbox) -> None:
         self._cycle = cycle
+        self._outbox = outbox
 
     def __call__(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
         """Whether it was written. `headers` carry the content length.
@@ -40,14 +63,19 @@ class Whole:
             raise RuntimeError("a header holds a line break")
         cycle.response_started = cycle.response_complete = True
         cycle.waiting_for_100_continue = False
-        cycle.transport.write(head + b"\r\n" + body)
+        self._outbox.put(cycle.transport, head + b"\r\n" + body)
         cycle.message_event.set()
         cycle.on_response()
         return True
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """A request must be whole within `REQUEST_SECONDS_MAX` of its first byte, the first one of its connection."""
+    """A request must be whole within `REQUEST_SECONDS_MAX` of its first byte, the first one of its connection.
+
+    `outbox`: of the server that this class was made for.
+    """
+
+    outbox: Outbox
 
     _LOOKS: Final = 4  # how often within the bound
 
@@ -69,7 +97,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
-        cycle.scope["extensions"] = {WHOLE: Whole(cycle)}  # type: ignore[dict-item]  # an extension of our own
+        cycle.scope["extensions"] = {WHOLE: Whole(cycle, self.outbox)}  # type: ignore[dict-item]  # an extension of our own
         super()._start_asgi_task(cycle, app)
 
     def _check(self) -> None:
@@ -87,7 +115,7 @@ class HttpServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=BoundedProtocol,
+                http=type("Protocol", (BoundedProtocol,), {"outbox": Outbox()}),
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -53,7 +53,7 @@ class LocalService:
         self._version = version
         self._in_flight = 0
         self._searches = 0
-        self._idle = Promise[None]()
+        self._idle: Promise[None] = Promise()
         self._placing = Placing(consensus=consensus, replica=replica, space=space)
         self._barrier = Barrier(consensus=consensus, replica=replica, clock=clock)
         self._writes = 0

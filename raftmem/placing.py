@@ -47,7 +47,7 @@ class Placing:
                 return applied
 
     async def _applied(self, index: int, deadline: Deadline) -> Applied:
-        promise = Promise[Applied]()
+        promise: Promise[Applied] = Promise()
         tell = promise.resolve
         self._replica.when_entry(index, tell)
         try:
@@ -73,7 +73,7 @@ class Placing:
             await asyncio.sleep(RETRY_MS / 1000)
 
     async def _forward(self, body: bytes, deadline: Deadline) -> tuple[int, int]:
-        promise = Promise[m.Forwarded | None]()
+        promise: Promise[m.Forwarded | None] = Promise()
         self._consensus.forward(body, promise.resolve)
         self.forwarded += 1
         try:

@@ -10,9 +10,15 @@ T = TypeVar("T")
 class Deadline:
     """A moment on the running loop's clock. `remaining` is in seconds, never negative."""
 
+    __slots__ = ("_at", "_loop")
+
     def __init__(self, timeout_ms: int) -> None:
         self._loop = asyncio.get_running_loop()
         self._at = self._loop.time() + timeout_ms / 1000
+
+    def call_at(self, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """Call back at that moment."""
+        return self._loop.call_at(self._at, callback)
 
     @property
     def remaining(self) -> float:
@@ -30,9 +36,10 @@ class TimedOut(Exception):
 class Promise(Generic[T]):
     """Resolved once by a callback, awaited once. Late callbacks are ignored."""
 
+    __slots__ = ("_future",)
+
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._future: asyncio.Future[T] = self._loop.create_future()
+        self._future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
     def resolve(self, value: T) -> None:
         if not self._future.done():
@@ -48,7 +55,7 @@ class Promise(Generic[T]):
             if not future.done():
                 future.set_exception(TimedOut())
 
-        timer = self._loop.call_later(deadline.remaining, expire)
+        timer = deadline.call_at(expire)
         try:
             return await future
         except (TimedOut, asyncio.CancelledError):

@@ -35,12 +35,19 @@ class Journal:
         self._tell = on_durable
         self._tail_bytes_max = tail_bytes_max
         self.writer = Writer(
-            store, executor=executor, loop=loop, clock=clock, on_durable=self._written, on_failed=on_failed
+            store,
+            executor=executor,
+            loop=loop,
+            clock=clock,
+            on_started=self._started,
+            on_durable=self._written,
+            on_failed=on_failed,
         )
         state = store.hard_state()
         self.term, self.vote = state.term, state.vote
         self.first_index = store.first_index()
         self.durable_index = store.last_index()
+        self.started_index = self.durable_index  # on disk, or on the way there
         self.last = store.read(self.durable_index, self.durable_index + 1)[0]
         self._tail = {self.last.index: self.last}  # every entry from _tail_start to the last
         self._tail_start = self.last.index
@@ -79,6 +86,7 @@ class Journal:
             self._tail_bytes = len(keep.data)
         self._set_last(keep)
         self.durable_index = min(self.durable_index, keep.index)
+        self.started_index = min(self.started_index, keep.index)
         mark = (self.writer.queue(Truncate(index)), keep.index)
         self._marks.append(mark)
         self._cuts.append(mark)
@@ -129,6 +137,10 @@ class Journal:
         while self._tail_bytes > self._tail_bytes_max and self._tail_start < stop:
             self._tail_bytes -= len(self._tail.pop(self._tail_start).data)
             self._tail_start += 1
+
+    def _started(self) -> None:
+        self.started_index = self.last.index
+        self._tell()
 
     def _written(self, number: int) -> None:
         reached = self.durable_index

@@ -113,7 +113,11 @@ class Leadership:
                 progress.rejected(self._journal, message)
 
     def replicate(self, connected: set[str], *, heartbeat: bool) -> None:
-        """Send each follower what it lacks; with a round if a heartbeat is due or a reader waits for one."""
+        """Send each follower what it lacks; with a round if a heartbeat is due or a reader waits for one.
+
+        Entries leave when their own write begins here, not before it ends: one group for all the disks, and while it
+        is being synced the next one gathers.
+        """
         number = 0
         if heartbeat or self.rounds.awaited:
             number = self.rounds.begin()
@@ -137,7 +141,7 @@ class Leadership:
                 owed = False
 
     def _has_entries_for(self, progress: Progress) -> bool:
-        return progress.following <= self._journal.last_index and progress.may_send_entries()
+        return progress.following <= self._journal.started_index and progress.may_send_entries()
 
     def _append(self, following: int, entries: bool, commit: int, number: int) -> tuple[bytes, int]:
         """An encoded append with what fits from `following` on, or without entries; and its last index."""
@@ -145,7 +149,7 @@ class Leadership:
         prev_term = self._journal.term_at(prev)
         if prev_term is None:
             raise Corrupt("log", "the entry before the next one to send is missing", index=prev)
-        stop = self._journal.last_index + 1 if entries else following
+        stop = self._journal.started_index + 1 if entries else following
         batch = self._journal.read(following, stop, self._append_bytes_max, APPEND_ENTRIES_MAX)
         wire = tuple((entry.term, entry.data) for entry in batch)
         return m.encode(m.Append(self.term, number, prev, prev_term, commit, wire)), prev + len(batch)

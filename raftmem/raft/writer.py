@@ -17,7 +17,8 @@ RETRY_SECONDS = 0.25
 
 
 class Writer:
-    """`queued` and `durable` count pieces of work. `on_durable` runs after each group, before those who wait."""
+    """`queued` and `durable` count pieces of work. `on_started` runs when all that is queued was handed to the disk,
+    `on_durable` after each group, before those who wait."""
 
     def __init__(
         self,
@@ -26,6 +27,7 @@ class Writer:
         executor: Executor,
         loop: Loop,
         clock: Clock,
+        on_started: Callable[[], None],
         on_durable: Callable[[int], None],
         on_failed: Callable[[StorageFailed], None],
     ) -> None:
@@ -33,6 +35,7 @@ class Writer:
         self._executor = executor
         self._loop = loop
         self._clock = clock
+        self._on_started = on_started
         self._on_durable = on_durable
         self._on_failed = on_failed
         self._pending: list[LogEntry | Truncate | HardState] = []
@@ -81,6 +84,7 @@ class Writer:
             return
         group, self._pending = self._pending, []
         self._write(_grouped(group), self.durable + len(group))
+        self._on_started()
 
     def _write(self, writes: Sequence[LogWrite], number: int) -> None:
         def done(error: BaseException | None) -> None:
