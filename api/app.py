@@ -59,7 +59,7 @@ class _App:
             if route is None:
                 return None
             call.route = route.template
-            call.segments = route.decoded()
+            call.segments = route.segments
         except RaftmemError as error:
             return refused(call, error)
         return await answer(call, route.endpoint)

@@ -132,7 +132,8 @@ class Call:
 
     async def read(self, options: ReadOptions) -> Point:
         """Pass the barrier of a level. Raises: as `Service.read`."""
-        self.point = await self.service.read(options)
+        point = self.service.read_now(options)
+        self.point = await self.service.read(options) if point is None else point
         return self.point
 
     async def json(self) -> object:

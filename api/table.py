@@ -4,6 +4,7 @@ A path is split on `/` as it was sent and each segment is percent-decoded afterw
 route. What is not here is FastAPI's (`cold.py`).
 """
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from raftmem.api import events, reads, writes
@@ -26,16 +27,16 @@ ROUTES: Final[dict[tuple[str, str], Endpoint]] = {
 }
 
 
+_MATCHES_CACHED: Final = 8192
+_PATH_BYTES_CACHED: Final = 512
+
+
 class Match(NamedTuple):
-    """`segments`: what the template left open, still encoded."""
+    """`segments`: what the template left open, decoded."""
 
     template: str
     endpoint: Endpoint
-    segments: tuple[bytes, ...]
-
-    def decoded(self) -> tuple[str, ...]:
-        """Raises: BadRequest."""
-        return tuple(map(segment, self.segments))
+    segments: tuple[str, ...]
 
 
 _Node = dict[str, Endpoint]  # method -> endpoint
@@ -57,7 +58,14 @@ _fill()
 
 
 def match(method: str, path: bytes) -> Match | None:
-    """The route of a request; None when no route of this table has this path. Raises: Problem (405)."""
+    """The route of a request; None when no route of this table has this path.
+
+    Raises: Problem (405), BadRequest for a segment that does not decode.
+    """
+    return _cached(method, path) if len(path) <= _PATH_BYTES_CACHED else _resolve(method, path)
+
+
+def _resolve(method: str, path: bytes) -> Match | None:
     fixed = _fixed.get(path)
     if fixed is not None and method in fixed[1]:
         return Match(fixed[0], fixed[1][method], ())
@@ -67,8 +75,11 @@ def match(method: str, path: bytes) -> Match | None:
         before = b"/".join(parts[:3]) + b"/"
         found = _open.get((before, b"/" + parts[4] if len(parts) == 5 else b""))
     if found is not None and method in found[1]:
-        return Match(found[0], found[1][method], (parts[3],))
+        return Match(found[0], found[1][method], (segment(parts[3]),))
     methods = (fixed[1] if fixed else {}) | (found[1] if found else {})
     if methods:
         raise method_not_allowed(method, sorted(methods))
     return None
+
+
+_cached = lru_cache(maxsize=_MATCHES_CACHED)(_resolve)

@@ -28,14 +28,22 @@ class Barrier:
         """The moment that a read with these options may look at. Raises: as `Service.read`."""
         if options.at is not None:
             return await self._at(options.at, Deadline(options.timeout_ms))
-        if options.level is Level.LEASE:  # the short way of most reads
-            index = self._consensus.lease_index()
-            if index is not None and index <= self._replica.applied >= (options.min_index or 0):
-                return self._point(options.level, lease_term=self._consensus.term)
+        point = self.open_now(options)
+        if point is not None:
+            return point
         deadline = Deadline(options.timeout_ms)
         needed = await self._needed(options, deadline)
         await self.reach(max(needed, options.min_index or 0), deadline)
         return self._point(options.level)
+
+    def open_now(self, options: ReadOptions) -> Point | None:
+        """The short way of most reads: under this leader's own lease, with nothing to wait for."""
+        if options.level is not Level.LEASE or options.at is not None:
+            return None
+        index = self._consensus.lease_index()
+        if index is None or not index <= self._replica.applied >= (options.min_index or 0):
+            return None
+        return self._point(options.level, lease_term=self._consensus.term)
 
     def still_holds(self, point: Point) -> bool:
         """Asked once the answer is computed: a lease that was relied on must cover the answer as well."""

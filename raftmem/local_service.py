@@ -124,6 +124,9 @@ class LocalService:
         return Written(applied.row, applied.entry, self._replica.reader(), replayed, records)
 
     # --- reading -----------------------------------------------------------------------------------------
+    def read_now(self, options: ReadOptions) -> Point | None:
+        return None if self._placing.closing else self._barrier.open_now(options)
+
     async def read(self, options: ReadOptions) -> Point:
         if self._placing.closing:
             raise errors.ShuttingDown("this replica is leaving; ask another one")

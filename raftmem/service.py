@@ -125,6 +125,10 @@ class Service(Protocol):
         """
         ...
 
+    def read_now(self, options: ReadOptions) -> Point | None:
+        """What `read` would give if it need not wait: most lease reads on the leader. None: ask `read`."""
+        ...
+
     async def read(self, options: ReadOptions) -> Point:
         """Raises: NoLeader, NoQuorum, TooStale, ConsistencyTimeout, FutureIndex, IndexCompacted, ShuttingDown."""
         ...
