@@ -6,7 +6,7 @@ another, are checked in `drafts.py`. UNSET: not given. None: given as null, whic
 
 import re
 from datetime import datetime
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -214,6 +214,15 @@ WriteBody = AddBody | PutBody | PatchBody | BatchBody
 
 _B = TypeVar("_B", bound=Struct)
 _PLACE: Final = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
+_SCOPE: Final = ("app_id", "user_id", "agent_id", "run_id")
+_ALLOWED: Final = {  # by the last name of the place
+    "memory_type": get_args(MemoryType),
+    "claim_type": get_args(ClaimType),
+    "visibility": get_args(Visibility),
+    "on_duplicate": ("add", "noop"),
+    "type": get_args(ActorType),
+    "op": ("ADD", "UPDATE", "DELETE", "NOOP", *get_args(MergeOp)),
+}
 _UNKNOWN: Final = re.compile(r"contains unknown field `([^`]*)`")
 _MISSING: Final = re.compile(r"missing required field `([^`]*)`")
 
@@ -236,4 +245,11 @@ def _bad(message: str) -> BadRequest:
         if named[1] in ("lock", "gate", "token", "open", "owner") and place.startswith("guards"):
             fact = "guards over locks and gates are not there yet; guard a memory"
     place = place or "body"
+    last = place.rpartition(".")[2]
+    if fact.startswith("Invalid enum value") and last in _ALLOWED:
+        fact = f"{fact}; it is one of {', '.join(_ALLOWED[last])}"
+    elif "RFC3339" in fact:
+        fact = f"{fact}; write it as 2026-11-20T09:00:00.120Z"
+    elif named and named[1] in _SCOPE and "unknown" in fact:
+        fact = f"{fact}; the scope of a memory cannot change: delete it and add it anew"
     return BadRequest(f"{place}: {fact[0].lower()}{fact[1:]}", parameter=place)

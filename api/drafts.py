@@ -72,7 +72,7 @@ def draft(
         request = fingerprint(
             method=call.method,
             path=unquote(call.path, "path"),
-            query=list(query.pairs),
+            query=[pair for pair in query.pairs if pair[0] != "timeout_ms"],  # a retry may wait longer
             if_match=call.header(b"if-match"),
             if_none_match=call.header(b"if-none-match"),
             body=raw,
@@ -241,7 +241,7 @@ def _name(given: str | None | UnsetType, at: str, field: str) -> str | None | Un
 
 def _tags(given: list[str] | None | UnsetType, at: str) -> tuple[str, ...] | None | UnsetType:
     if isinstance(given, list):
-        return tuple([name(tag, at + "tags") for tag in given])
+        return tuple(dict.fromkeys([name(tag, at + "tags") for tag in given]))  # a set, in the order given
     return given
 
 

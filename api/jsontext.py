@@ -22,6 +22,8 @@ _walked: Final = frozenset({int, dict, list})
 
 def decode(text: bytes, *, place: str = "body") -> object:
     """The value of a JSON text. Raises: BadRequest whose `parameter` is the place in it, or `place`."""
+    if not text:
+        raise BadRequest(f"{place} is empty; send a JSON object", parameter=place)
     try:
         value: object = _decode(text)
     except UnicodeDecodeError as error:
@@ -29,7 +31,11 @@ def decode(text: bytes, *, place: str = "body") -> object:
     except RecursionError as error:
         raise BadRequest(f"{place} is nested deeper than {JSON_DEPTH_MAX} levels", parameter=place) from error
     except msgspec.DecodeError as error:
-        raise BadRequest(f"{place} is not JSON: {error}", parameter=place) from error
+        if "out of range" in str(error):
+            raise BadRequest(f"{place} holds a number that is not finite as a double", parameter=place) from error
+        raise BadRequest(
+            f"{place} is not JSON: {error}; check quotes, brackets and escapes", parameter=place
+        ) from error
     if text.count(b"{") + text.count(b"[") > JSON_DEPTH_MAX or _long_number in text.translate(_digits):
         _check_tree(value, place)
     # A repeated key takes its colon with it; only an escaped colon could make up for that.

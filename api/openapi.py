@@ -230,7 +230,7 @@ OPERATIONS: Final[dict[tuple[str, str], Operation]] = {
 
 _PROBLEM: Final[Json] = {
     "type": "object",
-    "description": "RFC 9457. Further members as they help: `current`, `failed`, `parameter`, `retry_after_ms`, …",
+    "description": "RFC 9457. The members that are not required stand where they help.",
     "properties": {
         "type": {"type": "string", "pattern": "^urn:raftmem:error:"},
         "title": {"type": "string"},
@@ -241,6 +241,21 @@ _PROBLEM: Final[Json] = {
         "retryable": {"type": "boolean", "description": "The same request with the same key may succeed later."},
         "outcome": _one_of(("not_applied", "applied", "unknown")),
         "request_id": {"type": "string"},
+        "parameter": {"type": "string", "description": "The place in the query, the headers or the body."},
+        "allowed": {"type": "array", "items": {"type": "string"}, "description": "What `parameter` may be."},
+        "retry_after_ms": {"type": "integer"},
+        "leader": {"type": "object", "description": "`id` and `url` of who leads, as this replica knows it."},
+        "failed": {
+            "type": "array",
+            "description": "Every false guard with what stands there: `guard`, `current`.",
+        },
+        "current": {"description": "What stands there now: of the first false guard, or of a memory that is gone."},
+        "failed_seq": {"type": "integer", "description": "The operation that refused an atomic batch."},
+        "path": {"type": "string", "description": "The merge path that did not fit."},
+        "oldest_index": {"type": "integer", "description": "The oldest index that is still kept."},
+        "commit_index": {"type": "integer", "description": "The newest index that can be read."},
+        "memory_status": {"type": "string", "description": "`deleted` or `expired`, of a memory that is gone."},
+        "updated_index": {"type": "integer", "description": "The index at which a memory was deleted or expired."},
     },
     "required": ["type", "title", "status", "detail", "instance", "code", "retryable", "outcome", "request_id"],
 }

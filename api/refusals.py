@@ -69,7 +69,7 @@ def _false_guards(written: Written, outcome: Outcome) -> Problem:
 
 def _false(guard: Guard, record: Record | None) -> str:
     if record is None:
-        return f"there is no memory {guard.memory}; read it, decide again"
+        return f"there is no memory {guard.memory}; to create it, send the request without that condition"
     if guard.exists is False:
         return f"memory exists at version {record.version}; read it, decide again"
     if record.status != "active":
@@ -88,7 +88,11 @@ def _detail(code: str, outcome: Outcome) -> str:
         case "not-found":
             return f"there is no memory {target}; POST /v1/memories makes one"
         case "merge-type":
-            return f"the merge of {outcome.path} does not fit what stands there; read the memory, decide again"
+            return (
+                f"the merge of {outcome.path} does not fit what stands there: inc takes integers and stays within "
+                "±(2^53-1), max and min take numbers, append, union and remove arrays, and a path leads through "
+                "objects; read the memory, decide again"
+            )
         case "idempotency-key-reused":
             return "this Idempotency-Key was used for another request; use a new key for a new request"
         case "too-many-requests":

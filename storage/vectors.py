@@ -56,11 +56,10 @@ class FaissVectorIndex:
         self._fill(reader, loaded.dimensions)
         self._index = reader.head.index
         self._saved_at = loaded.saved_at if loaded.doubt is None else None
-        self.origin = (
-            f"rebuilt from the state at index {self._index}: {loaded.doubt}"
-            if loaded.doubt is not None
-            else f"caught up from index {loaded.saved_at} to {self._index}"
-        )
+        if loaded.doubt is None:
+            self.origin = f"caught up from index {loaded.saved_at} to {self._index}"
+        elif self._index > 0:
+            self.origin = f"rebuilt from the state at index {self._index}: {loaded.doubt}"
         return self
 
     @property

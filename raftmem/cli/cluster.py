@@ -1,5 +1,6 @@
 """`raftmem status` and `raftmem digest`: how a running group is doing."""
 
+import contextlib
 from typing import Annotated
 
 import typer
@@ -23,8 +24,7 @@ _COLUMNS = (
 
 def status(url: UrlOption = DEFAULT_URL, as_json: JsonFlag = False) -> None:
     """Who leads, and how far every replica is. Exit code 5 when there is no leader."""
-    answer = Remote(url).read("GET", "/v1/cluster", params={})
-    cluster = answer.body
+    cluster = _as_the_leader_sees_it(Remote(url).read("GET", "/v1/cluster", params={}, waits=False).body)
     leader_id = cluster.get("leader")
     if as_json:
         print_json(cluster)
@@ -32,11 +32,23 @@ def status(url: UrlOption = DEFAULT_URL, as_json: JsonFlag = False) -> None:
         name = f"{cluster.get('cluster_id')}/{cluster.get('incarnation')}"
         head = f"cluster {name}: leader {leader_id or 'none'}, term {cluster.get('term')}"
         console().print(printable(f"{head}, commit index {cluster.get('commit_index')}"), markup=False)
-        members = cluster.get("members")
-        rows = [member for member in members if isinstance(member, dict)] if isinstance(members, list) else []
-        print_table(_COLUMNS, [[row.get(column) for column in _COLUMNS] for row in rows])
+        print_table(_COLUMNS, [[row.get(column) for column in _COLUMNS] for row in _members(cluster)])
     if leader_id is None:
         raise CommandFailed("no leader is known: writes wait for an election", exit_code=Exit.NO_LEADER)
+
+
+def _as_the_leader_sees_it(cluster: dict[str, object]) -> dict[str, object]:
+    """The leader's view, which alone knows how far the others are; what was given if it cannot be had."""
+    for member in _members(cluster):
+        if member.get("id") == cluster.get("leader"):
+            with contextlib.suppress(CommandFailed):
+                return Remote(str(member.get("rest_url"))).read("GET", "/v1/cluster", params={}, waits=False).body
+    return cluster
+
+
+def _members(cluster: dict[str, object]) -> list[dict[str, object]]:
+    members = cluster.get("members")
+    return [member for member in members if isinstance(member, dict)] if isinstance(members, list) else []
 
 
 def digest(

@@ -18,11 +18,12 @@ import typer
 
 from raftmem.cli.exits import CommandFailed, Exit
 from raftmem.errors import BadRequest
+from raftmem.limits import TIMEOUT_MS_DEFAULT
 
 ROUNDS_MAX: Final = 6  # over all endpoints, pauses between them: some seconds, an election or two
 PAUSE_S_FIRST: Final = 0.1
 PAUSE_S_MAX: Final = 2.0
-ANSWER_S_MAX: Final = 70.0  # longer than any wait a request may ask for
+MARGIN_S: Final = 2.0  # a replica that has not answered so long after a request's own timeout is gone
 DEFAULT_URL: Final = "http://127.0.0.1:8101"
 
 UrlOption = Annotated[
@@ -81,11 +82,13 @@ class Remote:
             raise BadRequest(f"--url {url!r} is not a list of http:// addresses, such as {DEFAULT_URL}")
         self._actor = actor or f"user/{_login()}"
         self._sleep = sleep
-        self._client = httpx.Client(transport=transport, timeout=httpx.Timeout(ANSWER_S_MAX, connect=3.0))
+        self._client = httpx.Client(transport=transport, timeout=httpx.Timeout(MARGIN_S, connect=2.0))
 
-    def read(self, method: str, path: str, *, params: Mapping[str, object], body: object = None) -> Answer:
-        """GET, or a search."""
-        return self._ask(method, path, params=params, body=body, headers={}, is_write=False)
+    def read(
+        self, method: str, path: str, *, params: Mapping[str, object], body: object = None, waits: bool = True
+    ) -> Answer:
+        """GET, or a search. `waits`: False for what every replica answers at once; one that does not is given up."""
+        return self._ask(method, path, params=params, body=body, headers={}, is_write=False, waits=waits)
 
     def write(
         self,
@@ -111,6 +114,7 @@ class Remote:
         body: object,
         headers: dict[str, str],
         is_write: bool,
+        waits: bool = True,
     ) -> Answer:
         headers["X-Request-Id"] = f"cli-{uuid.uuid4().hex}"
         content = None if body is None else msgspec.json.encode(body)
@@ -119,13 +123,17 @@ class Remote:
         query = urlencode([(name, str(item)) for name, value in params.items() for item in _items(value)])
         target = f"{path}?{query}" if query else path
 
+        patience = httpx.Timeout((_wait_s(params) if waits else 0.0) + MARGIN_S, connect=MARGIN_S)
+
         def requests() -> Iterator[httpx.Request]:
             for endpoint in self.endpoints:
-                yield self._client.build_request(method, endpoint + target, content=content, headers=headers)
+                yield self._client.build_request(
+                    method, endpoint + target, content=content, headers=headers, timeout=patience
+                )
 
         last: _Given | None = None
         unknown = False
-        for round_number in range(ROUNDS_MAX):
+        for round_number in range(ROUNDS_MAX if waits else 1):
             if last is not None:
                 pause_s = max(last.pause_s, PAUSE_S_FIRST * 2 ** (round_number - 1))
                 self._sleep(min(pause_s, PAUSE_S_MAX))
@@ -186,6 +194,14 @@ def _problem(response: httpx.Response, *, key: str, is_write: bool) -> _Given:
 def _unknown(key: str, detail: str, *, problem: object = None) -> CommandFailed:
     line = f"outcome unknown: {detail}; ask again with --idempotency-key {key}, it will not be applied twice"
     return CommandFailed(line, exit_code=Exit.UNKNOWN, problem=problem)
+
+
+def _wait_s(params: Mapping[str, object]) -> float:
+    """How long the request itself allows its replica to wait, seconds."""
+    asked = params.get("timeout_ms")
+    waits = params.get("wait_ms")
+    allowed_ms = asked if isinstance(asked, int) else TIMEOUT_MS_DEFAULT
+    return (allowed_ms + (waits if isinstance(waits, int) else 0)) / 1000
 
 
 def _items(value: object) -> Sequence[object]:

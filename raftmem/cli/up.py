@@ -13,6 +13,7 @@ from typing import Annotated, Final
 
 import httpx
 import typer
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -24,6 +25,7 @@ from raftmem.cli.supervisor import Command, Supervisor, serve_argv
 
 POLL_S: Final = 0.1
 HINT_AFTER_S: Final = 20.0
+ROW_CELLS_MAX: Final = 500
 _COLOURS: Final = ("cyan", "magenta", "green", "yellow", "blue", "red", "bright_cyan", "bright_magenta", "bright_green")
 Say = Callable[[str, str], None]
 
@@ -142,7 +144,8 @@ def _print_ready(layout: Layout, group: Group, supervisor: Supervisor, leader: s
     for replica in group.replicas:
         role = "down" if replica.id in supervisor.down else "leader" if replica.id == leader else "follower"
         table.add_row(*map(Text, (replica.id, role, replica.rest_url, replica.peer, str(layout.folder(replica)))))
-    out.print(table, soft_wrap=True)
+    whole = Measurement.get(out, out.options.update(max_width=ROW_CELLS_MAX), table).maximum
+    out.print(table, soft_wrap=True, width=whole)  # an address that is cut is of no use
     out.print("Try, in another terminal:", style="bold")
     for line in commands_to_try(layout, group):
         out.print(f"  {line}", markup=False, soft_wrap=True)

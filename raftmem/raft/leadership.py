@@ -4,6 +4,7 @@ Rules: appends may leave before the leader's own sync; a claim of a follower cou
 a read is confirmed only after an entry of this term has committed, by the lease or by a round begun after it arrived.
 """
 
+import logging
 from collections.abc import Callable
 
 from raftmem.errors import Corrupt
@@ -16,6 +17,7 @@ from raftmem.raft.rounds import Rounds
 from raftmem.raft.rules import agreed, quorum
 from raftmem.seams import Clock
 
+log = logging.getLogger("raftmem.raft")
 OnIndex = Callable[[int | None], None]
 
 
@@ -110,6 +112,13 @@ class Leadership:
                     raise Corrupt("raft", f"{peer} claims index {message.match}, the leader's log ends at {last}")
                 progress.accepted(message.match)
             case m.Reject():
+                if message.hint_index < progress.match:
+                    log.error(
+                        "%s has lost what it claimed: its log ends near %d, it had %d on disk; replace it",
+                        peer,
+                        message.hint_index,
+                        progress.match,
+                    )
                 progress.rejected(self._journal, message)
 
     def replicate(self, connected: set[str], *, heartbeat: bool) -> None:

@@ -236,6 +236,8 @@ def test_6_idempotent_replay(world: World) -> None:
         assert again.headers[header] == first.headers[header]
     assert "idempotent-replayed" not in first.headers
     assert world("GET", PATH).json()["value"]["seen"] == 2
+    patient = write(world, "PATCH", PATH + "?timeout_ms=9000", MERGE, **{"Idempotency-Key": "bump-1"})
+    assert (patient.headers["idempotent-replayed"], patient.content) == ("true", first.content)
     other = write(world, "PATCH", PATH, {"importance": 0.1}, **{"Idempotency-Key": "bump-1"})
     assert (other.status_code, other.json()["code"]) == (422, "idempotency-key-reused")
 

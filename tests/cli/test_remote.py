@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from raftmem.cli.exits import CommandFailed, Exit
-from raftmem.cli.remote import Answer, Remote
+from raftmem.cli.remote import MARGIN_S, Answer, Remote
 
 Reply = httpx.Response | type[httpx.TransportError]
 PROBLEM = {"detail": "why", "outcome": "not_applied", "retryable": False}
@@ -158,3 +158,20 @@ def test_query_repeats_lists_and_leaves_out_what_is_not_given() -> None:
     network = Network(ok)
     read(network)
     assert network.seen[0].url.query == b"tag=a&tag=b&at=3"
+
+
+def test_a_look_at_what_is_answered_at_once_passes_over_a_replica_that_is_frozen() -> None:
+    network = Network(broken, ok)
+    assert network.remote().read("GET", "/v1/cluster", params={}, waits=False).status == 200
+    assert [request.url.host for request in network.seen] == ["a", "b"]
+    frozen = Network(broken)
+    with pytest.raises(CommandFailed):
+        frozen.remote().read("GET", "/v1/cluster", params={}, waits=False)
+    assert len(frozen.seen) == 2
+    assert {request.extensions["timeout"]["read"] for request in frozen.seen} == {MARGIN_S}
+
+
+def test_a_request_is_given_its_own_timeout_and_a_margin() -> None:
+    network = Network(ok)
+    network.remote().read("GET", "/v1/memories", params={"timeout_ms": 30_000})
+    assert network.seen[0].extensions["timeout"]["read"] == 30.0 + MARGIN_S

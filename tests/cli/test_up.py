@@ -1,5 +1,6 @@
 """`raftmem up` end to end: three real replicas, the commands against them, death, stop, resume, offline."""
 
+import json
 import os
 import select
 import shutil
@@ -85,6 +86,11 @@ def test_deleted_memory_stays_in_its_history_and_at_its_index(cli: Cli, urls: li
 
 
 def test_status_and_digest_agree_on_every_replica(cli: Cli, urls: list[str], ready: dict[str, object]) -> None:
+    for url in urls:
+        status = cli("status", "--json", "--url", url)
+        assert status.code == 0
+        members = json.loads(status.out)["members"]
+        assert all(member["match_index"] and member["applied_index"] for member in members), "as the leader sees them"
     status = cli("status", "--url", urls[0])
     assert status.code == 0
     assert f"leader {ready['leader']}" in status.out
