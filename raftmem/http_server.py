@@ -33,7 +33,8 @@ class Outbox:
     def _flush(self) -> None:
         replies, self._replies = self._replies, []
         for transport, data in replies:
-            transport.write(data)
+            if not transport.is_closing():  # its client may have left in the same turn; the others have not
+                transport.write(data)
 
 
 class Whole:

@@ -7,7 +7,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from raftmem import http_server
-from raftmem.http_server import HttpServer
+from raftmem.http_server import HttpServer, Outbox
 
 BOUND = 0.2
 PATIENCE = 20.0
@@ -53,5 +53,37 @@ def test_a_request_that_does_not_end_is_given_up_within_the_bound(
         assert bool(answer) == bool(answered)
         server.should_exit = True
         await serving
+
+    asyncio.run(run())
+
+
+class Line(asyncio.Transport):
+    """A transport that is closed, or keeps what is written. A closed one refuses to be written to, as uvloop's does."""
+
+    def __init__(self, *, closed: bool) -> None:
+        super().__init__()
+        self.closed = closed
+        self.written: list[bytes] = []
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self.closed:
+            raise RuntimeError("the handler is closed")
+        self.written.append(bytes(data))
+
+
+def test_a_client_that_left_does_not_keep_the_replies_of_the_same_turn_from_others() -> None:
+    async def run() -> None:
+        outbox = Outbox()
+        first, gone, last = Line(closed=False), Line(closed=True), Line(closed=False)
+        for line, reply in ((first, b"1"), (gone, b"2"), (last, b"3")):
+            outbox.put(line, reply)
+        assert first.written == []
+        flushed = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(flushed.set_result, None)
+        await flushed
+        assert (first.written, gone.written, last.written) == ([b"1"], [], [b"3"])
 
     asyncio.run(run())
