@@ -59,6 +59,8 @@ class Whole:
         cycle = self._cycle
         if cycle.disconnected or cycle.response_started or not cycle.keep_alive or cycle.flow.write_paused:
             return False
+        if cycle.scope["method"] == "HEAD":  # its reply has no body, whatever the length says
+            return False
         head = STATUS_LINE[status] + b"".join([b"%b: %b\r\n" % header for header in headers])
         if head.count(b"\n") != len(headers) + 1 or head.count(b"\r") != len(headers) + 1:
             raise RuntimeError("a header holds a line break")

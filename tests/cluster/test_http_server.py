@@ -7,6 +7,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from raftmem import http_server
+from raftmem.api.app import WHOLE
 from raftmem.http_server import HttpServer, Outbox
 
 BOUND = 0.2
@@ -85,5 +86,30 @@ def test_a_client_that_left_does_not_keep_the_replies_of_the_same_turn_from_othe
         asyncio.get_running_loop().call_soon(flushed.set_result, None)
         await flushed
         assert (first.written, gone.written, last.written) == ([b"1"], [], [b"3"])
+
+    asyncio.run(run())
+
+
+async def in_one_piece(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
+    """Offers every reply to the server whole, as the app does."""
+    headers = [(b"content-length", b"2")]
+    if not scope["extensions"][WHOLE](405, headers, b"no"):
+        await send({"type": "http.response.start", "status": 405, "headers": headers})
+        await send({"type": "http.response.body", "body": b"no"})
+
+
+def test_a_reply_to_head_has_no_body_so_that_the_next_reply_on_the_connection_is_understood() -> None:
+    async def run() -> None:
+        listening = socket.create_server(("127.0.0.1", 0))
+        server = HttpServer(in_one_piece, drain_seconds=1)
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        requests = b"HEAD / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nconnection: close\r\n\r\n"
+        answer = await ask(listening.getsockname()[1], requests)
+        first, second, body = answer.split(b"\r\n\r\n")
+        assert first.startswith(b"HTTP/1.1 405")
+        assert second.startswith(b"HTTP/1.1 405")
+        assert body == b"no"
+        server.should_exit = True
+        await serving
 
     asyncio.run(run())
