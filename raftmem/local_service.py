@@ -7,7 +7,7 @@ from concurrent.futures import Executor as Pool
 from raftmem import codec, errors
 from raftmem.barrier import Barrier
 from raftmem.commands import Draft, Header, Members
-from raftmem.limits import ENTRY_BYTES_MAX, PROPOSALS_IN_FLIGHT_MAX, SEARCHES_IN_FLIGHT_MAX
+from raftmem.limits import PROPOSALS_IN_FLIGHT_MAX, SEARCHES_IN_FLIGHT_MAX
 from raftmem.machine.run import Applied
 from raftmem.placing import Placing, sheds
 from raftmem.raft.consensus import Consensus
@@ -93,8 +93,6 @@ class LocalService:
                 f"{self._in_flight} writes are in flight here, the most there may be; try again"
             )
         body = codec.encode_draft(draft, self._randomness.bytes)
-        if len(body) > ENTRY_BYTES_MAX - codec.PREFIX_BYTES:
-            raise errors.TooLarge(f"the entry would take {len(body)} bytes; at most {ENTRY_BYTES_MAX} are possible")
         self._writes += 1
         self._in_flight += 1
         try:

@@ -24,10 +24,6 @@ class Deadline:
     def remaining(self) -> float:
         return max(0.0, self._at - self._loop.time())
 
-    @property
-    def passed(self) -> bool:
-        return self._loop.time() >= self._at
-
 
 class TimedOut(Exception):
     """The deadline came first."""

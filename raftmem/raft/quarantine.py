@@ -44,7 +44,6 @@ RELIED_ON: Final[dict[str, str | None]] = {
     "__raftElectionDeadline": None,
     "__raftLastApplied": None,
     "__raftLeader": None,
-    "__raftMatchIndex": None,
     "__raftState": None,
     "__sendAppendEntries": "9cb9073128c392fa9e5efc4691420ba435bfafb4c74e83a34f931fa16aa760c6",
     "__setCurrentTerm": "0ad5bf456ac06bd314d2dbc8991c6b6240e63bf33aaa975620aa84a7079d5f39",
@@ -198,7 +197,6 @@ class Core(SyncObj):  # type: ignore[misc]  # untyped base
     _SyncObj__raftState: int
     _SyncObj__raftCurrentTerm: int
     _SyncObj__votedForNodeId: str | None
-    _SyncObj__raftMatchIndex: dict[Node, int]
     _SyncObj__otherNodes: set[Node]
     _SyncObj__setCurrentTerm: Callable[[int, str | None], None]
     _SyncObj__setState: Callable[[int], None]
@@ -259,9 +257,6 @@ class Core(SyncObj):  # type: ignore[misc]  # untyped base
     @property
     def commit_index(self) -> int:
         return self._commit
-
-    def match_index(self, voter: str) -> int:
-        return int(self._SyncObj__raftMatchIndex.get(self._nodes[voter], 0))
 
     # --- what we do ----------------------------------------------------------------------------
     def advance(self) -> None:
