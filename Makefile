@@ -2,14 +2,16 @@
 #   make up          install what is missing, then three replicas on this machine (ARGS="--port 9000")
 #   make test        all tests
 #   make check       ruff, mypy, pyright, import-linter
+#   make sim         hostile schedules on the simulator (SEEDS=2000 WORKERS=2 ARGS="--level async")
 #   make lock        resolve requirements.lock anew from pyproject.toml
 VENV ?= .venv
 WORKERS ?= 2
+SEEDS ?= 2000
 ARGS ?=
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: up test check lock install
+.PHONY: up test check sim lock install
 .DEFAULT_GOAL := up
 
 install: $(VENV)/.installed
@@ -36,6 +38,11 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+# one process unless WORKERS is asked for
+sim: install
+	$(BIN)/python -m jepsen_like.simulator --seeds 0-$$(($(SEEDS) - 1)) \
+	    --workers $(if $(filter file,$(origin WORKERS)),1,$(WORKERS)) $(ARGS)
 
 lock:
 	python3 -m venv $(VENV)-lock

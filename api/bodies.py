@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal, TypeVar, get_args
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from raftmem.addresses import ADDRESS_BYTES_MAX, NODE_ID
 from raftmem.commands import ActorType, ClaimType, MemoryType, MergeOp, Visibility
 from raftmem.errors import BadRequest
 from raftmem.limits import (
@@ -33,6 +34,7 @@ Id = Annotated[
     str, Meta(min_length=1, max_length=NAME_BYTES_MAX, extra_json_schema={"pattern": r"^[A-Za-z0-9._:@~-]+$"})
 ]
 Name = Annotated[str, Meta(min_length=1, max_length=NAME_BYTES_MAX)]
+NodeId = Annotated[str, Meta(extra_json_schema={"pattern": NODE_ID})]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Index = Annotated[int, Meta(ge=0, le=JSON_INTEGER_MAX)]
 Instant = Annotated[datetime, Meta(tz=True)]
@@ -208,6 +210,23 @@ class SearchBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tags: Tags = []
     filter: object = UNSET
     include: list[Literal["embedding"]] = []
+
+
+class NewMember(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`POST /v1/cluster/members`. `replaces`: the voter that leaves once this one has caught up."""
+
+    id: NodeId
+    peer_url: Annotated[str, Meta(max_length=ADDRESS_BYTES_MAX, extra_json_schema={"pattern": "^[!-~]+:[0-9]{1,5}$"})]
+    rest_url: Annotated[str, Meta(max_length=ADDRESS_BYTES_MAX, extra_json_schema={"pattern": "^https?://[!-~]+$"})]
+    folder_id: NodeId | None = None
+    replaces: NodeId | None = None
+    actor: ActorBody | None = None
+
+
+class NewLeader(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`POST /v1/cluster/leader`. `id`: who is to lead; the voter that is furthest when not given."""
+
+    id: NodeId | None = None
 
 
 WriteBody = AddBody | PutBody | PatchBody | BatchBody

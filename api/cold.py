@@ -1,4 +1,5 @@
-"""The routes that FastAPI serves: the cluster, health, digests, metrics, and the OpenAPI document with its pages.
+"""The routes that FastAPI serves: the cluster and its changes, snapshots, health, digests, metrics, and the OpenAPI
+document with its pages.
 
 They keep the same rules as the hot table: unknown parameters are refused, every error is a problem document.
 """
@@ -12,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 import raftmem
 from raftmem import limits
-from raftmem.api import levels, openapi, views
+from raftmem.api import levels, members, openapi, snapshots, views
 from raftmem.api.call import Call, Endpoint, Reply
 from raftmem.api.exposition import MEDIA_TYPE, Exposition
 from raftmem.api.problems import method_not_allowed, not_found
@@ -122,17 +123,22 @@ class _Documented(FastAPI):
 def create(exposition: Exposition) -> FastAPI:
     """The cold app. `scope["state"]["call"]` of every request must be its `Call`."""
     app = _Documented(title="raftmem", version=raftmem.__version__, openapi_url=None, redirect_slashes=False)
-    routes: dict[str, Endpoint] = {
-        "/v1/state/digest": digest,
-        "/v1/cluster": cluster,
-        "/livez": livez,
-        "/readyz": readyz,
-        "/metrics": _metrics(exposition),
-        "/openapi.json": document,
-        "/docs": docs,
+    routes: dict[tuple[str, str], Endpoint] = {
+        ("GET", "/v1/state/digest"): digest,
+        ("GET", "/v1/cluster"): cluster,
+        ("POST", "/v1/cluster/members"): members.add,
+        ("DELETE", "/v1/cluster/members/{id}"): members.remove,
+        ("POST", "/v1/cluster/leader"): members.transfer,
+        ("POST", "/v1/admin/snapshot"): snapshots.take,
+        ("GET", "/v1/admin/snapshots"): snapshots.many,
+        ("GET", "/livez"): livez,
+        ("GET", "/readyz"): readyz,
+        ("GET", "/metrics"): _metrics(exposition),
+        ("GET", "/openapi.json"): document,
+        ("GET", "/docs"): docs,
     }
-    for path, endpoint in routes.items():
-        app.add_api_route(path, _served(endpoint), methods=["GET"], name=path)
+    for (method, path), endpoint in routes.items():
+        app.add_api_route(path, _served(endpoint), methods=[method], name=path)
     app.add_exception_handler(HTTPException, _framework_error)
     app.add_exception_handler(Exception, _defect)
     return app

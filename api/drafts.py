@@ -79,7 +79,7 @@ def draft(
         )
         idempotency = commands.Idempotency(name(key, "Idempotency-Key"), request)
     header = commands.Header(
-        actor=_actor(call, None if body is None else body.actor),
+        actor=actor(call, None if body is None else body.actor),
         request_id=call.request_id,
         operations=tuple([step.operation for step in steps]),
         guards=guards,
@@ -169,7 +169,7 @@ def _guard(body: GuardBody, at: str) -> Guard:
     return Guard(memory=memory, version=body.version, exists=body.exists, sha256=body.sha256)
 
 
-def _actor(call: Call, in_body: ActorBody | None) -> Actor:
+def actor(call: Call, in_body: ActorBody | None) -> Actor:
     """The header, the body, or `service/anonymous`. Raises: BadRequest, also when header and body differ."""
     given = call.header(b"raftmem-actor")
     if in_body is not None:

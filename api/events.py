@@ -1,7 +1,7 @@
 """The routes that read the log: a list of events with filters and long-poll, and the events of one entry.
 
 Ordered by (index, seq); `limit` counts events. A page that looked at `LIST_SCAN_ROWS_MAX` entries answers what it has
-and hands out a cursor. Raft's own entries show only under `include=internal`.
+and hands out a cursor. Raft's own entries and changes of the members show only under `include=internal`.
 """
 
 import asyncio
@@ -11,20 +11,21 @@ from typing import Final, NamedTuple
 from raftmem.api import levels, views
 from raftmem.api.call import Call, Reply
 from raftmem.api.cursors import Cursors, EventCursor
+from raftmem.api.operations import OPS
 from raftmem.api.parameters import Conflict, Parameters, memory_id
 from raftmem.api.payloads import payload
 from raftmem.api.problems import not_found
 from raftmem.api.reads import ORDERS, SCOPE_IDS, page_limit, read_page, scope_pairs
 from raftmem.api.replies import EventList
 from raftmem.codec import Entry, decode
-from raftmem.commands import Scope
+from raftmem.commands import Header, MemberChange, Scope
 from raftmem.errors import BadRequest, IndexCompacted
 from raftmem.limits import JSON_INTEGER_MAX, LIST_SCAN_ROWS_MAX, WAIT_MS_MAX
 from raftmem.records import SEQ_LAST, Outcome, Position
 from raftmem.service import Level, Point, ReadOptions
 from raftmem.storage.contracts import EventRow, StateReader
 
-OPS: Final = ("ADD", "UPDATE", "DELETE", "NOOP", "EXPIRE", "RAFT")
+INTERNAL_OPS: Final = ("MEMBER", "RAFT")
 OUTCOMES: Final = ("applied", "refused")
 _ONCE: Final = (
     *(*levels.READ, *SCOPE_IDS, "from", "to", "order", "limit", "wait_ms", "cursor"),
@@ -47,10 +48,12 @@ class Wanted(NamedTuple):
     internal: bool
 
     def entry(self, entry: Entry) -> bool:
-        header = entry.header
-        if header is None:
+        asked: Header | MemberChange | None = entry.header
+        if entry.members is not None and entry.members.change is not None:
+            asked = entry.members.change
+        if asked is None:
             return self.actor_id is None and self.request_id is None
-        return self.actor_id in (None, header.actor.id) and self.request_id in (None, header.request_id)
+        return self.actor_id in (None, asked.actor.id) and self.request_id in (None, asked.request_id)
 
     def event(self, reader: StateReader, row: EventRow, seq: int) -> bool:
         found = row.result.outcomes[seq]
@@ -65,7 +68,7 @@ class Wanted(NamedTuple):
     def raft(self) -> bool:
         """Whether an entry without events shows."""
         other = self.memory_id is not None or self.outcome == "refused" or bool(self.scope) or bool(self.tags)
-        return self.internal and self.op in (None, "RAFT") and not other
+        return self.internal and self.op in (None, *INTERNAL_OPS) and not other
 
 
 def _within(found: Outcome, wanted: tuple[tuple[str, str], ...]) -> bool:
@@ -203,8 +206,9 @@ def _shown(
     if count == 0:
         if wanted.raft() and span.past(Position(row.index, 0)):
             entry = decode(row.data, index=row.index)
-            if wanted.entry(entry):
-                yield Position(row.index, 0), views.internal_event(row, entry)
+            event = views.internal_event(row, entry)
+            if wanted.entry(entry) and wanted.op in (None, event.op):
+                yield Position(row.index, 0), event
         return
     places = [Position(row.index, seq) for seq in (reversed(range(count)) if span.descending else range(count))]
     places = [place for place in places if span.past(place) and wanted.event(reader, row, place.seq)]

@@ -107,7 +107,7 @@ def from_error(error: RaftmemError) -> Problem:
             extra["commit_index"] = error.commit_index
     elif isinstance(error, IndexCompacted):
         extra["oldest_index"] = error.oldest_index
-    elif isinstance(error, NotApplied):
+    elif isinstance(error, NotApplied) and KINDS[code].retryable:
         extra["retry_after_ms"] = error.retry_after_ms
     elif isinstance(error, Stop):
         code = "corrupt"

@@ -1,5 +1,7 @@
 """Whole reply bodies: one struct each, encoded as it is and described from itself in the OpenAPI document."""
 
+from typing import Literal
+
 from msgspec import Struct
 
 from raftmem.api.views import EventView, MemoryView
@@ -67,10 +69,10 @@ class Digest(Struct, frozen=True):
 
 
 class Member(Struct, frozen=True):
-    """One replica; null is not known here (only the leader knows what the others have)."""
+    """One replica; a learner has no vote (yet); null is not known here (only the leader knows what the others have)."""
 
     id: str
-    role: str
+    role: str  # leader, follower or learner
     rest_url: str
     peer_url: str
     applied_index: int | None
@@ -90,6 +92,74 @@ class Cluster(Struct, frozen=True):
     commit_index: int
     members: list[Member]
     limits: dict[str, int]
+
+
+class GroupMember(Struct, frozen=True):
+    """One replica as the membership names it. `replaces`: of a learner, the voter that leaves for it."""
+
+    id: str
+    role: Literal["leader", "follower", "learner", "removed"]
+    peer_url: str | None
+    rest_url: str | None
+    folder_id: str | None
+    replaces: str | None
+
+
+class Group(Struct, frozen=True):
+    """What a replica must know to join. `genesis`: BLAKE2b-256 of the group's first entry, in lower hex."""
+
+    cluster_id: str
+    incarnation: int
+    election_timeout_ms: int
+    clock_drift_ppm: int
+    genesis: str
+    members: list[GroupMember]
+
+
+class MemberAdded(Struct, frozen=True):
+    """`event`: of the entry that made it so; with 200, of the membership in force."""
+
+    member: GroupMember
+    event: EventView
+    cluster: Group
+
+
+class MemberRemoved(Struct, frozen=True):
+    """`member`: with the addresses it had, as far as this replica knew them."""
+
+    member: GroupMember
+    event: EventView
+
+
+class Leader(Struct, frozen=True):
+    id: str
+    url: str | None
+
+
+class LeaderMoved(Struct, frozen=True):
+    leader: Leader
+
+
+class Snapshot(Struct, frozen=True):
+    """A copy of the state after entry `index`. `checksum`: of its `bytes` bytes, BLAKE2b-256 in lower hex."""
+
+    index: int
+    term: int
+    bytes: int
+    checksum: str
+    digest: str
+    time: str
+
+
+class SnapshotTaken(Struct, frozen=True):
+    snapshot: Snapshot
+
+
+class SnapshotList(Struct, frozen=True):
+    """Newest first; `next_cursor` is always null, a replica keeps a few."""
+
+    snapshots: list[Snapshot]
+    next_cursor: str | None
 
 
 class Live(Struct, frozen=True):

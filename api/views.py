@@ -11,11 +11,21 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from raftmem.api import embedding, times
 from raftmem.codec import Entry
-from raftmem.commands import Actor, ActorType, ClaimType, Decision, MemoryType, Provenance, Scope, Visibility
+from raftmem.commands import (
+    Actor,
+    ActorType,
+    ClaimType,
+    Decision,
+    MemoryType,
+    Provenance,
+    Scope,
+    Visibility,
+)
 from raftmem.records import Record, Status
 from raftmem.storage.contracts import EventRow, StateReader
 
 encode = msgspec.json.Encoder().encode
+MemberChangeOp = Literal["add", "promote", "remove", "update", "recover"]
 _RAFT: Final = Actor("system", "raft")
 _EMPTY_OBJECT: Final = Raw(b"{}")
 
@@ -77,7 +87,8 @@ class MemoryView(Struct, frozen=True):
 class EventView(Struct, frozen=True, kw_only=True):
     """One operation of one entry. Keys that do not concern it are left out.
 
-    `payload`: what the request gave; only in listings. `before`, `after`: only in a history.
+    `member_id`, `change`: of a MEMBER, what was done to whom. `payload`: what the request gave; only in listings.
+    `before`, `after`: only in a history.
     """
 
     index: int
@@ -91,6 +102,8 @@ class EventView(Struct, frozen=True, kw_only=True):
     request_id: str | None
     outcome: Literal["applied", "refused"]
     code: str | None
+    member_id: str | UnsetType = UNSET
+    change: MemberChangeOp | UnsetType = UNSET
     memory_id: str | None | UnsetType = UNSET
     version: int | None | UnsetType = UNSET
     requested_op: str | UnsetType = UNSET
@@ -186,8 +199,11 @@ def event(
 
 
 def internal_event(row: EventRow, entry: Entry) -> EventView:
-    """An entry that is no event of its own: Raft's (a leader's first, membership), or a replay under a used key."""
+    """An entry without events: a change of the members, one of Raft's own (a leader's first, the bootstrap), or a
+    replay under a used key."""
     header = entry.header
+    change = None if entry.members is None else entry.members.change
+    asked = header if change is None else change
     replayed = None
     if row.result.replay_of is not None:
         replayed = Decision("idempotency-key", reason=f"first applied at index {row.result.replay_of}")
@@ -196,13 +212,15 @@ def internal_event(row: EventRow, entry: Entry) -> EventView:
         seq=0,
         term=row.term,
         time=times.shown(entry.wall_ms),
-        op="RAFT",
-        actor=actor(_RAFT if header is None else header.actor),
+        op="RAFT" if change is None else "MEMBER",
+        actor=actor(_RAFT if asked is None else asked.actor),
         scope=None,
         read_index=None if header is None else header.read_index,
-        request_id=None if header is None else header.request_id,
+        request_id=None if asked is None else asked.request_id,
         outcome="applied",
         code=None,
+        member_id=UNSET if change is None else change.member_id,
+        change=UNSET if change is None else change.op,
         decision=replayed or UNSET,
     )
 

@@ -72,8 +72,13 @@ def no_op(*, time: int, wall_ms: int) -> bytes:
     return seal(b"", kind=NO_OP, time=time, wall_ms=wall_ms)
 
 
+def members_body(members: Members) -> bytes:
+    """The body of a membership entry."""
+    return _encode(members)
+
+
 def membership(members: Members, *, time: int, wall_ms: int) -> bytes:
-    return seal(_encode(members), kind=MEMBERSHIP, time=time, wall_ms=wall_ms)
+    return seal(members_body(members), kind=MEMBERSHIP, time=time, wall_ms=wall_ms)
 
 
 def times(entry: bytes) -> tuple[int, int]:

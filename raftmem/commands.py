@@ -178,19 +178,42 @@ class Draft(Struct, frozen=True):
 
 
 class Member(Struct, frozen=True, array_like=True):
-    """One voter. `folder_id`: the data folder that may speak under this id; None until it is bound."""
+    """One replica. `folder_id`: the data folder that may speak under this id; None until it is bound.
+
+    `replaces`: of a learner, the voter that leaves when this one has caught up.
+    """
 
     id: str
     peer_url: str
     rest_url: str
     folder_id: str | None = None
+    replaces: str | None = None
+
+
+class MemberChange(Struct, frozen=True, array_like=True):
+    """What a membership entry changed, and who asked: for people, decides nothing."""
+
+    op: Literal["add", "promote", "remove", "update", "recover"]
+    member_id: str
+    actor: Actor
+    request_id: str
 
 
 class Members(Struct, frozen=True, array_like=True):
-    """The whole membership, in every membership entry; index 1 of every log is one."""
+    """The whole membership, in every membership entry; index 1 of every log is one.
+
+    `learners` are sent the log and have no vote. `removed`: ids that were members and never are again, oldest first.
+    """
 
     cluster_id: str
     incarnation: int
     voters: tuple[Member, ...]
     election_timeout_ms: int
     clock_drift_ppm: int
+    learners: tuple[Member, ...] = ()
+    removed: tuple[str, ...] = ()
+    change: MemberChange | None = None
+
+    def member(self, member_id: str) -> Member | None:
+        """A voter or a learner."""
+        return next((one for one in (*self.voters, *self.learners) if one.id == member_id), None)

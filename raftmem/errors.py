@@ -92,6 +92,27 @@ class ShuttingDown(NotApplied):
     code = "shutting-down"
 
 
+class WrongState(NotApplied):
+    """What was asked does not fit how things stand: a member that is gone, a removal that would lose the majority."""
+
+    code = "wrong-state"
+
+
+class ChangeUnderWay(NotApplied):
+    """A change of the membership waits for an earlier one; the same request will do when that is committed.
+
+    Callers wait for it; who has waited too long is told wrong-state.
+    """
+
+    code = "change-under-way"
+
+
+class NotFound(NotApplied):
+    """There is no such thing (a member; memories that are not there are outcomes)."""
+
+    code = "not-found"
+
+
 class TooStale(NotApplied):
     """A bounded read could not be confirmed to be fresh enough."""
 
@@ -132,6 +153,12 @@ class FolderRefused(Stop):
     """The data folder belongs to another node, cluster or process, or needs an explicit bootstrap."""
 
     code = "folder-refused"
+
+
+class Removed(Stop):
+    """The group has removed this replica: it serves nobody any more, and never comes back under its id."""
+
+    code = "removed"
 
 
 class StorageFailed(Stop):

@@ -131,6 +131,13 @@ class HttpServer(uvicorn.Server):
             )
         )
 
+    def leave(self, *, drains: bool) -> None:
+        """Begin to end. `drains`: what is under way may end first; else nobody here will decide it, so it is cut off
+        and its client asks another replica at once."""
+        if not drains:
+            self.config.timeout_graceful_shutdown = 0
+        self.should_exit = True
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Signals are the node's."""

@@ -53,15 +53,25 @@ IDEMPOTENCY_KEEP_US_MAX: Final = 24 * 3600 * 1_000_000  # kept this long while t
 IDEMPOTENCY_PURGE_PER_ENTRY: Final = 4  # rows one entry may forget: bounded work in apply
 
 # --- raft and the peer port -----------------------------------------------------------------
+ELECTION_TIMEOUT_MS: Final = 1000  # of a new group that names none
+CLOCK_DRIFT_PPM: Final = 500
 FRAME_BYTES_MAX: Final = 8 << 20  # one peer message
 APPEND_BYTES_MAX: Final = 1 << 20  # entries of one append (at least one entry is always sent)
 APPEND_ENTRIES_MAX: Final = 4096  # entries of one append
 APPENDS_IN_FLIGHT_MAX: Final = 8  # unanswered appends with entries, per follower
 PEER_BUFFER_BYTES_MAX: Final = 32 << 20  # bytes waiting in one connection before it is dropped
+PEER_HANDSHAKES_MAX: Final = 64  # callers of the peer port that are not known yet; more are hung up on
+PEER_STRANGERS_MAX: Final = 16  # connections of replicas of this cluster that the membership here does not name
 APPLY_ENTRIES_MAX: Final = 1000  # one turn of apply, then the loop gets its turn
 APPLY_TURN_MS: Final = 5
 EXPIRE_PER_ENTRY_MAX: Final = 256  # memories one expiry entry may end
-MEMBERS_MAX: Final = 9
+MEMBERS_MAX: Final = 9  # voters and learners together
+REMOVED_MAX: Final = 256  # ids of removed members that a membership remembers
+LEARNER_LAG_MAX: Final = 1000  # entries that a learner may lack when it becomes a voter
+SNAPSHOT_CHUNK_BYTES: Final = 1 << 20  # of a snapshot in one message; one is under way per follower
+SNAPSHOTS_KEPT: Final = 2  # newest finished snapshots that stay on disk
+COMPACT_ENTRIES_MAX: Final = 2000  # entries that one compaction of the log removes: bounds its transaction
+SNAPSHOT_WAIT_ENTRIES_MAX: Final = 1_000_000  # entries that are kept for a follower that is being sent a snapshot
 
 # --- storage --------------------------------------------------------------------------------
 MAP_BYTES: Final = 1 << 40  # LMDB map reserved once: growing it under a reader kills the reader

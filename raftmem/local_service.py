@@ -1,12 +1,15 @@
 """The service of one running replica: places writes in the log, and lets reads through the barrier of their level."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor as Pool
+from typing import Final
 
 from raftmem import codec, errors
 from raftmem.barrier import Barrier
-from raftmem.commands import Draft, Header, Members
+from raftmem.changing import Changing
+from raftmem.commands import Actor, Draft, Header, Member, Members
 from raftmem.limits import PROPOSALS_IN_FLIGHT_MAX, SEARCHES_IN_FLIGHT_MAX
 from raftmem.machine.run import Applied
 from raftmem.placing import Placing, sheds
@@ -14,11 +17,15 @@ from raftmem.raft.consensus import Consensus
 from raftmem.records import PutRecord
 from raftmem.replica import Replica
 from raftmem.seams import Clock, Randomness
-from raftmem.service import MemberView, Point, ReadOptions, Status, Written
-from raftmem.storage.contracts import Hit, StateReader, VectorQuery
+from raftmem.service import Changed, MemberView, Point, ReadOptions, Status, Written
+from raftmem.snapshots import SnapshotKeeper
+from raftmem.storage.contracts import Hit, SnapshotMeta, StateReader, VectorQuery
 from raftmem.storage.cosine import search_at
 from raftmem.storage.space import Space
 from raftmem.waiting import Deadline, Promise, TimedOut
+
+log = logging.getLogger("raftmem.service")
+ANONYMOUS: Final = Actor("service", "anonymous")
 
 
 class LocalService:
@@ -27,7 +34,7 @@ class LocalService:
     def __init__(
         self,
         *,
-        members: Members,
+        genesis: str,
         consensus: Consensus,
         replica: Replica,
         space: Space,
@@ -35,26 +42,28 @@ class LocalService:
         randomness: Randomness,
         pool: Pool,
         snapshot: Callable[[], StateReader],
+        snapshots: SnapshotKeeper,
         greeting: Callable[[str], tuple[str, str] | None],
         version: str,
     ) -> None:
-        self._members = {member.id: member for member in members.voters}
-        self._cluster_id = members.cluster_id
+        members = consensus.members
+        self.genesis = genesis
         self.cluster = f"{members.cluster_id}/{members.incarnation}"
         self.node_id = consensus.node_id
-        self._incarnation = members.incarnation
         self._consensus = consensus
         self._replica = replica
         self._clock = clock
         self._randomness = randomness
         self._pool = pool
         self._snapshot = snapshot
+        self._snapshots = snapshots
         self._greeting = greeting
         self._version = version
         self._in_flight = 0
         self._searches = 0
         self._idle: Promise[None] = Promise()
         self._placing = Placing(consensus=consensus, replica=replica, space=space)
+        self._changing = Changing(consensus=consensus, placing=self._placing)
         self._barrier = Barrier(consensus=consensus, replica=replica, clock=clock)
         self._writes = 0
         self._replayed = 0
@@ -71,7 +80,12 @@ class LocalService:
     @property
     def leader_url(self) -> str | None:
         leader = self._consensus.leader
-        return None if leader is None else self._members[leader].rest_url
+        member = None if leader is None else self.members.member(leader)
+        return None if member is None else self._rest_url(member)
+
+    @property
+    def members(self) -> Members:
+        return self._consensus.members
 
     def new_id(self) -> str:
         """RFC 9562 UUIDv7: 48 bits of Unix time in milliseconds, 74 random bits."""
@@ -83,8 +97,7 @@ class LocalService:
 
     # --- writing ---------------------------------------------------------------------------------------
     async def write(self, draft: Draft, *, timeout_ms: int) -> Written:
-        if self._placing.closing:
-            raise errors.ShuttingDown("this replica is leaving; ask another one")
+        self._check_open()
         known = self._used_key(draft.header)
         if known is not None:
             return known
@@ -97,6 +110,14 @@ class LocalService:
         self._in_flight += 1
         try:
             applied = await self._placing.commit(body, Deadline(timeout_ms), sheds=sheds(draft.header))
+        except asyncio.CancelledError:
+            if not self._placing.closing:
+                raise
+            self._placing.unknown += 1
+            raise errors.UnknownOutcome(
+                "this replica ends and will not learn what becomes of the entry: ask another one with the same "
+                "Idempotency-Key"
+            ) from None
         finally:
             self._in_flight -= 1
             if self._placing.closing and self._in_flight == 0:
@@ -126,9 +147,13 @@ class LocalService:
         return None if self._placing.closing else self._barrier.open_now(options)
 
     async def read(self, options: ReadOptions) -> Point:
-        if self._placing.closing:
-            raise errors.ShuttingDown("this replica is leaving; ask another one")
-        return await self._barrier.pass_through(options)
+        self._check_open()
+        try:
+            return await self._barrier.pass_through(options)
+        except asyncio.CancelledError:
+            if not self._placing.closing:
+                raise
+            raise errors.ShuttingDown("this replica ends; ask another one") from None
 
     def still_holds(self, point: Point) -> bool:
         return self._barrier.still_holds(point)
@@ -165,6 +190,10 @@ class LocalService:
             await self._barrier.reach(index, Deadline(timeout_ms))
         except errors.ConsistencyTimeout:
             return False
+        except asyncio.CancelledError:
+            if not self._placing.closing:
+                raise
+            return False
         return True
 
     # --- looking ---------------------------------------------------------------------------------------------
@@ -173,8 +202,8 @@ class LocalService:
         journal = consensus.journal
         return Status(
             node_id=self.node_id,
-            cluster_id=self._cluster_id,
-            incarnation=self._incarnation,
+            cluster_id=self.members.cluster_id,
+            incarnation=self.members.incarnation,
             term=consensus.term,
             leader_id=consensus.leader,
             leader_url=self.leader_url,
@@ -182,13 +211,22 @@ class LocalService:
             applied_index=self._replica.applied,
             last_index=journal.last_index,
             durable_index=journal.durable_index,
-            members=tuple(self._member_view(node) for node in self._members),
+            members=(
+                *(self._member_view(member, "follower") for member in self.members.voters),
+                *(self._member_view(member, "learner") for member in self.members.learners),
+            ),
         )
 
-    def _member_view(self, node: str) -> MemberView:
+    def _rest_url(self, member: Member) -> str:
+        """As it said itself when it last connected, else as the membership has it."""
+        greeting = self._greeting(member.id)
+        return member.rest_url if greeting is None else greeting[0]
+
+    def _member_view(self, member: Member, role: str) -> MemberView:
         """What this replica knows of a member: all of itself, more of the others when it leads."""
-        consensus, member = self._consensus, self._members[node]
-        role = "leader" if node == consensus.leader else "follower"
+        consensus, node = self._consensus, member.id
+        if node == consensus.leader:
+            role = "leader"
         if node == self.node_id:
             return MemberView(
                 id=node,
@@ -207,7 +245,7 @@ class LocalService:
         return MemberView(
             id=node,
             role=role,
-            rest_url=member.rest_url if greeting is None else greeting[0],
+            rest_url=self._rest_url(member),
             peer_url=member.peer_url,
             applied_index=None if progress is None else progress.applied,
             match_index=None if progress is None else progress.match,
@@ -227,7 +265,7 @@ class LocalService:
             "server_proposals_applied_total": float(self._replica.applied),
             "server_proposals_pending": float(self._in_flight),
             "server_elections_total": float(consensus.voting.elections),
-            "server_step_downs_total": float(consensus.step_downs),
+            "server_step_downs_total": float(consensus.tenure.step_downs),
             "server_bad_messages_total": float(consensus.bad_messages),
             "log_last_index": float(journal.last_index),
             "log_durable_index": float(journal.durable_index),
@@ -239,12 +277,53 @@ class LocalService:
             "service_unknown_total": float(self._placing.unknown),
         }
 
+    # --- the group ---------------------------------------------------------------------------------------------
+    async def add_member(self, member: Member, *, actor: Actor, request_id: str, timeout_ms: int) -> Changed:
+        self._check_open()
+        return await self._changing.change("add", member, actor, request_id, Deadline(timeout_ms))
+
+    async def remove_member(self, member_id: str, *, actor: Actor, request_id: str, timeout_ms: int) -> Changed:
+        self._check_open()
+        gone = Member(member_id, "", "")
+        return await self._changing.change("remove", gone, actor, request_id, Deadline(timeout_ms))
+
+    async def transfer(self, member_id: str | None, *, timeout_ms: int) -> str:
+        self._check_open()
+        return await self._changing.transfer(member_id, ANONYMOUS, Deadline(timeout_ms))
+
+    async def snapshot(self, *, timeout_ms: int) -> SnapshotMeta:
+        self._check_open()
+        promise: Promise[SnapshotMeta | None] = Promise()
+        self._snapshots.take(promise.resolve)
+        try:
+            meta = await promise.wait(Deadline(timeout_ms))
+        except TimedOut:
+            raise errors.ConsistencyTimeout(
+                f"the snapshot is not finished after {timeout_ms} ms; it goes on, see `raftmem snapshot list`"
+            ) from None
+        if meta is None:
+            raise errors.NoSpace("there is no room for a snapshot; free some disk, then try again")
+        return meta
+
+    def snapshots(self) -> list[SnapshotMeta]:
+        return self._snapshots.all()
+
+    def _check_open(self) -> None:
+        if self._placing.closing:
+            raise errors.ShuttingDown("this replica is leaving; ask another one")
+
     # --- leaving ------------------------------------------------------------------------------------------------
     async def close(self, timeout_ms: int) -> None:
-        """Take nothing new; wait for what is under way, or for the timeout."""
+        """Give way if this replica leads, take nothing new, wait for what is under way: all within the timeout."""
+        deadline = Deadline(timeout_ms)
+        if self._consensus.is_leader and len(self.members.voters) > 1:
+            try:
+                await self._changing.transfer(None, ANONYMOUS, Deadline(timeout_ms // 2))
+            except errors.NotApplied as error:
+                log.warning("leaves without having handed over the lead: %s", error)
         self._placing.closing = True
         if self._in_flight:
             try:
-                await self._idle.wait(Deadline(timeout_ms))
+                await self._idle.wait(deadline)
             except TimedOut:
                 return

@@ -1,13 +1,12 @@
 """Assembly: settings -> stores -> replica -> consensus -> service -> HTTP, and the way back. It alone constructs.
 
-Order of the start: sockets (a busy port is told at once), folder lock, log, state checked against the log, vectors,
+Order of the start: sockets (a busy port is told at once), joining a group if asked to, what is on disk, vectors,
 consensus, peers, REST. A stop goes the other way: nothing new is taken, what is under way ends, then the state is
 synced and marked clean. A kill at any instant needs none of that.
 """
 
 import asyncio
 import gc
-import hashlib
 import logging
 import signal
 import socket
@@ -17,29 +16,28 @@ from typing import Final
 
 import uvloop
 
-from raftmem import __version__, codec
+from raftmem import __version__
 from raftmem.api.app import create_app
 from raftmem.api.settings import ApiSettings
 from raftmem.clock import SystemClock
-from raftmem.commands import Member, Members
-from raftmem.errors import BadRequest, Corrupt, Stop
+from raftmem.commands import Members
+from raftmem.disks import open_disks
+from raftmem.errors import BadRequest, Removed, Stop
 from raftmem.expiry import Expiry
+from raftmem.housekeeping import Housekeeping, Policy
 from raftmem.http_server import HttpServer
+from raftmem.joining import prepare_joining
 from raftmem.local_service import LocalService
 from raftmem.raft.consensus import Consensus
 from raftmem.raft.frames import MAGIC, PROTOCOL_VERSION, Hello
+from raftmem.raft.peer_tls import PeerTls
 from raftmem.raft.peers import PeerEvents, Peers
 from raftmem.raft.timing import Timing
 from raftmem.replica import Replica
 from raftmem.runtime import AsyncioLoop, SystemRandomness, ThreadExecutor
 from raftmem.settings import Settings, split_address
+from raftmem.snapshots import SnapshotKeeper
 from raftmem.storage.acquaintances import Acquaintances
-from raftmem.storage.agreement import check_open
-from raftmem.storage.contracts import Append, LogEntry, LogStore
-from raftmem.storage.folder import Folder, open_folder
-from raftmem.storage.log import LmdbLogStore
-from raftmem.storage.space import Space
-from raftmem.storage.state import LmdbStateStore
 from raftmem.storage.vectors import FaissVectorIndex
 
 log = logging.getLogger("raftmem.node")
@@ -56,6 +54,7 @@ def run(settings: Settings) -> int:
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     sys.setswitchinterval(SWITCH_SECONDS)
     uvloop.run(_serve(settings))
     return 0
@@ -63,6 +62,8 @@ def run(settings: Settings) -> int:
 
 async def _serve(settings: Settings) -> None:
     rest, peer = _listen(settings.rest, "rest"), _listen(settings.peer, "peer")
+    if settings.join is not None:
+        await asyncio.to_thread(prepare_joining, settings, randomness=SystemRandomness())
     node = Node(settings)
     try:
         await node.serve(rest, peer)
@@ -97,98 +98,115 @@ class Node:
         self._failure: Stop | None = None
         self._randomness = SystemRandomness()
         self._clock = SystemClock()
-        self._folder = open_folder(
-            settings.data,
-            node_id=settings.node_id,
-            cluster_id=settings.cluster_id,
-            folder_id=settings.folder_id or self._randomness.bytes(8).hex(),
-            birth=self._randomness.bytes(8).hex(),
-            bootstrap=settings.bootstrap,
+        self._disks = open_disks(settings, self._randomness)
+        members = self._disks.members
+        self._timing = Timing(
+            members.election_timeout_ms / 1000, settings.heartbeat_ms / 1000, members.clock_drift_ppm / 1e6
         )
-        self._log = LmdbLogStore(self._folder.log_path, map_bytes=settings.map_bytes)
-        _bootstrap(self._folder, self._log, settings)
-        _verify(self._log)
-        self._first = self._log.read(1, 2)[0]
-        self.members = _members(self._first)
-        self._state = LmdbStateStore(
-            self._folder.state_path, mark=self._folder.state_mark(), map_bytes=settings.map_bytes
-        )
-        check_open(self._log, self._state, path=str(self._folder.path))
         self._writer = ThreadExecutor("log", self._loop)
         self._chores = ThreadExecutor("vectors", self._loop)
         self._pool = ThreadPoolExecutor(settings.search_threads, thread_name_prefix="search")
+        self._copier = ThreadExecutor("snapshots", self._loop)
+        state = self._disks.state
         self._vectors = FaissVectorIndex.open(
-            self._folder.vectors_path,
-            self._state.read(),
-            executor=self._chores,
-            snapshot=self._state.read_private,
+            self._disks.folder.vectors_path, state.read(), executor=self._chores, snapshot=state.read_private
         )
-        self.replica = Replica(self._state, self._vectors)
-        if self.replica.applied == 0:
-            self.replica.apply([self._first])
+        self.replica = Replica(state, self._vectors)
+        if self.replica.applied == 0 and self._disks.first.index == 1:
+            self.replica.apply([self._disks.first])
         self.peers = self._make_peers()
+        self.snapshots = self._make_snapshots()
         self.consensus = self._make_consensus()
+        self.housekeeping = self._make_housekeeping()
         self.service = self._make_service()
 
     # --- parts ---------------------------------------------------------------------------------------
     def _make_peers(self) -> Peers:
-        settings = self._settings
-        voters = {member.id: member for member in self.members.voters}
-        if settings.node_id not in voters:
-            raise Corrupt(str(self._folder.path), f"names {', '.join(voters)} as its voters, not {settings.node_id}")
-        known = Acquaintances(self._folder.path / "acquaintances.json")
-        given = {voter.id: voter.peer for voter in settings.members}  # addresses may change, the membership not
-
+        settings, identity, members = self._settings, self._disks.folder.identity, self._disks.members
+        known = Acquaintances(self._disks.folder.path / "acquaintances.json")
+        tls = None
+        if settings.peer_cert is not None and settings.peer_key is not None and settings.peer_ca is not None:
+            tls = PeerTls(cert=settings.peer_cert, key=settings.peer_key, ca=settings.peer_ca)
         return Peers(
             me=Hello(
                 magic=MAGIC,
                 protocol=PROTOCOL_VERSION,
-                cluster_id=self.members.cluster_id,
-                incarnation=self.members.incarnation,
+                cluster_id=members.cluster_id,
+                incarnation=members.incarnation,
                 node_id=settings.node_id,
                 to_node_id="",
-                folder_id=self._folder.identity.folder_id,
-                birth=self._folder.identity.birth,
-                bootstrap=hashlib.blake2b(self._first.data, digest_size=32).digest(),
-                election_timeout_ms=settings.election_timeout_ms,
-                clock_drift_ppm=settings.clock_drift_ppm,
+                folder_id=identity.folder_id,
+                birth=identity.birth,
+                genesis=bytes.fromhex(identity.genesis),
+                election_timeout_ms=members.election_timeout_ms,
+                clock_drift_ppm=members.clock_drift_ppm,
                 rest_url=settings.rest_url,
                 version=__version__,
             ),
-            addresses={
-                node: split_address(given.get(node, member.peer_url), name=f"peer of {node}")
-                for node, member in voters.items()
-                if node != settings.node_id
-            },
             events=PeerEvents(
                 receive=lambda node, data: self.consensus.receive(node, data),
                 connected=lambda node: self.consensus.connected(node),
                 disconnected=lambda node: self.consensus.disconnected(node),
+                removed=self._removed,
             ),
-            bound={node: member.folder_id for node, member in voters.items()},
             known_birth=known.get,
             remember=known.remember,
             randomness=self._randomness,
+            addresses={voter.id: split_address(voter.peer, name=f"peer of {voter.id}") for voter in settings.members},
+            tls=tls,
+        )
+
+    def _make_snapshots(self) -> SnapshotKeeper:
+        state = self._disks.state
+        return SnapshotKeeper(
+            store=self._disks.snapshots,
+            replica=self.replica,
+            executor=self._copier,
+            loop=AsyncioLoop(self._loop),
+            clock=self._clock,
+            members_at=lambda index: self.consensus.journal.membership_at(index),
+            vectors=lambda reader: FaissVectorIndex.build(
+                self._disks.folder.vectors_path, reader, executor=self._chores, snapshot=state.read_private
+            ),
+            on_failed=self._fail,
         )
 
     def _make_consensus(self) -> Consensus:
-        settings = self._settings
+        def tell(in_force: Members, committed: Members) -> None:
+            self.peers.set_members(in_force)
+            self.peers.set_removed(committed.removed)
+
         return Consensus(
-            node_id=settings.node_id,
-            voters=tuple(member.id for member in self.members.voters),
-            store=self._log,
+            node_id=self._settings.node_id,
+            store=self._disks.log,
             applied=self.replica.applied,
             apply=self.replica.apply,
             on_stop=self._fail,
-            timing=Timing(
-                settings.election_timeout_ms / 1000, settings.heartbeat_ms / 1000, settings.clock_drift_ppm / 1e6
-            ),
+            timing=self._timing,
             loop=AsyncioLoop(self._loop),
             clock=self._clock,
             randomness=self._randomness,
             executor=self._writer,
             network=self.peers,
-            append_bytes_max=settings.append_bytes_max,
+            snapshots=self.snapshots,
+            on_members=tell,
+            append_bytes_max=self._settings.append_bytes_max,
+        )
+
+    def _make_housekeeping(self) -> Housekeeping:
+        settings = self._settings
+        return Housekeeping(
+            policy=Policy(
+                entries=settings.snapshot_entries,
+                bytes=settings.snapshot_bytes,
+                age_seconds=settings.snapshot_age_s,
+                keep_entries=settings.log_keep_entries,
+            ),
+            replica=self.replica,
+            snapshots=self.snapshots,
+            compact=self.consensus.compact,
+            loop=AsyncioLoop(self._loop),
+            clock=self._clock,
         )
 
     def _make_service(self) -> LocalService:
@@ -197,14 +215,15 @@ class Node:
             return None if hello is None else (hello.rest_url, hello.version)
 
         return LocalService(
-            members=self.members,
+            genesis=self._disks.folder.identity.genesis,
             consensus=self.consensus,
             replica=self.replica,
-            space=Space(self._folder.path, low_bytes=self._settings.disk_low_bytes),
+            space=self._disks.space,
             clock=self._clock,
             randomness=self._randomness,
             pool=self._pool,
-            snapshot=self._state.read_private,
+            snapshot=self._disks.state.read_private,
+            snapshots=self.snapshots,
             greeting=greeting,
             version=__version__,
         )
@@ -224,6 +243,7 @@ class Node:
             randomness=self._randomness,
         )
         expiry.start()
+        self.housekeeping.start()
         app = create_app(
             self.service,
             settings=ApiSettings(consistency=settings.default_consistency, overrides=settings.overrides),
@@ -236,60 +256,35 @@ class Node:
         log.info(
             "%s serves %s, peers on %s, %s, vectors %s",
             settings.node_id, settings.rest_url, settings.peer,
-            f"applied index {self.replica.applied} of {self._log.last_index()}", self._vectors.origin,
+            f"applied index {self.replica.applied} of {self._disks.log.last_index()}", self._vectors.origin,
         )  # fmt: skip
         await self._stopping.wait()
         log.info("%s stops", settings.node_id)
         await self.service.close(DRAIN_MS if self._failure is None else 0)
-        server.should_exit = True
+        server.leave(drains=self._failure is None)
         await serving
         if self._failure is not None:
             raise self._failure
 
     def _fail(self, error: Stop) -> None:
-        self._failure = error
+        self._failure = self._failure or error
         self._stopping.set()
+
+    def _removed(self, node: str, reason: str) -> None:
+        """A member says that the group has removed this replica."""
+        self._fail(Removed(f"{self._settings.node_id} serves no more, says {node}: {reason}"))
 
     async def close(self) -> None:
         """Let go of everything, in the order that keeps what is on disk whole."""
+        self.housekeeping.stop()
         self.consensus.stop()
         await self.peers.stop()
-        await asyncio.to_thread(self._writer.close)
-        await asyncio.to_thread(self._chores.close)
+        for executor in (self._writer, self._copier, self._chores):
+            await asyncio.to_thread(executor.close)
         await asyncio.to_thread(self._pool.shutdown)
-        if self._failure is None:
-            await asyncio.to_thread(self._vectors.save)
-        self._state.close(clean=self._failure is None)
-        self._log.close()
-        self._folder.close()
-
-
-def _bootstrap(folder: Folder, store: LogStore, settings: Settings) -> None:
-    """The first entry of a new folder's log: the whole membership, the same bytes on every replica."""
-    if not folder.is_fresh:
-        return
-    identity = folder.identity
-    voters = tuple(
-        Member(voter.id, voter.peer_url, voter.rest_url, voter.folder_id)
-        for voter in sorted(settings.voters(), key=lambda voter: voter.id)
-    )
-    own = next(voter for voter in voters if voter.id == identity.node_id)
-    if own.folder_id not in (None, identity.folder_id):
-        raise BadRequest(f"members gives {own.id} the folder {own.folder_id}, folder_id is {identity.folder_id}")
-    members = Members(identity.cluster_id, 1, voters, settings.election_timeout_ms, settings.clock_drift_ppm)
-    if store.last_index() == 0:
-        store.commit([Append((LogEntry(1, 0, codec.membership(members, time=0, wall_ms=0)),))])
-    folder.finish_bootstrap()
-
-
-def _verify(store: LmdbLogStore) -> None:
-    """Read the whole log once before anything is promised on its word. Raises: Corrupt naming file and index."""
-    for index, what in store.verify():
-        raise Corrupt(store.path, what, index=index)
-
-
-def _members(first: LogEntry) -> Members:
-    members = codec.decode(first.data, index=1).members
-    if members is None:
-        raise Corrupt("log", "does not begin with a membership", index=1)
-    return members
+        clean = self._failure is None or isinstance(self._failure, Removed)
+        if isinstance(self._failure, Removed):
+            self._disks.folder.mark_removed()
+        elif clean:
+            await asyncio.to_thread(self.replica.vectors.save)
+        self._disks.close(clean=clean)

@@ -42,11 +42,12 @@ class Placing:
         """
         while True:
             index, term = await self._place(body, deadline, sheds=sheds)
-            applied = await self._applied(index, deadline)
+            applied = await self.applied(index, deadline)
             if applied.row.term == term:
                 return applied
 
-    async def _applied(self, index: int, deadline: Deadline) -> Applied:
+    async def applied(self, index: int, deadline: Deadline) -> Applied:
+        """The entry of an index once it is applied here. Raises: UnknownOutcome."""
         promise: Promise[Applied] = Promise()
         tell = promise.resolve
         self._replica.when_entry(index, tell)

@@ -9,9 +9,10 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 from raftmem import codec
+from raftmem.errors import Corrupt
 from raftmem.machine.run import Applied, step_entry
 from raftmem.records import Head, Step
-from raftmem.storage.contracts import LogEntry, StateReader, StateStore, VectorIndex
+from raftmem.storage.contracts import LogEntry, PreparedState, StateReader, StateStore, VectorIndex
 
 OnEntry = Callable[[Applied], None]
 
@@ -23,6 +24,7 @@ class Replica:
         self.store = store
         self.vectors = vectors
         self.head: Head = store.head()
+        self.bytes_applied = 0  # of entries, since this run began
         self._entry_waiters: defaultdict[int, list[OnEntry]] = defaultdict(list)
         self._index_waiters: list[tuple[int, int, Callable[[], None]]] = []  # a heap
         self._order = 0
@@ -43,10 +45,31 @@ class Replica:
         with self.store.write() as writer:
             applied = [step_entry(writer, entry.index, entry.term, entry.data) for entry in entries]
         self.head = self.store.head()
+        self.bytes_applied += sum(len(entry.data) for entry in entries)
         self.vectors.apply(self.head.index, [one.step for one in applied])
         for one in applied:
             for tell in self._entry_waiters.pop(one.row.index, ()):
                 tell(one)
+        self._tell_reached()
+
+    def install(self, prepared: PreparedState, vectors: VectorIndex) -> None:
+        """A state made from a snapshot takes the place of the one in force, with the vectors that belong to it.
+
+        Whoever waits for an entry that it holds is told. Raises: StorageFailed; Corrupt when it is not ahead.
+        """
+        if prepared.head.index <= self.head.index:
+            index = prepared.head.index
+            raise Corrupt("state", f"stands at {self.head.index}, a snapshot must not take it back", index=index)
+        self.store.replace(prepared)
+        self.vectors = vectors
+        self.head = self.store.head()
+        for index in sorted(index for index in self._entry_waiters if index <= self.head.index):
+            one = self.applied_entry(index)
+            for tell in self._entry_waiters.pop(index):
+                tell(one)
+        self._tell_reached()
+
+    def _tell_reached(self) -> None:
         while self._index_waiters and self._index_waiters[0][0] <= self.head.index:
             heapq.heappop(self._index_waiters)[2]()
 

@@ -10,9 +10,9 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from raftmem.codec import Entry
-from raftmem.commands import Draft
+from raftmem.commands import Actor, Draft, Member, Members
 from raftmem.records import Position, Record
-from raftmem.storage.contracts import EventRow, Hit, StateReader, VectorQuery
+from raftmem.storage.contracts import EventRow, Hit, SnapshotMeta, StateReader, VectorQuery
 
 
 class Level(StrEnum):
@@ -81,6 +81,13 @@ class MemberView(NamedTuple):
     version: str | None
 
 
+class Changed(NamedTuple):
+    """A membership after a change. `row`: the event of the entry that made it, applied here."""
+
+    row: EventRow
+    members: Members
+
+
 class Status(NamedTuple):
     """One replica's view of the group, and of itself. `cluster`: `<cluster id>/<incarnation>`."""
 
@@ -146,6 +153,44 @@ class Service(Protocol):
         ...
 
     def status(self) -> Status: ...
+
+    @property
+    def members(self) -> Members:
+        """The membership in force here."""
+        ...
+
+    @property
+    def genesis(self) -> str:
+        """BLAKE2b-256 of the bootstrap entry's bytes, hex: the same on every replica of a group, and of no other."""
+        ...
+
+    async def add_member(self, member: Member, *, actor: Actor, request_id: str, timeout_ms: int) -> Changed:
+        """Make it a learner, which becomes a voter by itself when it has caught up. Again is harmless: a new address
+        or folder of a learner is taken over (`replaces` and `folder_id` of None keep what stands), what stands already
+        is answered with its entry.
+
+        Raises: WrongState (with the reason), NotFound (`replaces` names no voter), and as `write`.
+        """
+        ...
+
+    async def remove_member(self, member_id: str, *, actor: Actor, request_id: str, timeout_ms: int) -> Changed:
+        """Raises: WrongState when the live majority would be lost, NotFound, and as `write`."""
+        ...
+
+    async def transfer(self, member_id: str | None, *, timeout_ms: int) -> str:
+        """Have another voter lead (None: the one that is furthest). The id of who leads then.
+
+        Raises: WrongState, NotFound, NoLeader when it did not come about in time.
+        """
+        ...
+
+    async def snapshot(self, *, timeout_ms: int) -> SnapshotMeta:
+        """A snapshot of this replica's state as of now, on disk. Raises: NoSpace, ConsistencyTimeout."""
+        ...
+
+    def snapshots(self) -> list[SnapshotMeta]:
+        """Those on this replica's disk, newest first."""
+        ...
 
     def new_id(self) -> str:
         """A UUIDv7."""

@@ -16,6 +16,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from raftmem import limits
+from raftmem.addresses import NODE_ID
+from raftmem.addresses import split_address as split_address
 from raftmem.api.settings import DefaultLevel, Override
 from raftmem.commands import Member
 from raftmem.errors import BadRequest
@@ -25,7 +27,6 @@ PREFIX: Final = "RAFTMEM_"
 CLIENT_VARIABLES: Final = ("RAFTMEM_URL", "RAFTMEM_TOKEN", "RAFTMEM_ACTOR", "RAFTMEM_CONFIG")
 # Kubernetes puts these into every pod beside a service called raftmem.
 _FOREIGN = re.compile(r"RAFTMEM_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_\w+)?|TEST_\w+)")
-_NODE_ID = "^[A-Za-z0-9._-]{1,64}$"
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -33,7 +34,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 class Voter(Struct, frozen=True, forbid_unknown_fields=True):
     """One member as the settings name it; `folder_id` binds it to a data folder at bootstrap."""
 
-    id: Annotated[str, Meta(pattern=_NODE_ID)]
+    id: Annotated[str, Meta(pattern=NODE_ID)]
     peer: str
     rest_url: str
     folder_id: str | None = None
@@ -42,22 +43,47 @@ class Voter(Struct, frozen=True, forbid_unknown_fields=True):
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one replica runs with."""
 
-    node_id: Annotated[str, Meta(pattern=_NODE_ID, description="name of this replica in the group")]
+    node_id: Annotated[str, Meta(pattern=NODE_ID, description="name of this replica in the group")]
     data: Annotated[Path, Meta(description="folder of this replica's log, state and vectors")]
-    cluster_id: Annotated[str, Meta(pattern="^[0-9a-f]{8}$", description="8 hex digits, the same on every replica")]
+    cluster_id: Annotated[
+        Annotated[str, Meta(pattern="^[0-9a-f]{8}$")] | None,
+        Meta(
+            description="8 hex digits, the same on every replica; the folder's own, or the joined group's, if not given"
+        ),
+    ] = None
     rest: Annotated[str, Meta(description="host:port that REST listens on")] = "127.0.0.1:8101"
     peer: Annotated[str, Meta(description="host:port that the other replicas connect to")] = "127.0.0.1:9101"
     rest_url: Annotated[str, Meta(description="address told to clients (default: http://<rest>)")] = ""
     members: Annotated[tuple[Voter, ...], Meta(description="every voter: [{id, peer, rest_url, folder_id}]")] = ()
     bootstrap: Annotated[bool, Meta(description="make an empty data folder a voter of a new group")] = False
     folder_id: Annotated[str | None, Meta(description="identity to give the folder at bootstrap")] = None
+    join: Annotated[
+        str | None, Meta(description="REST address of any member: an empty data folder joins that group")
+    ] = None
     election_timeout_ms: Annotated[
-        int, Meta(ge=50, le=60_000, description="silence of a leader after which another stands")
-    ] = 1000
+        Annotated[int, Meta(ge=50, le=60_000)] | None,
+        Meta(description="silence of a leader after which another stands; the group's own once it is bootstrapped"),
+    ] = None
     heartbeat_ms: Annotated[int, Meta(ge=5, le=10_000, description="how often a leader is heard")] = 100
     clock_drift_ppm: Annotated[
-        int, Meta(ge=0, le=100_000, description="how far two clocks may drift apart; taken off a lease")
-    ] = 500
+        Annotated[int, Meta(ge=0, le=100_000)] | None,
+        Meta(description="how far two clocks may drift apart, taken off a lease; the group's own likewise"),
+    ] = None
+    peer_cert: Annotated[Path | None, Meta(description="this replica's certificate for the peer port (PEM)")] = None
+    peer_key: Annotated[Path | None, Meta(description="its private key (PEM)")] = None
+    peer_ca: Annotated[Path | None, Meta(description="who signed the certificates of all replicas (PEM)")] = None
+    snapshot_entries: Annotated[int, Meta(ge=1, le=10**9, description="a snapshot is taken after so many entries")] = (
+        100_000
+    )
+    snapshot_bytes: Annotated[int, Meta(ge=1024, le=1 << 40, description="or after so many bytes of entries")] = (
+        256 << 20
+    )
+    snapshot_age_s: Annotated[
+        int, Meta(ge=1, le=10**8, description="or after so many seconds, if anything was written")
+    ] = 3600
+    log_keep_entries: Annotated[
+        int, Meta(ge=0, le=10**9, description="entries kept in the log below a snapshot, for slow followers")
+    ] = 10_000
     insecure: Annotated[bool, Meta(description="allow listening beyond loopback without authentication")] = False
     log_level: Annotated[LogLevel, Meta(description="debug, info, warning or error")] = "info"
     default_consistency: Annotated[
@@ -80,17 +106,22 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if not self.rest_url:
             msgspec.structs.force_setattr(self, "rest_url", f"http://{self.rest}")
+        tls = (self.peer_cert, self.peer_key, self.peer_ca)
+        if any(tls) and not all(tls):
+            raise ValueError("peer_cert, peer_key and peer_ca belong together: set all three, or none")
         for name, address in (("rest", self.rest), ("peer", self.peer)):
             host, _ = split_address(address, name=name)
-            if not self.insecure and not _is_loopback(host):
-                raise ValueError(
-                    f"{name} = {address} is not loopback, and there is no authentication yet: anyone who can reach it "
-                    "could read and write; listen on 127.0.0.1, or set insecure = true on a network you trust"
-                )
-        if self.heartbeat_ms * 3 > self.election_timeout_ms:
+            if self.insecure or _is_loopback(host) or (name == "peer" and all(tls)):
+                continue
+            cure = "set peer_cert, peer_key and peer_ca" if name == "peer" else "listen on 127.0.0.1"
             raise ValueError(
-                f"heartbeat_ms = {self.heartbeat_ms} must be at most a third of "
-                f"election_timeout_ms = {self.election_timeout_ms}"
+                f"{name} = {address} is not loopback, and there is no authentication on it: anyone who can reach it "
+                f"could read and write; {cure}, or set insecure = true on a network you trust"
+            )
+        timeout = limits.ELECTION_TIMEOUT_MS if self.election_timeout_ms is None else self.election_timeout_ms
+        if self.heartbeat_ms * 3 > timeout:
+            raise ValueError(
+                f"heartbeat_ms = {self.heartbeat_ms} must be at most a third of election_timeout_ms = {timeout}"
             )
         if any(not rule.tags and rule == Override(level=rule.level) for rule in self.overrides):
             raise ValueError("an override names neither tags nor a scope id, so it would never apply")
@@ -108,6 +139,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError(f"members names {', '.join(ids)}, but not this node_id {self.node_id}")
         if self.bootstrap and not ids:
             raise ValueError("bootstrap needs members: the voters of the new group")
+        if self.bootstrap and self.cluster_id is None:
+            raise ValueError("bootstrap needs cluster_id: 8 hex digits of your choice")
+        if self.bootstrap and self.join is not None:
+            raise ValueError("bootstrap makes a new group, join enters one: set one of them")
 
     def voters(self) -> tuple[Member, ...]:
         """The members as the log has them."""
@@ -136,6 +171,7 @@ def _describe(field: msgspec.structs.FieldInfo, hint: object) -> SettingField:
 _hints = get_type_hints(Settings, include_extras=True)
 FIELDS: Final = {f.name: _describe(f, _hints[f.name]) for f in msgspec.structs.fields(Settings)}
 _STRUCTURED: Final = ("members", "overrides")  # JSON in the environment and in flags
+_PATHS: Final = ("data", "peer_cert", "peer_key", "peer_ca")
 
 
 def flag_of(name: str) -> str:
@@ -178,9 +214,10 @@ def _read_file(file: Path) -> dict[str, object]:
     for name in values:
         if name not in FIELDS:
             raise BadRequest(f"{file}: unknown setting {name}{_suggest(name)}", parameter=name)
-    folder = values.get("data")
-    if isinstance(folder, str) and folder:
-        values["data"] = str(file.parent / folder)  # relative to the file, so that both can be moved together
+    for name in _PATHS:
+        path = values.get(name)
+        if isinstance(path, str) and path:
+            values[name] = str(file.parent / path)  # relative to the file, so that both can be moved together
     return values
 
 
@@ -223,15 +260,7 @@ def _checked(name: str, value: object, where: str, *, strict: bool) -> object:
 def _decode_path(kind: type, value: object) -> object:
     if kind is Path and isinstance(value, str) and value:
         return Path(value)
-    raise ValueError("expected the path of a folder")
-
-
-def split_address(address: str, *, name: str) -> tuple[str, int]:
-    """(host, port) of `host:port`; IPv6 in brackets. Raises: ValueError."""
-    host, colon, port = address.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError(f"{name} = {address!r} is not host:port with a port of 1..65535")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    raise ValueError("expected a path")
 
 
 def _is_loopback(host: str) -> bool:

@@ -15,7 +15,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     with open(temporary, "wb") as file:
         file.write(data)
         file.flush()
-        _sync(file.fileno(), temporary)
+        sync_file(file.fileno(), temporary)
     os.replace(temporary, path)
     sync_folder(path.parent)
 
@@ -24,12 +24,13 @@ def sync_folder(path: Path) -> None:
     """The names in it are on disk when this returns. Raises: OSError, StorageFailed."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        _sync(descriptor, path)
+        sync_file(descriptor, path)
     finally:
         os.close(descriptor)
 
 
-def _sync(descriptor: int, path: Path) -> None:
+def sync_file(descriptor: int, path: Path) -> None:
+    """What was written to it is on disk when this returns. Raises: StorageFailed; a failed sync is never retried."""
     try:
         os.fsync(descriptor)
     except OSError as error:

@@ -39,21 +39,52 @@ class Truncate(Struct, frozen=True, array_like=True):
     index: int
 
 
-LogWrite = Append | Truncate | HardState
+class Compact(Struct, frozen=True, array_like=True):
+    """Remove every entry below `first_index`, which stays as the first. Nothing if it is not above the first.
+
+    `members`: the membership entry in force at `first_index`.
+    """
+
+    first_index: int
+    members: LogEntry
+
+
+class Reset(Struct, frozen=True, array_like=True):
+    """The whole log becomes `entry` alone: the last one of an installed snapshot. The hard state stays.
+
+    `members`: the membership entry in force at `entry`.
+    """
+
+    entry: LogEntry
+    members: LogEntry
+
+
+LogWrite = Append | Truncate | HardState | Compact | Reset
 
 
 class LogStore(Protocol):
-    """index -> (term, checksum, bytes), the hard state and folder identity. 1-based, no gaps.
+    """index -> (term, checksum, bytes), the hard state, and the membership in force where the log begins. No gaps.
 
+    A log that is not empty always keeps its first entry: at index 1 (the bootstrap), at index 0 (a replica that
+    joins: a membership without voters), or the one up to which it was compacted or reset.
     Every read checks the checksum and raises Corrupt naming the file and the index.
     """
 
     def hard_state(self) -> HardState: ...
 
-    def first_index(self) -> int: ...
+    def first_index(self) -> int:
+        """1 for an empty log."""
+        ...
 
     def last_index(self) -> int:
-        """0 for an empty log."""
+        """0 for an empty log (`is_empty` tells it from one that holds index 0 alone)."""
+        ...
+
+    def is_empty(self) -> bool: ...
+
+    def memberships(self) -> list[LogEntry]:
+        """Every membership entry that matters, oldest first: the one in force at the first index (its own index may
+        be lower), then those in the log. Empty for an empty log."""
         ...
 
     def read(self, start: int, stop: int, bytes_max: int | None = None) -> list[LogEntry]:
@@ -68,6 +99,91 @@ class LogStore(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+# --- snapshots ------------------------------------------------------------------------------------
+class SnapshotMeta(Struct, frozen=True, array_like=True):
+    """A consistent copy of the state, and what a log must know to begin at it. Equal metas are the same bytes.
+
+    `index`, `term`, `entry`: of its last entry. `digest`: digest(index). `members`: the membership entry in force
+    there. `size`, `checksum`: of the copy, bytes and BLAKE2b-256. `wall_ms`: when it was taken, for people.
+    """
+
+    index: int
+    term: int
+    size: int
+    checksum: bytes
+    digest: bytes
+    entry: bytes
+    members: LogEntry
+    wall_ms: int
+
+    @property
+    def name(self) -> str:
+        """Unique on one replica, sorts by index."""
+        return f"{self.index:020d}-{self.term}-{self.checksum[:4].hex()}"
+
+
+class SnapshotStore(Protocol):
+    """Finished snapshots, and at most one that is being received. Blocking, one thread at a time.
+
+    A snapshot is listed only when it is whole, checked and on disk (fsync). Raises OSError ENOSPC when there is no
+    room (nothing is listed), StorageFailed for a failed sync.
+    """
+
+    def all(self) -> list[SnapshotMeta]:
+        """Newest first. Any thread."""
+        ...
+
+    def take(self, members_at: Callable[[int], LogEntry], wall_ms: int) -> SnapshotMeta:
+        """Copy the state as it is now, while it goes on changing; listed when this returns.
+
+        `members_at(index)`: the membership entry in force there; may be called from this thread. Raises LookupError
+        when the log begins above it by now: then nothing is listed.
+        """
+        ...
+
+    def read(self, meta: SnapshotMeta, offset: int, size: int) -> bytes:
+        """Raises: FileNotFoundError when it was dropped."""
+        ...
+
+    def begin(self, meta: SnapshotMeta) -> int:
+        """Go on receiving this one: how many of its bytes are here already (all: it is listed). Any other partial
+        one is thrown away."""
+        ...
+
+    def write(self, meta: SnapshotMeta, offset: int, data: bytes) -> int:
+        """How many bytes are here now; `data` is ignored unless it begins there."""
+        ...
+
+    def finish(self, meta: SnapshotMeta) -> bool:
+        """All bytes came: checked as a whole, synced, listed. One that is listed already is checked again.
+
+        False: it is not what its meta says, and is gone.
+        """
+        ...
+
+    def drop_beyond(self, keep: int) -> None:
+        """Keep the newest `keep`."""
+        ...
+
+
+class PreparedState(Protocol):
+    """A state made from a snapshot, beside the one in force. `reader`: what it holds, for building what is derived."""
+
+    @property
+    def head(self) -> Head: ...
+
+    def reader(self) -> "StateReader":
+        """Release it before the state is discarded or takes its place."""
+        ...
+
+    def discard(self) -> None:
+        """Let go of what is not in force: this state, or, once it took its place, the one that it replaced.
+
+        Blocking; any thread. What others still read goes with its last reader.
+        """
+        ...
 
 
 # --- the state ------------------------------------------------------------------------------------
@@ -166,6 +282,15 @@ class StateStore(Protocol):
 
         Opened on the loop thread, released by its user as soon as it is done (an open one keeps old pages alive).
         """
+        ...
+
+    def prepare(self, meta: SnapshotMeta) -> PreparedState:
+        """A copy of a listed snapshot, opened beside this state. Blocking; any thread. Raises: Corrupt, OSError."""
+        ...
+
+    def replace(self, prepared: PreparedState) -> None:
+        """It becomes the state. Loop thread, and quick: readers of the old one stay whole until released, and
+        `discard` of what was prepared lets go of it, off the loop."""
         ...
 
     def close(self, *, clean: bool) -> None:

@@ -5,13 +5,15 @@
     log/          the log; the truth
     state/        the state, with its mark `state.json` beside it; a cache of the log
     vectors/      saved vector indexes; a cache of the state
+    snapshots/    copies of the state, from which it can be restored when the log no longer begins at its first entry
 
-It refuses a second writer, another node's or cluster's folder, and an empty folder without an explicit bootstrap:
-a voter that forgot its votes could elect a second leader. The rule that must hold: `folder.json` says ready only
-after the first log entry is on disk, and nothing is promised before that.
+It refuses a second writer, another node's or cluster's folder, that of a replica which its group has removed, and an
+empty folder without an explicit bootstrap or join: a voter that forgot its votes could elect a second leader. The rule
+that must hold: `folder.json` says ready only after the first log entry is on disk, and nothing is promised before that.
 """
 
 import fcntl
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -28,13 +30,15 @@ FORMAT: Final = 1
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _IDENTITY: Final = "folder.json"
 _LOCK: Final = "lock"
-_CONTENTS: Final = ("log", "state", "vectors")
+_MAKE_ONE: Final = "bootstrap a new cluster there, or join one"
+_CONTENTS: Final = ("log", "state", "vectors", "snapshots")
 
 
 class Identity(Struct, frozen=True, forbid_unknown_fields=True):
     """`folder_id`: consensus binds the voter to it. `birth`: random at every bootstrap, so that a folder that was
     emptied and bootstrapped again is another one even under the same `folder_id`. `ready`: the first entry is in the
-    log."""
+    log. `genesis`: of the group that it belongs to (`genesis_of`), "" where an older version made the folder.
+    `joining`: begun to join a group, not to make one. `removed`: the group has removed this replica, for good."""
 
     format: int
     cluster_id: str
@@ -42,6 +46,14 @@ class Identity(Struct, frozen=True, forbid_unknown_fields=True):
     folder_id: str
     ready: bool
     birth: str = ""
+    genesis: str = ""
+    joining: bool = False
+    removed: bool = False
+
+
+def genesis_of(data: bytes) -> str:
+    """What names a group beside its id: BLAKE2b-256 of its bootstrap entry, hex."""
+    return hashlib.blake2b(data, digest_size=32).hexdigest()
 
 
 class Folder:
@@ -69,16 +81,39 @@ class Folder:
     def vectors_path(self) -> Path:
         return self.path / "vectors"
 
+    @property
+    def snapshots_path(self) -> Path:
+        """Made by the first replica that opens the folder to write, if an older program made the folder."""
+        return self.path / "snapshots"
+
     def state_mark(self, *, boot_id: str | None = None) -> StateMark:
         """`boot_id`: of this start of the machine (default: the kernel's)."""
-        found = _BOOT_ID.read_text().strip() if boot_id is None else boot_id
-        return StateMark(self.path / "state.json", self.state_path, boot_id=found)
+        return state_mark(self.path, boot_id=boot_id)
 
-    def finish_bootstrap(self) -> None:
+    def finish_bootstrap(self, *, genesis: str = "") -> None:
         """The log holds its first entry: from now on this folder is a member's. On disk when this returns."""
         sync_folder(self.log_path)
-        self.identity = msgspec.structs.replace(self.identity, ready=True)
-        _write(self.path, self.identity)
+        self._identify(msgspec.structs.replace(self.identity, ready=True, joining=False, genesis=genesis))
+
+    def remember_genesis(self, genesis: str) -> None:
+        """For a folder that an older version made. On disk when this returns."""
+        self._identify(msgspec.structs.replace(self.identity, genesis=genesis))
+
+    def mark_removed(self) -> None:
+        """The group has removed this replica: the folder is never opened to write again. On disk when this returns."""
+        self._identify(msgspec.structs.replace(self.identity, removed=True))
+
+    def abandon(self) -> None:
+        """The group did not take this replica in: the folder is nobody's again."""
+        if self.identity.ready:
+            raise ValueError(f"{self.path} is a member's")
+        for name in _CONTENTS:
+            shutil.rmtree(self.path / name)
+        (self.path / _IDENTITY).unlink()
+
+    def _identify(self, identity: Identity) -> None:
+        _write(self.path, identity)
+        self.identity = identity
 
     def close(self) -> None:
         os.close(self._lock)
@@ -92,33 +127,42 @@ def open_folder(
     folder_id: str = "",
     birth: str = "",
     bootstrap: bool = False,
+    joining: bool = False,
 ) -> Folder:
     """The folder to write to, locked.
 
     `cluster_id`: None accepts the one that is there. `bootstrap`: make an empty folder a new replica's, under
-    `cluster_id`, `folder_id` and the random `birth`; a folder that is there already is opened as it is.
+    `cluster_id`, `folder_id` and the random `birth`; a folder that is there already is opened as it is. `joining`:
+    likewise for a replica that a group is to take in; one that was cut short goes on under the ids that it began with.
     Raises: FolderRefused.
     """
-    if bootstrap:
+    if bootstrap or joining:
         path.mkdir(parents=True, exist_ok=True)
     if not path.is_dir():
-        raise FolderRefused(f"{path}: is no folder; bootstrap a new cluster there, or give the folder that was used")
+        raise FolderRefused(f"{path}: is no folder; {_MAKE_ONE}, or give the folder that was used")
     lock = _lock(path, exclusive=True)
     try:
         identity = read_identity(path)
         if identity is None or not identity.ready:
-            if not bootstrap:
-                raise FolderRefused(f"{path}: {_unready(identity)}; bootstrap a new cluster there, explicitly")
+            if not (bootstrap or joining):
+                raise FolderRefused(f"{path}: {_unready(identity)}; {_MAKE_ONE}, explicitly")
             if cluster_id is None or not folder_id:
-                raise FolderRefused(f"{path}: a bootstrap needs a cluster id and a folder id")
-            identity = _begin(
-                path, identity, Identity(FORMAT, cluster_id, node_id, folder_id, ready=False, birth=birth)
-            )
+                raise FolderRefused(f"{path}: a new folder needs a cluster id and a folder id")
+            begun = Identity(FORMAT, cluster_id, node_id, folder_id, ready=False, birth=birth, joining=joining)
+            if joining and identity is not None and identity.joining:
+                begun = identity
+            identity = _begin(path, identity, begun)
         _check(path, identity, node_id, cluster_id)
         return Folder(path, identity, lock)
     except BaseException:
         os.close(lock)
         raise
+
+
+def state_mark(path: Path, *, boot_id: str | None = None) -> StateMark:
+    """Of the state in a data folder, locked or not."""
+    found = _BOOT_ID.read_text().strip() if boot_id is None else boot_id
+    return StateMark(path / "state.json", path / "state", boot_id=found)
 
 
 def read_identity(path: Path) -> Identity | None:
@@ -147,7 +191,9 @@ class ReadLock:
 
 
 def _unready(identity: Identity | None) -> str:
-    return "belongs to no replica yet" if identity is None else "was left by a bootstrap that did not finish"
+    if identity is None:
+        return "belongs to no replica yet"
+    return f"was left by a {'join' if identity.joining else 'bootstrap'} that did not finish"
 
 
 def _begin(path: Path, left: Identity | None, identity: Identity) -> Identity:
@@ -170,6 +216,11 @@ def _check(path: Path, identity: Identity, node_id: str, cluster_id: str | None)
         raise FolderRefused(f"{path}: belongs to node {identity.node_id}, not {node_id}; give each node its own folder")
     if cluster_id is not None and identity.cluster_id != cluster_id:
         raise FolderRefused(f"{path}: belongs to cluster {identity.cluster_id}, not {cluster_id}; use another folder")
+    if identity.removed:
+        raise FolderRefused(
+            f"{path}: its replica {node_id} was removed from the group and never comes back under that id; "
+            "delete the folder, or give an empty one and a new node id to join again"
+        )
     if identity.ready and not (path / "log" / "data.mdb").exists():
         raise Corrupt(str(path / "log"), "log is missing, and with it the votes of this node")
 

@@ -20,6 +20,7 @@ from raftmem.limits import DISK_HARD_BYTES, LMDB_READERS_MAX, MAP_BYTES
 Table: TypeAlias = "lmdb._Database"
 Item = tuple[bytes, bytes]
 
+DATA_FILE: Final = "data.mdb"
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _DAMAGED: Final = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.VersionMismatchError)
 
@@ -159,17 +160,27 @@ class Environment:
     """One LMDB folder. `durable`: every commit is synced; otherwise only `sync` is.
 
     `readonly`: takes part in the reader table, so that it may stand beside a writer in another process.
+    `is_file`: `folder` is a copy, one file that nobody writes any more; readonly, and no reader table is kept.
     """
 
     def __init__(
-        self, folder: Path, *, tables_max: int, durable: bool, readonly: bool = False, map_bytes: int = MAP_BYTES
+        self,
+        folder: Path,
+        *,
+        tables_max: int,
+        durable: bool,
+        readonly: bool = False,
+        is_file: bool = False,
+        map_bytes: int = MAP_BYTES,
     ) -> None:
-        self.path = str(folder / "data.mdb")
-        if readonly and not (folder / "data.mdb").exists():
+        self.path = str(folder if is_file else folder / DATA_FILE)
+        if readonly and not os.path.exists(self.path):
             raise FolderRefused(f"{folder}: holds no database; give the folder of a replica that has run")
         try:
             self._env = lmdb.open(
                 str(folder),
+                subdir=not is_file,
+                lock=not is_file,
                 map_size=map_bytes,
                 readonly=readonly,
                 sync=durable,
@@ -182,6 +193,19 @@ class Environment:
         except lmdb.Error as error:
             raise translate(self.path, error) from error
         self._readonly = readonly
+        if is_file:
+            self._check_length()
+
+    def _check_length(self) -> None:
+        """A page beyond the end of the file would not be an error but a signal that kills the process."""
+        needed, there = self._bytes_used(), os.path.getsize(self.path)
+        if there < needed:
+            self._env.close()
+            raise Corrupt(self.path, f"is cut short: {there} bytes, its pages need {needed}")
+
+    def moved(self, folder: Path) -> None:
+        """The folder has another name now; what is open stays open."""
+        self.path = str(folder / DATA_FILE)
 
     @property
     def is_durable(self) -> bool:
@@ -220,6 +244,31 @@ class Environment:
             txn.commit()
         except lmdb.Error as error:
             raise translate(self.path, error) from error
+
+    def copy(self, descriptor: int) -> None:
+        """Everything that is committed as of now, without free pages, to the end of an empty file; not synced.
+
+        Any thread, while others write; the library copies without the interpreter's lock. A transaction that was
+        never finished may have left pages that are neither used nor free: then the copy is made page by page.
+        """
+        try:
+            try:
+                self._env.copyfd(descriptor, compact=True)
+            except lmdb.IncompatibleError:
+                self._copy_pages(descriptor)
+        except lmdb.Error as error:
+            raise translate(self.path, error) from error
+
+    def _copy_pages(self, descriptor: int) -> None:
+        os.ftruncate(descriptor, 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        self._env.copyfd(descriptor, compact=False)
+        if os.fstat(descriptor).st_size < self._bytes_used():  # pages at the end that were never written
+            os.ftruncate(descriptor, self._bytes_used())
+
+    def _bytes_used(self) -> int:
+        pages: int = self._env.info()["last_pgno"] + 1
+        return pages * self._env.stat()["psize"]
 
     def sync(self) -> None:
         """Everything committed is on disk when this returns."""

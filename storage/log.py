@@ -1,52 +1,46 @@
 """The log on disk: an LMDB environment of its own, synced at every commit (`docs/format.md`).
 
-Tables: `entries`: index u64 -> CRC-32 of (index, term, data) u32, term u64, data; `meta`: `hard_state` -> CRC-32
-u32 and MessagePack. Integers are big-endian. It refuses gaps, damaged records, and any write after a failed one.
+The base says where a log begins that was compacted: what lies below is forgotten with the commit that wrote it, and
+swept out by this and later commits, a bounded number of entries each. The tables stand in `log_tables.py`.
+It refuses gaps, damaged records, and any write after a failed one.
 The rule that must hold: what `commit` returned from is on disk, in order, without a gap, or `Corrupt` is raised.
 """
 
-import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from raftmem.errors import Corrupt, Stop, StorageFailed
 from raftmem.limits import MAP_BYTES
 from raftmem.storage.contracts import HardState, LogEntry, LogWrite
-from raftmem.storage.lmdb_env import Environment, ReadTxn, WriteTxn
-from raftmem.storage.log_rules import FIRST_INDEX, LogEnd, follow
+from raftmem.storage.lmdb_env import Environment, Table, WriteTxn
+from raftmem.storage.log_records import Base, index_key, pack_entry, pack_record, unpack_entry
+from raftmem.storage.log_rules import EMPTY, LogEnd, follow
+from raftmem.storage.log_tables import BASE, HARD_STATE, TABLES, LogTables
 
-_key = struct.Struct(">Q")
-_head = struct.Struct(">IQ")  # checksum, term
-_sealed = struct.Struct(">QQ")  # what the checksum covers before the data
-_checksum = struct.Struct(">I")
-_HARD_STATE: Final = b"hard_state"
-_encode = msgspec.msgpack.Encoder().encode
-_hard_state = msgspec.msgpack.Decoder(HardState)
-
-
-def _crc(index: int, term: int, data: bytes | memoryview) -> int:
-    return zlib.crc32(data, zlib.crc32(_sealed.pack(index, term)))
+SWEEP_ENTRIES: Final = 1000  # removed by one commit: some milliseconds, so that no append waits long behind it
 
 
 class LmdbLogStore:
     """Reads from any thread, commits from one. `readonly` follows a log that another process may be writing.
 
-    Raises (at open): Corrupt for a gap or a lost hard state (readonly says so at each look, and `verify` lists all);
-        FolderRefused for a readonly open of nothing.
+    Raises (at open): Corrupt for a gap, or a lost hard state, base or membership (readonly says so at each look, and
+        `verify` lists all); FolderRefused for a readonly open of nothing.
     """
 
-    def __init__(self, path: Path, *, readonly: bool = False, map_bytes: int = MAP_BYTES) -> None:
-        self._env = Environment(path, tables_max=2, durable=True, readonly=readonly, map_bytes=map_bytes)
-        self._entries = self._env.table("entries")
-        self._meta = self._env.table("meta")
+    def __init__(
+        self, path: Path, *, readonly: bool = False, map_bytes: int = MAP_BYTES, sweep_entries: int = SWEEP_ENTRIES
+    ) -> None:
+        self._env = Environment(path, tables_max=TABLES, durable=True, readonly=readonly, map_bytes=map_bytes)
         self._readonly = readonly
+        self._sweep_entries = sweep_entries
         self._failed: Stop | None = None
+        self._end = EMPTY
+        self._oldest = EMPTY.first  # in the table; below the first index there may be forgotten entries
         try:
-            self._end = LogEnd(0, HardState(0, None)) if readonly else self._load()
+            self._tables = LogTables(self._env, readonly=readonly)
+            if not readonly:
+                self._load()
         except BaseException:
             self._env.close()
             raise
@@ -65,21 +59,35 @@ class LmdbLogStore:
         return self._now().hard_state
 
     def first_index(self) -> int:
-        return FIRST_INDEX
+        return self._now().first
 
     def last_index(self) -> int:
         return self._now().kept
+
+    def is_empty(self) -> bool:
+        return self._now().is_empty
+
+    def memberships(self) -> list[LogEntry]:
+        if not self._readonly:
+            return self._end.memberships()
+        txn = self._env.read()
+        try:
+            return self._tables.whole(txn).memberships()
+        finally:
+            txn.release()
 
     def read(self, start: int, stop: int, bytes_max: int | None = None) -> list[LogEntry]:
         found: list[LogEntry] = []
         taken = 0
         txn = self._env.read()
         try:
-            stop = min(stop, self._last(txn) + 1)
-            expected = max(start, FIRST_INDEX)
-            items = txn.ascending(self._entries, _key.pack(expected)) if expected < stop else iter(())
+            first, last = self._tables.range(txn)
+            expected, stop = max(start, first), min(stop, last + 1)
+            items = txn.ascending(self._tables.entries, index_key(expected)) if expected < stop else iter(())
             for key, value in items:
-                entry = self._entry(key, value, expected)
+                if key != index_key(expected):
+                    raise Corrupt(self.path, "entry is missing", index=expected)
+                entry = unpack_entry(self.path, expected, value)
                 taken += len(entry.data)
                 if found and bytes_max is not None and taken > bytes_max:
                     break
@@ -98,90 +106,95 @@ class LmdbLogStore:
             before = self._end
             after = follow(before, writes)
             with self._env.write() as txn:
-                self._store(txn, before, after)
+                oldest = self._store(txn, before, after)
         except Stop as error:
             self._failed = error  # a failed sync is never retried: the pages may be gone
             raise
-        self._end = LogEnd(after.last_index, after.hard_state)
-
-    def _store(self, txn: WriteTxn, before: LogEnd, after: LogEnd) -> None:
-        for index in range(after.kept + 1, before.kept + 1):
-            if not txn.delete(self._entries, _key.pack(index)):
-                raise Corrupt(self.path, "entry to be truncated is missing", index=index)
-        for entry in after.appended:
-            checksum = _crc(entry.index, entry.term, entry.data)
-            txn.append(self._entries, _key.pack(entry.index), _head.pack(checksum, entry.term) + entry.data)
-        if before.hard_state != after.hard_state or before.kept == 0:
-            raw = _encode(after.hard_state)
-            txn.put(self._meta, _HARD_STATE, _checksum.pack(zlib.crc32(raw)) + raw)
+        self._end, self._oldest = after.settled(), oldest
 
     def verify(self) -> Iterator[tuple[int, str]]:
-        """Every problem of the log as (index, what); index 0 stands for the hard state. Nothing when it is sound."""
+        """Every problem from the first index on as (index, what); nothing when the log is sound.
+
+        Index 0 also stands for the hard state and the base.
+        """
         txn = self._env.read()
         try:
-            try:
-                self._read_hard_state(txn)
-            except Corrupt as error:
-                yield 0, str(error)
-            expected = FIRST_INDEX
-            for key, value in txn.ascending(self._entries):
-                index = _key.unpack(key)[0] if len(key) == _key.size else expected
-                if index > expected:
-                    yield expected, f"entries {expected} to {index - 1} are missing"
-                try:
-                    self._entry(key, value, index)
-                except Corrupt as error:
-                    yield index, str(error)
-                expected = index + 1
+            yield from self._tables.problems(txn)
         finally:
             txn.release()
 
     def close(self) -> None:
         self._env.close()
 
-    def _now(self) -> LogEnd:
-        return self._load() if self._readonly else self._end
+    # --- writing -------------------------------------------------------------------------------------
+    def _store(self, txn: WriteTxn, before: LogEnd, after: LogEnd) -> int:
+        """The lowest index that stands in the table then."""
+        tables = self._tables
+        oldest = self._remove(txn, before, after)
+        for entry in after.appended:
+            txn.append(tables.entries, index_key(entry.index), pack_entry(entry))
+        if after.listed is not before.listed:
+            self._list(txn, before.listed, after.listed)
+        if after.base is not None and (after.base is not before.base or after.first != before.first):
+            txn.put(tables.meta, BASE, pack_record(Base(after.first, after.base)))
+        if before.hard_state != after.hard_state or before.is_empty:
+            txn.put(tables.meta, HARD_STATE, pack_record(after.hard_state))
+        return oldest
 
-    def _load(self) -> LogEnd:
+    def _remove(self, txn: WriteTxn, before: LogEnd, after: LogEnd) -> int:
+        """What was truncated goes at once; what lies below the first index bit by bit, unless a gap would follow."""
+        start = self._oldest
+        if start == after.first and after.kept == before.kept:
+            return start
+        top = min(before.kept, after.kept)
+        self._delete(txn, max(start, top + 1), before.kept + 1)
+        if after.kept > before.kept:
+            self._delete(txn, start, top + 1)
+            return after.first
+        stop = min(after.first, start + max(self._sweep_entries, 2 * len(after.appended)))
+        self._delete(txn, start, stop)
+        return stop
+
+    def _delete(self, txn: WriteTxn, start: int, stop: int) -> None:
+        for index in range(start, stop):
+            if not txn.delete(self._tables.entries, index_key(index)):
+                raise Corrupt(self.path, "entry to be removed is missing", index=index)
+
+    def _list(self, txn: WriteTxn, before: tuple[LogEntry, ...], after: tuple[LogEntry, ...]) -> None:
+        table = self._memberships()
+        old, new = {entry.index for entry in before}, {entry.index for entry in after}
+        for index in sorted(old - new):
+            txn.delete(table, index_key(index))
+        for index in sorted(new - old):
+            txn.put(table, index_key(index), b"")
+
+    def _memberships(self) -> Table:
+        if self._tables.memberships is None:
+            raise StorageFailed(f"{self.path}: was opened to be read only")
+        return self._tables.memberships
+
+    # --- looking -------------------------------------------------------------------------------------
+    def _now(self) -> LogEnd:
+        """Of a readonly log without the memberships, which take longest."""
+        if not self._readonly:
+            return self._end
         txn = self._env.read()
         try:
-            last = self._last(txn)
-            if txn.count(self._entries) != last:
-                raise Corrupt(self.path, f"holds {txn.count(self._entries)} entries but ends at index {last}")
-            return LogEnd(last, self._read_hard_state(txn))
+            return self._tables.end(txn)
         finally:
             txn.release()
 
-    def _last(self, txn: ReadTxn) -> int:
-        key = txn.last_key(self._entries)
-        if key is None:
-            return 0
-        if len(key) != _key.size:
-            raise Corrupt(self.path, f"has a key of {len(key)} bytes")
-        index: int = _key.unpack(key)[0]
-        return index
-
-    def _read_hard_state(self, txn: ReadTxn) -> HardState:
-        """Never term 0 and no vote beside entries: that would be a second vote in an old term."""
-        raw = txn.get(self._meta, _HARD_STATE)
-        if raw is None:
-            if txn.count(self._entries):
-                raise Corrupt(self.path, "has entries but no hard state (term and vote)")
-            return HardState(0, None)
-        if len(raw) < _checksum.size or _checksum.unpack_from(raw)[0] != zlib.crc32(raw[_checksum.size :]):
-            raise Corrupt(self.path, "has a hard state (term and vote) with a wrong checksum")
+    def _load(self) -> None:
+        self._list_old_memberships()
+        txn = self._env.read()
         try:
-            return _hard_state.decode(raw[_checksum.size :])
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Corrupt(self.path, f"has a hard state (term and vote) that does not decode ({error})") from error
+            self._end = self._tables.whole(txn)
+            self._oldest = self._tables.oldest(txn)
+        finally:
+            txn.release()
 
-    def _entry(self, key: bytes, value: bytes, expected: int) -> LogEntry:
-        if key != _key.pack(expected):
-            raise Corrupt(self.path, "entry is missing", index=expected)
-        if len(value) < _head.size:
-            raise Corrupt(self.path, f"entry holds {len(value)} bytes only", index=expected)
-        checksum, term = _head.unpack_from(value)
-        data = value[_head.size :]
-        if _crc(expected, term, data) != checksum:
-            raise Corrupt(self.path, "entry has a wrong checksum", index=expected)
-        return LogEntry(expected, term, data)
+    def _list_old_memberships(self) -> None:
+        """Once, for a log that was written before there was the table of memberships."""
+        with self._env.write() as txn:
+            if self._tables.is_unlisted(txn):
+                self._list(txn, (), self._tables.listed(txn))

@@ -6,6 +6,7 @@ clean. The rule that must hold: on disk, the mark says unclean before the first 
 """
 
 import shutil
+import threading
 from pathlib import Path
 
 import msgspec
@@ -27,6 +28,7 @@ class StateMark:
         self._state = state
         self._boot_id = boot_id
         self._begun = False
+        self._lock = threading.Lock()
 
     def trusted(self) -> bool:
         """Whether the state is what was last committed: stopped cleanly, or killed on a machine that ran on."""
@@ -45,10 +47,14 @@ class StateMark:
         return True
 
     def begin(self) -> None:
-        """Before the first write of a run; later calls cost nothing."""
-        if not self._begun:
-            self._write(clean=False)
-            self._begun = True
+        """Before the first write of a run, and before another state takes its place; later calls cost nothing.
+
+        Any thread.
+        """
+        with self._lock:
+            if not self._begun:
+                self._write(clean=False)
+                self._begun = True
 
     def finish(self) -> None:
         """After the state was synced."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from raftmem.errors import StorageFailed
 from raftmem.storage.contracts import HardState, LogEntry, LogWrite
-from raftmem.storage.log_rules import FIRST_INDEX, LogEnd, follow
+from raftmem.storage.log_rules import EMPTY, follow
 
 
 class MemoryLogStore:
@@ -19,22 +19,29 @@ class MemoryLogStore:
     def __init__(self, *, bytes_max: int | None = None) -> None:
         self.bytes_max = bytes_max
         self._lock = threading.Lock()
-        self._entries: list[LogEntry] = []
-        self._hard_state = HardState(0, None)
+        self._entries: list[LogEntry] = []  # from the first index on
+        self._end = EMPTY
         self._failed: StorageFailed | None = None
 
     def hard_state(self) -> HardState:
-        return self._hard_state
+        return self._end.hard_state
 
     def first_index(self) -> int:
-        return FIRST_INDEX
+        return self._end.first
 
     def last_index(self) -> int:
-        return len(self._entries)
+        return self._end.kept
+
+    def is_empty(self) -> bool:
+        return self._end.is_empty
+
+    def memberships(self) -> list[LogEntry]:
+        return self._end.memberships()
 
     def read(self, start: int, stop: int, bytes_max: int | None = None) -> list[LogEntry]:
         with self._lock:
-            found = self._entries[max(start, FIRST_INDEX) - 1 : max(stop, FIRST_INDEX) - 1]
+            first = self._end.first
+            found = self._entries[max(start - first, 0) : max(stop - first, 0)]
         if bytes_max is None:
             return found
         taken = 0
@@ -47,22 +54,23 @@ class MemoryLogStore:
     def commit(self, writes: Sequence[LogWrite]) -> None:
         if self._failed is not None:
             raise StorageFailed(f"the log in memory takes no write after a failed one ({self._failed})")
+        before = self._end
         try:
-            end = follow(LogEnd(len(self._entries), self._hard_state), writes)
+            after = follow(before, writes)
         except StorageFailed as error:
             self._failed = error
             raise
+        start, stop = after.first - before.first, after.kept + 1 - before.first
+        is_cut = start != 0 or stop < len(self._entries)
         with self._lock:
-            entries = self._entries[: end.kept] + list(end.appended) if end.kept < len(self._entries) else None
+            entries = self._entries[max(start, 0) : max(stop, 0)] if is_cut else self._entries
             if self.bytes_max is not None:
-                kept = entries if entries is not None else [*self._entries, *end.appended]
-                if sum(len(entry.data) for entry in kept) > self.bytes_max:
+                held = sum(len(entry.data) for entry in entries) + sum(len(entry.data) for entry in after.appended)
+                if held > self.bytes_max:
                     raise OSError(errno.ENOSPC, "no room left for the log")
-            if entries is None:
-                self._entries.extend(end.appended)
-            else:
-                self._entries = entries
-            self._hard_state = end.hard_state
+            entries.extend(after.appended)
+            self._entries = entries
+            self._end = after.settled()
 
     def close(self) -> None:
         """Nothing to let go of."""

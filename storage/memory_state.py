@@ -5,6 +5,7 @@ reader looks at what is at or below it. Plain loops on purpose: this is what the
 It refuses an entry that is not the next one.
 """
 
+import errno
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
@@ -13,10 +14,11 @@ from typing import NamedTuple, assert_never
 
 from raftmem.commands import Actor, Scope
 from raftmem.digest import GENESIS_HEAD
-from raftmem.errors import StorageFailed
+from raftmem.errors import Corrupt, StorageFailed
 from raftmem.limits import LIST_SCAN_ROWS_MAX
 from raftmem.records import DropIdempotency, Head, IdempotencyRow, Position, PutIdempotency, PutRecord, Record, Step
-from raftmem.storage.contracts import EventRow, Page, Query
+from raftmem.storage.contracts import EventRow, Page, PreparedState, Query, SnapshotMeta
+from raftmem.storage.memory_copy import GrowingCopy, MemoryFiles, doubt, lines_of
 from raftmem.storage.query import Cursor, end_of, page
 
 
@@ -64,6 +66,17 @@ class _Kept:
                     assert_never(change)
         self.events.append((row, step))
         self.heads.append(head)
+
+    @classmethod
+    def of_copy(cls, meta: SnapshotMeta, data: bytes) -> "_Kept":
+        """Raises: Corrupt when the bytes are not what `meta` says."""
+        wrong = doubt(meta, data)
+        if wrong is not None:
+            raise Corrupt("snapshot in memory", wrong, index=meta.index)
+        self = cls()
+        for row, step, head in lines_of(data, meta):
+            self.put(row, step, head)
+        return self
 
 
 class MemoryReader:
@@ -193,12 +206,33 @@ class MemoryWriter(MemoryReader):
         self._kept.put(row, step, head)
 
 
-class MemoryStateStore:
-    """Survives `close` for as long as the object lives, as files would."""
+class PreparedMemoryState:
+    """A state beside the one in force."""
 
-    def __init__(self, *, rows_max: int = LIST_SCAN_ROWS_MAX) -> None:
-        self._kept = _Kept()
+    def __init__(self, kept: _Kept, rows_max: int) -> None:
+        self.kept = kept
         self._rows_max = rows_max
+        self._head = kept.heads[-1]
+
+    @property
+    def head(self) -> Head:
+        return self._head
+
+    def reader(self) -> MemoryReader:
+        return MemoryReader(self.kept, self._rows_max, self._head.index)
+
+    def discard(self) -> None:
+        """Nothing is held."""
+
+
+class MemoryStateStore:
+    """Survives `close` for as long as the object lives, as files would. `snapshots`: those that may be prepared."""
+
+    def __init__(self, *, rows_max: int = LIST_SCAN_ROWS_MAX, snapshots: MemoryFiles | None = None) -> None:
+        self._kept = _Kept()
+        self._growing = GrowingCopy()
+        self._rows_max = rows_max
+        self._snapshots = MemoryFiles() if snapshots is None else snapshots
         self._shared = SharedMemoryReader(self._kept, rows_max, 0)
 
     def head(self) -> Head:
@@ -220,7 +254,28 @@ class MemoryStateStore:
         kept = _Kept()
         for (row, step), head in zip(self._kept.events[:count], self._kept.heads[1:], strict=False):
             kept.put(row, step, head)
-        self._kept = kept
+        self._kept, self._growing = kept, GrowingCopy()
+
+    # --- snapshots ----------------------------------------------------------------------------------
+    def copy(self) -> tuple[Head, EventRow, bytes, bytes]:
+        """Head and last row of the state as of now, its bytes, their checksum. The state is not empty."""
+        kept, growing = self._kept, self._growing
+        start, count = growing.entries, self.head().index
+        events, heads = kept.events[start:count], kept.heads[start + 1 : count + 1]
+        growing.extend((row, step.changes, head) for (row, step), head in zip(events, heads, strict=True))
+        data, checksum = growing.finished()
+        return kept.heads[count], kept.events[count - 1][0], data, checksum
+
+    def prepare(self, meta: SnapshotMeta) -> PreparedMemoryState:
+        data = self._snapshots.listed.get(meta)
+        if data is None:
+            raise FileNotFoundError(errno.ENOENT, "snapshot was dropped", meta.name)
+        return PreparedMemoryState(_Kept.of_copy(meta, data), self._rows_max)
+
+    def replace(self, prepared: PreparedState) -> None:
+        assert isinstance(prepared, PreparedMemoryState), "it was prepared by this store"
+        self._kept, self._growing = prepared.kept, GrowingCopy()
+        self._shared.renew(self._kept)
 
     def read(self) -> SharedMemoryReader:
         return self._shared

@@ -42,6 +42,11 @@ class Space:
         size = disk.f_blocks * disk.f_frsize
         return disk.f_bavail * disk.f_frsize, max(self._low_bytes, int(size * DISK_LOW_SHARE))
 
+    def spare_bytes(self) -> int:
+        """What may be written without touching the reserve."""
+        free, low = self.free_and_low_bytes()
+        return max(0, free - low)
+
     def is_low(self) -> bool:
         free, low = self.free_and_low_bytes()
         return free < low

@@ -3,30 +3,34 @@
 Rule: records, indexes, event, outcome and head of every entry change in one transaction; a kill of the process
 leaves some whole entry's state. After a stop of the machine the clean mark decides whether it is trusted; what is
 not is discarded at open, and `head` is 0 again. Tables: `state_tables.py`.
+
+A state made from a snapshot is prepared in a folder beside (`.next-N`) and takes this one's place by two renames
+(`.old-N`): a kill in between leaves the old state, the new one, or none, which is head 0 and is restored at open.
 """
 
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
-from raftmem.digest import GENESIS_HEAD
-from raftmem.errors import Corrupt, FolderRefused, StorageFailed
+from raftmem.errors import Corrupt, StorageFailed
 from raftmem.limits import LIST_SCAN_ROWS_MAX, MAP_BYTES
 from raftmem.records import Head
-from raftmem.storage.lmdb_env import Environment, ReadTxn
+from raftmem.storage.atomic import sync_folder
+from raftmem.storage.contracts import PreparedState, SnapshotMeta
+from raftmem.storage.lmdb_env import DATA_FILE, Environment, ReadTxn
 from raftmem.storage.mark import StateMark
+from raftmem.storage.snapshot_file import copy_checked, state_file
+from raftmem.storage.snapshot_rules import difference
+from raftmem.storage.state_env import TABLES_MAX, PrivateReader, StateEnvironment
 from raftmem.storage.state_read import LmdbReader
-from raftmem.storage.state_tables import (
-    DECODE_ERRORS,
-    FORMAT_KEY,
-    FORMAT_VERSION,
-    HEAD_KEY,
-    Tables,
-    decode_head,
-    encode,
-    open_tables,
-)
+from raftmem.storage.state_tables import FORMAT_KEY, FORMAT_VERSION, Tables, encode
 from raftmem.storage.state_write import LmdbWriter
+
+_NEXT: Final = ".next-"
+_OLD: Final = ".old-"
 
 
 class SharedReader(LmdbReader):
@@ -36,14 +40,47 @@ class SharedReader(LmdbReader):
         self._txn.release()
         self._txn, self._head = txn, head
 
+    def move(self, txn: ReadTxn, head: Head, tables: Tables) -> None:
+        """To another environment."""
+        self.renew(txn, head)
+        self._tables = tables
+
     def release(self) -> None:
         """Nothing: it belongs to the store."""
+
+
+class PreparedLmdbState:
+    """A state in a folder beside the one in force. `opened`: what it would let go of; the store swaps it."""
+
+    def __init__(self, opened: StateEnvironment, folder: Path, meta: SnapshotMeta) -> None:
+        self.opened: StateEnvironment | None = opened
+        self.folder = folder
+        reader = opened.reader()
+        try:
+            self._head = reader.head
+            self.wrong = difference(meta, reader.head, reader.event(reader.head.index))
+        finally:
+            reader.release()
+
+    @property
+    def head(self) -> Head:
+        return self._head
+
+    def reader(self) -> PrivateReader:
+        assert self.opened is not None, "it was discarded"
+        return self.opened.reader()
+
+    def discard(self) -> None:
+        opened, self.opened = self.opened, None
+        if opened is not None:
+            opened.retire(self.folder)
 
 
 class LmdbStateStore:
     """Writes and `read` on the loop thread; a `read_private` snapshot may go to another thread until released.
 
     `readonly`: a look at what another process may be writing; `read` stays at the moment of opening.
+    `snapshots`: the folder whose listed snapshots may be prepared.
     """
 
     def __init__(
@@ -54,29 +91,39 @@ class LmdbStateStore:
         readonly: bool = False,
         map_bytes: int = MAP_BYTES,
         rows_max: int = LIST_SCAN_ROWS_MAX,
+        snapshots: Path | None = None,
     ) -> None:
+        self._folder = path
         self._mark = mark
-        if mark is not None and not readonly:
-            mark.discard_untrusted()
-        tables_max = len(Tables._fields)
-        self._env = Environment(path, tables_max=tables_max, durable=False, readonly=readonly, map_bytes=map_bytes)
+        self._map_bytes = map_bytes
         self._rows_max = rows_max
         self._readonly = readonly
+        self._snapshots = snapshots
+        self._made = 0  # prepared so far: each has folder names of its own
+        if not readonly:
+            _remove_leftovers(path)
+            if mark is not None:
+                mark.discard_untrusted()
+        self._open = self._environment(path)
         try:
-            self._tables = open_tables(self._env)
-            txn = self._env.read()
-            self._check_format(txn)
+            txn = self._open.env.read()
             self._shared = SharedReader(
-                txn, self._tables, path=self._env.path, rows_max=rows_max, head=self._load_head(txn)
+                txn, self._open.tables, path=self.path, rows_max=rows_max, head=self._open.load_head(txn)
             )
         except BaseException:
-            self._env.close()
+            self._open.leave()
             raise
+
+    def _environment(self, folder: Path) -> StateEnvironment:
+        env = Environment(
+            folder, tables_max=TABLES_MAX, durable=False, readonly=self._readonly, map_bytes=self._map_bytes
+        )
+        return StateEnvironment(env, rows_max=self._rows_max)
 
     @property
     def path(self) -> str:
         """The file that holds the state."""
-        return self._env.path
+        return self._open.env.path
 
     def head(self) -> Head:
         return self._shared.head
@@ -87,41 +134,77 @@ class LmdbStateStore:
             raise StorageFailed(f"{self.path}: was opened to be read only")
         if self._mark is not None:
             self._mark.begin()
-        before = self._shared.head
-        with self._env.write() as txn:
-            writer = LmdbWriter(txn, self._tables, path=self.path, rows_max=self._rows_max, head=before)
+        before, env, tables = self._shared.head, self._open.env, self._open.tables
+        with env.write() as txn:
+            writer = LmdbWriter(txn, tables, path=self.path, rows_max=self._rows_max, head=before)
             yield writer
             if before.index == 0:
-                txn.put(self._tables.meta, FORMAT_KEY, encode(FORMAT_VERSION))
+                txn.put(tables.meta, FORMAT_KEY, encode(FORMAT_VERSION))
             writer.finish()
-        self._shared.renew(self._env.read(), writer.head)
+        self._shared.renew(env.read(), writer.head)
 
     def read(self) -> SharedReader:
         return self._shared
 
-    def read_private(self) -> LmdbReader:
-        txn = self._env.read()
-        return LmdbReader(txn, self._tables, path=self.path, rows_max=self._rows_max, head=self._load_head(txn))
+    def read_private(self) -> PrivateReader:
+        return self._open.reader()
+
+    # --- snapshots ----------------------------------------------------------------------------------
+    def copy(self, descriptor: int) -> None:
+        """The state as of now into an empty file; not synced. Any thread, while this one writes on."""
+        self._open.copy(descriptor)
+
+    def prepare(self, meta: SnapshotMeta) -> PreparedLmdbState:
+        if self._snapshots is None:
+            raise StorageFailed(f"{self.path}: was opened without a folder of snapshots")
+        if self._mark is not None:
+            self._mark.begin()  # here and not in `replace`: it is a sync
+        self._made += 1
+        source, folder = state_file(self._snapshots, meta), self._beside(_NEXT)
+        folder.mkdir()
+        try:
+            copy_checked(source, folder / DATA_FILE, meta)
+            sync_folder(folder)
+            opened = self._environment(folder)
+        except BaseException:
+            shutil.rmtree(folder)
+            raise
+        prepared = PreparedLmdbState(opened, folder, meta)
+        if prepared.wrong is not None:
+            prepared.discard()
+            raise Corrupt(str(source), prepared.wrong)
+        return prepared
+
+    def replace(self, prepared: PreparedState) -> None:
+        """The folders' new names are not synced: the mark says unclean, so a stop of the machine discards the state."""
+        assert isinstance(prepared, PreparedLmdbState), "it was prepared by this store"
+        new, old = prepared.opened, self._open
+        assert new is not None, "it was not discarded"
+        aside = self._beside(_OLD)
+        try:
+            os.rename(self._folder, aside)
+            os.rename(prepared.folder, self._folder)
+        except OSError as error:
+            raise StorageFailed(f"{self._folder}: the new state cannot take its place ({error})") from error
+        old.env.moved(aside)
+        new.env.moved(self._folder)
+        txn = new.env.read()
+        self._shared.move(txn, new.load_head(txn), new.tables)
+        self._open, prepared.opened, prepared.folder = new, old, aside
+
+    def _beside(self, kind: str) -> Path:
+        return self._folder.with_name(f"{self._folder.name}{kind}{self._made}")
 
     def close(self, *, clean: bool) -> None:
         if clean and not self._readonly:
-            self._env.sync()
+            self._open.env.sync()
             if self._mark is not None:
                 self._mark.finish()
-        self._env.close()
+        self._open.env.close()
 
-    def _check_format(self, txn: ReadTxn) -> None:
-        raw = txn.get(self._tables.meta, FORMAT_KEY)
-        if raw is not None and raw != encode(FORMAT_VERSION):
-            raise FolderRefused(
-                f"{self.path}: was written in another format than {FORMAT_VERSION}; use the program that wrote it"
-            )
 
-    def _load_head(self, txn: ReadTxn) -> Head:
-        raw = txn.get(self._tables.meta, HEAD_KEY)
-        if raw is None:
-            return GENESIS_HEAD
-        try:
-            return decode_head(raw)
-        except DECODE_ERRORS as error:
-            raise Corrupt(self.path, f"head of the state does not decode ({error})") from error
+def _remove_leftovers(path: Path) -> None:
+    """What a killed process was preparing, or had replaced."""
+    for kind in (_NEXT, _OLD):
+        for left in path.parent.glob(f"{path.name}{kind}*"):
+            shutil.rmtree(left)

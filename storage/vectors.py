@@ -54,12 +54,31 @@ class FaissVectorIndex:
         self = cls(folder, executor=executor, snapshot=snapshot, chores=chores)
         loaded = vector_file.load(folder, reader)
         self._fill(reader, loaded.dimensions)
+        for shard in self._shards.values():
+            shard.keep_house()
         self._index = reader.head.index
         self._saved_at = loaded.saved_at if loaded.doubt is None else None
         if loaded.doubt is None:
             self.origin = f"caught up from index {loaded.saved_at} to {self._index}"
         elif self._index > 0:
             self.origin = f"rebuilt from the state at index {self._index}: {loaded.doubt}"
+        return self
+
+    @classmethod
+    def build(
+        cls,
+        folder: Path,
+        reader: StateReader,
+        *,
+        executor: Executor,
+        snapshot: Callable[[], StateReader],
+        chores: Chores = CHORES,
+    ) -> "FaissVectorIndex":
+        """The index of an installed snapshot, from the state alone. Any thread; the loop's once it is in force."""
+        self = cls(folder, executor=executor, snapshot=snapshot, chores=chores)
+        self._fill(reader, {})
+        self._index = reader.head.index
+        self.origin = f"built from the snapshot at index {self._index}"
         return self
 
     @property
@@ -182,4 +201,3 @@ class FaissVectorIndex:
                 shard.flush_now()
         for shard in self._shards.values():
             shard.flush_now()
-            shard.keep_house()

@@ -1,18 +1,26 @@
-"""`python -m jepsen_like.simulator --seeds 0-199 [--replicas 5] [--seconds 30]`: hostile schedules, one a seed.
+"""`python -m jepsen_like.simulator --seeds 0-1999`: hostile schedules, one a seed, on the production code.
 
-Exit codes: 0 everything held, 1 something did not (the command that repeats each failing seed is printed), 2 usage.
+Exit codes: 0 everything held, 1 something did not (with the command that repeats each failing seed), 2 usage, 3 a
+campaign of many seeds never met something that it must (`sometimes.py`). With --without NAME, 1 is what is wanted.
 """
 
 import argparse
+import gc
 import logging
+import secrets
 import sys
-import time
-from collections import Counter
+from collections.abc import Sequence
 
-from jepsen_like.simulator.hostile import run
-from jepsen_like.simulator.oracles import Violation
+import msgspec
 
-PROGRESS_SEEDS = 20
+from jepsen_like.simulator import campaign, hostile, schedule, shrink
+from jepsen_like.simulator.options import Options, draw, overridden, spelled_out
+from jepsen_like.simulator.oracles import Stuck, Violation
+from jepsen_like.simulator.sometimes import CAMPAIGN_SEEDS, missed, table
+
+NOT_FLAGS = ("seed", "level")
+KNOB = "knob "
+FRESH_BELOW = 10**9
 
 
 def _seeds(text: str) -> range:
@@ -24,33 +32,134 @@ def _seeds(text: str) -> range:
     return seeds
 
 
-def repeats(seed: int, replicas: int, seconds: float) -> str:
-    """The command that repeats one seed."""
-    return f"python -m jepsen_like.simulator --seeds {seed} --replicas {replicas} --seconds {seconds:g}"
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise ValueError(f"{text} is none")
+    return count
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m jepsen_like.simulator", description=__doc__)
-    parser.add_argument("--seeds", type=_seeds, default=range(200), help="one seed, or first-last inclusive")
-    parser.add_argument("--replicas", type=int, choices=range(1, 10), default=3)
-    parser.add_argument("--seconds", type=float, default=30.0, help="virtual time of one schedule")
-    options = parser.parse_args(arguments)
+def _numbers(text: str) -> frozenset[int]:
+    """`3,7,9`, or nothing."""
+    return frozenset(int(number) for number in text.split(",") if number)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m jepsen_like.simulator", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--seeds", type=_seeds, help="one seed, or first-last inclusive (default 0-199)")
+    parser.add_argument(
+        "--fresh", type=_count, metavar="COUNT", help="so many seeds that nobody chose; the first is printed"
+    )
+    parser.add_argument("--level", choices=("tcp", "async"), default="tcp", help="what the network may do")
+    parser.add_argument("--workers", type=_count, default=1, help="processes")
+    parser.add_argument("--faults", type=_numbers, help="of one seed: only the faults with these numbers, as 3,7,9")
+    parser.add_argument("--shrink", action="store_true", help="of one seed that fails: the fewest faults that still do")
+    parser.add_argument("--trace", action="store_true", help="of one seed: what happened, in Raft's words")
+    parser.add_argument("--without", metavar="NAME", help="with that obligation switched off")
+    parser.add_argument("--list-obligations", action="store_true", help="those that can be, and what each is")
+    knobs = parser.add_argument_group("drawn from the seed unless given")
+    for field in msgspec.structs.fields(Options):
+        if field.name not in NOT_FLAGS:
+            knobs.add_argument(
+                f"--{field.name.replace('_', '-')}", metavar=str(field.default), dest=f"knob {field.name}"
+            )
+    return parser
+
+
+def _schedules(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> list[Options]:
+    given = {
+        name[5:]: value for name, value in vars(arguments).items() if name.startswith("knob ") and value is not None
+    }
+    try:
+        return [overridden(draw(seed, level=arguments.level), given) for seed in _chosen_seeds(arguments)]
+    except ValueError as error:
+        parser.error(str(error))
+
+
+def _chosen_seeds(arguments: argparse.Namespace) -> range:
+    if arguments.fresh is not None:
+        base = secrets.randbelow(FRESH_BELOW)
+        return range(base, base + arguments.fresh)
+    return range(CAMPAIGN_SEEDS) if arguments.seeds is None else arguments.seeds
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    parser = _parser()
+    arguments = parser.parse_args(words)
     logging.disable(logging.CRITICAL)  # a schedule is all warnings; the seed repeats them
-    names = tuple(f"n{number}" for number in range(1, options.replicas + 1))
-    totals: Counter[str] = Counter()
-    failed: list[int] = []
-    began = time.monotonic()
-    for done, seed in enumerate(options.seeds, start=1):
-        try:
-            totals.update(run(seed, seconds=options.seconds, names=names))
-        except Violation as violation:
-            failed.append(seed)
-            print(f"VIOLATION {violation}\n  repeat: {repeats(seed, options.replicas, options.seconds)}", flush=True)
-        if done % PROGRESS_SEEDS == 0:
-            spent = time.monotonic() - began
-            print(f"{done}/{len(options.seeds)} seeds, {len(failed)} violations, {spent:.0f} s", flush=True)
-    print(f"{len(options.seeds)} seeds, {len(failed)} violations; " + ", ".join(f"{k} {v}" for k, v in totals.items()))
-    return 1 if failed else 0
+    gc.set_threshold(100_000, 20, 20)  # schedules make garbage by the million, few cycles
+    if arguments.list_obligations or arguments.without is not None:
+        return _without(parser, arguments)
+    return _run(parser, arguments)
+
+
+def _without(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    """With an obligation switched off: as its row of the table shows it, or on the seeds that were given."""
+    from jepsen_like.simulator import without  # for this only
+
+    if arguments.list_obligations:
+        print(without.listed())
+        return 0
+    try:
+        if arguments.seeds is None and arguments.fresh is None:
+            return without.show(arguments.without)
+        with without.switched_off(arguments.without):
+            return _run(parser, arguments)
+    except ValueError as error:
+        parser.error(str(error))
+
+
+def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    schedules = _schedules(parser, arguments)
+    if arguments.faults is not None or arguments.shrink or arguments.trace:
+        if len(schedules) != 1:
+            parser.error("--faults, --shrink and --trace are of one seed")
+        return _single(schedules[0], arguments)
+    return _campaign(schedules, arguments)
+
+
+def _single(options: Options, arguments: argparse.Namespace) -> int:
+    """One schedule, looked at closely."""
+    faults = schedule.draw(options) if arguments.faults is None else shrink.chosen(options, arguments.faults)
+    if not arguments.trace:
+        print(spelled_out(options))
+    try:
+        seen = hostile.run(options, faults, print if arguments.trace else None)
+    except (Violation, Stuck) as error:
+        print(f"{type(error).__name__.upper()} {error}")
+    else:
+        print(f"everything held; met: {', '.join(sorted(seen))}")
+        return 0
+    if arguments.shrink:
+        faults = shrink.shrink(options, faults, print)
+        print("\n".join(map(str, faults)))
+    numbers = ",".join(str(fault.number) for fault in faults)
+    print(f"  repeat: {campaign.repeats(options)} --faults {numbers}{_switched_off(arguments)}")
+    return 1
+
+
+def _switched_off(arguments: argparse.Namespace) -> str:
+    return "" if arguments.without is None else f" --without {arguments.without}"
+
+
+def _campaign(schedules: Sequence[Options], arguments: argparse.Namespace) -> int:
+    first, last = schedules[0].seed, schedules[-1].seed
+    print(f"seeds {first}-{last}, level {arguments.level}{_switched_off(arguments)}", flush=True)
+    result = campaign.run(schedules, workers=arguments.workers, tell=lambda line: print(line, flush=True))
+    if result.failed:
+        worst = result.failed[0]
+        print(f"first failure: {worst.what}\n  options: {spelled_out(worst.options)}")
+        print(f"  repeat: {campaign.repeats(worst.options)}{_switched_off(arguments)}")
+    print(table(result.seen))
+    print(result.summary())
+    if result.failed:
+        return 1
+    never = missed(result.seen, level=arguments.level) if len(schedules) >= CAMPAIGN_SEEDS else []
+    for what in never:
+        print(f"never seen: {what}")
+    return 3 if never else 0
 
 
 if __name__ == "__main__":

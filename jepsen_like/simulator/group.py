@@ -1,103 +1,41 @@
-"""A group of replicas in a world: start, crash, restart, propose, read; a referee watches every step.
+"""A group of replicas in a world: start, propose, read, change the membership; a referee watches every step.
 
-`apply` here records what each replica applied; a replica's log store survives its crashes, nothing else does but
-what the recorder calls its state (as an LMDB state survives a process kill).
+What a client or an operator would do stands here; what goes wrong is in `nemesis.py`, what must hold in `oracles.py`.
 """
 
-from jepsen_like.simulator.oracles import Referee, Violation, WatchedStore
-from jepsen_like.simulator.world import VirtualMachine, VirtualNetwork, World
+import random
+
+from jepsen_like.simulator.commands import command
+from jepsen_like.simulator.disk import Disk, Folder, MemoryDisk, NewDisk, WatchedLog
+from jepsen_like.simulator.network import VirtualNetwork
+from jepsen_like.simulator.oracles import Referee, Stuck
+from jepsen_like.simulator.replicas import Replica, member, members
+from jepsen_like.simulator.sometimes import Sometimes
+from jepsen_like.simulator.world import World
 from raftmem import codec
-from raftmem.commands import Actor, Draft, Header, Member, Members, Noop
-from raftmem.commands import Decision as NoopDecision
-from raftmem.errors import NotApplied, Stop
+from raftmem.commands import Actor, Members
+from raftmem.errors import NotApplied
 from raftmem.raft import messages as m
 from raftmem.raft.consensus import Consensus
 from raftmem.raft.timing import Timing
-from raftmem.storage.contracts import Append, LogEntry
+from raftmem.storage.contracts import Append, LogEntry, LogStore
+
+CLUSTER = "5f2a9c01"
+OPERATOR = Actor("user", "operator")
 
 
 def bootstrap(names: tuple[str, ...], timing: Timing) -> bytes:
     """Index 1 of every log: the membership."""
-    voters = tuple(Member(name, f"peer-{name}", f"http://{name}", f"folder-{name}") for name in names)
-    members = Members("5f2a9c01", 1, voters, int(timing.election_timeout * 1000), int(timing.drift * 1e6))
-    return codec.membership(members, time=0, wall_ms=0)
-
-
-def command(number: int) -> bytes:
-    """A small command body that can be told from all others."""
-    header = Header(Actor("agent", "sim"), f"r{number}", (Noop(NoopDecision("sim", reason=str(number))),))
-    return codec.encode_draft(Draft(header, (None,)), lambda count: b"\0" * count)
-
-
-class Replica:
-    """One replica over all its lives."""
-
-    def __init__(self, group: "Group", name: str) -> None:
-        self.group = group
-        self.name = name
-        self.store = WatchedStore(group.referee.written)
-        self.store.commit([Append((LogEntry(1, 0, bootstrap(group.names, group.timing)),))])
-        self.applied: list[LogEntry] = self.store.read(1, 2)
-        self.machine = VirtualMachine(group.world)
-        self.machine.alive = False
-        self.consensus: Consensus | None = None
-        self.stopped_by: Stop | None = None
-        self.rate = 1.0
-
-    @property
-    def up(self) -> bool:
-        return self.consensus is not None
-
-    def start(self) -> None:
-        world, network = self.group.world, self.group.network
-        self.machine = machine = VirtualMachine(world, rate=self.rate, sync_seconds=self.group.sync_seconds)
-        consensus = Consensus(
-            node_id=self.name,
-            voters=self.group.names,
-            store=self.store,
-            applied=len(self.applied),
-            apply=self._apply,
-            on_stop=self._on_stop,
-            timing=self.group.timing,
-            loop=machine,
-            clock=machine,
-            randomness=machine,
-            executor=machine,
-            network=network.port(self.name),
-            append_bytes_max=self.group.append_bytes_max,
-        )
-        self.consensus = consensus
-        network.attach(
-            self.name,
-            lambda peer, data: machine.run_at(world.now, lambda: self.group.deliver(self, consensus, peer, data)),
-            lambda peer: machine.run_at(world.now, lambda: consensus.connected(peer)),
-            lambda peer: machine.run_at(world.now, lambda: consensus.disconnected(peer)),
-        )
-        consensus.start()
-
-    def crash(self) -> None:
-        """At once, between two events: what was not committed to the log store is gone."""
-        self.machine.alive = False
-        if self.consensus is not None:
-            self.consensus.stopped = True
-        self.consensus = None
-        self.group.network.detach(self.name)
-
-    def _apply(self, entries: list[LogEntry]) -> None:
-        for entry in entries:
-            if entry.index != len(self.applied) + 1:
-                raise Violation(f"{self.name} applies {entry.index} after {len(self.applied)}")
-            if self.store.read(entry.index, entry.index + 1) != [entry]:
-                raise Violation(f"{self.name} applies {entry.index}, its disk ends at {self.store.last_index()}")
-            self.applied.append(entry)
-            self.group.committed(self.name, entry)
-
-    def _on_stop(self, error: Stop) -> None:
-        self.stopped_by = error
+    return codec.membership(members(names, timing, CLUSTER), time=0, wall_ms=0)
 
 
 class Group:
-    """`acked`: number -> index of commands whose proposer saw them applied. `answers`: of forwarded ones, so far."""
+    """`acked`: number -> index of commands whose proposer saw them applied. `answers`: of forwarded ones, so far.
+
+    `faults`: the random stream of what goes wrong. `replicas`: everyone who ever was in it, removed ones too.
+    """
+
+    cluster_id = CLUSTER
 
     def __init__(
         self,
@@ -107,74 +45,154 @@ class Group:
         timing: Timing = Timing(),  # noqa: B008  # immutable
         append_bytes_max: int = 1 << 20,
         sync_seconds: float = 0.001,
+        compact_entries: int = 1 << 30,
+        keep_entries: int = 0,
+        chunks: int = 1,
+        new_disk: NewDisk | None = None,
     ) -> None:
         self.seed = seed
         self.names = names
         self.timing = timing
         self.append_bytes_max = append_bytes_max
         self.sync_seconds = sync_seconds
+        self.compact_entries = compact_entries
+        self.keep_entries = keep_entries
+        self.chunks = chunks
         self.world = World(seed)
-        self.network = VirtualNetwork(self.world)
-        self.referee = Referee(seed, len(names))
+        self.faults = random.Random(f"open choices {seed}")
+        self.sometimes = Sometimes()
+        self.network = VirtualNetwork(self.world, seed=seed)
+        self.referee = Referee(self.world, seed, self.sometimes, self._logs)
         self.network.watch = lambda name, peer, data: self.referee.sent(name, peer, data, self.replicas[name].store)
-        self.network.never_doubled = lambda data: isinstance(m.decode(data), m.Forward)
+        self.network.never_doubled = lambda data: isinstance(m.decode(data), m.Forward | m.Change)
+        self.network.may_connect = self._may_connect
         self.acked: dict[int, int] = {}
         self.proposed: dict[int, tuple[int, int]] = {}
         self.answers: dict[int, int] = {}
+        self.unknown: dict[int, bytes] = {}  # number -> body of what was forwarded, and the connection broke
+        self.sent_again: set[bytes] = set()  # a refusal of one sending says nothing of the other
         self.reads = 0
+        self._new_disk = new_disk or (lambda _name, folder, log: MemoryDisk(folder, log))
+        self._births = 0
         self._numbers: dict[tuple[int, int], int] = {}
-        self.replicas = {name: Replica(self, name) for name in names}
+        self.replicas = {name: self._bootstrapped(name) for name in names}
+
+    # --- replicas ----------------------------------------------------------------------------------
+    def _bootstrapped(self, name: str) -> Replica:
+        return Replica(self, name, self.new_folder(name, f"folder-{name}"))
+
+    def new_folder(self, name: str, folder_id: str) -> Disk:
+        """An empty folder, bootstrapped again or about to join."""
+        self._births += 1
+
+        def log(inner: LogStore) -> WatchedLog:
+            return WatchedLog(name, inner, self.referee, self.sometimes)
+
+        disk = self._new_disk(name, Folder(folder_id, f"birth-{self._births}"), log)
+        if name in self.names:
+            disk.log.commit([Append((LogEntry(1, 0, bootstrap(self.names, self.timing)),))])
+        else:
+            nobody = members((), self.timing, CLUSTER)
+            disk.log.commit([Append((LogEntry(0, 0, codec.membership(nobody, time=0, wall_ms=0)),))])
+        return disk
+
+    def newcomer(self) -> Replica:
+        """A new replica that waits to be made a member."""
+        name = f"n{len(self.replicas) + 1}"
+        self.replicas[name] = replica = Replica(self, name, self.new_folder(name, f"folder-{name}"))
+        replica.rate = self.replicas[self.names[0]].rate
+        replica.start()
+        return replica
+
+    def _logs(self, name: str) -> list[LogStore]:
+        replica = self.replicas[name]
+        return [replica.disk.log, *replica.old_logs]
 
     def start(self) -> None:
-        for replica in self.replicas.values():
+        for replica in list(self.replicas.values()):
             replica.start()
+
+    def leader(self) -> Replica | None:
+        """The replica that leads in the newest term, if it is up."""
+        newest: Replica | None = None
+        term = -1
+        for replica in self.replicas.values():
+            consensus = replica.consensus
+            if consensus is not None and consensus.term > term and consensus.is_leader:
+                newest, term = replica, consensus.term
+        return newest
+
+    def is_removed(self, name: str) -> bool:
+        """Somebody wrote so; that it was committed is seen when it is applied."""
+        return any(name in one.removed for one in self.referee.memberships.values())
+
+    def settled_memberships(self) -> list[Members]:
+        """Those that were committed, oldest first."""
+        referee = self.referee
+        true = [place for place in referee.memberships if place[0] in referee.truth]
+        return [referee.memberships[p] for p in sorted(true) if referee.truth[p[0]].term == p[1] and p[0] > 0]
+
+    # --- the network -------------------------------------------------------------------------------
+    def _may_connect(self, a: str, b: str) -> bool:
+        """Somebody would dial, and neither end objects."""
+        one, other = self.replicas[a], self.replicas[b]
+        if not (one.names(b) or other.names(a)):
+            return False
+        objections = [one.objects_to(other), other.objects_to(one)]
+        if any(objections):
+            if one.wiped or other.wiped:
+                self.sometimes.saw("wiped folder refused")
+            return False
+        one.meet(other)
+        other.meet(one)
+        return True
+
+    def members_moved(self, replica: Replica) -> None:
+        """Its membership is another one: who was removed is told and left, who came is dialled."""
+        if not replica.up:
+            return
+        for gone in sorted(replica.removed):
+            if self.network.is_connected(replica.name, gone):
+                replica.objects_to(self.replicas[gone])
+                self.network.cut(replica.name, gone)
+        self.network.connect_all(replica.name)
 
     def deliver(self, replica: Replica, consensus: Consensus, peer: str, data: bytes) -> None:
         if not consensus.receive(peer, data):
-            raise Violation(f"{replica.name} refuses a message of {peer}")
-        self.check(replica)
+            raise self.referee.fail(f"{replica.name} refuses a message of {peer}")
+        if consensus.is_leader:
+            self.check_leader(replica, consensus)
 
-    def committed(self, name: str, entry: LogEntry) -> None:
-        consensus = self.replicas[name].consensus
-        term = consensus.term if consensus is not None else entry.term
-        self.referee.applied(name, entry, term, [replica.store for replica in self.replicas.values()])
-        number = self._numbers.get((entry.index, entry.term))
-        if number is not None:
-            self.acked[number] = entry.index
-
-    def check(self, replica: Replica) -> None:
-        """After each message: nobody stopped, and a leader may be one."""
-        if replica.stopped_by is not None:
-            raise self.referee.fail(f"{replica.name} stopped: {replica.stopped_by}")
-        consensus = replica.consensus
-        if consensus is None or not consensus.is_leader:
-            return
+    def check_leader(self, replica: Replica, consensus: Consensus) -> None:
+        """It may be one, and so may its lease."""
         if self.referee.leads(replica.name, consensus):
-            self._check_leases(replica.name, consensus.term)
+            if len(self.acked) < len(self.proposed):
+                self.sometimes.saw("election during an unknown write")
+            for other in self.replicas.values():  # paused ones too: they would go on with it when they wake
+                if other.consensus is not None and other.consensus.lease_index() is not None:
+                    self.referee.leases(other.name, other.consensus.term)
         self.lease_read(replica)
 
-    def _check_leases(self, winner: str, term: int) -> None:
-        """Nobody is elected while a leader of an earlier term holds its lease, be it paused."""
-        for other in self.replicas.values():
-            consensus = other.consensus
-            if consensus is not None and consensus.term < term and consensus.lease_index() is not None:
-                raise self.referee.fail(f"{winner} is elected in term {term} while {other.name} holds a lease")
+    # --- clients -----------------------------------------------------------------------------------
+    def committed(self, entries: list[LogEntry]) -> None:
+        for entry in entries:
+            number = self._numbers.get((entry.index, entry.term))
+            if number is not None:
+                self.acked[number] = entry.index
 
     def lease_read(self, replica: Replica) -> bool:
-        """Whether it holds the lease now: then it sees all that was applied anywhere, and nobody else holds one."""
-        index = self._lease_index(replica)
-        if index is None:
+        """Whether it holds the lease now: then it sees all that was applied anywhere, and nobody leads after it."""
+        consensus = replica.consensus
+        if consensus is None or not replica.machine.runs:
             return False
+        index = consensus.lease_index()
+        if index is None:
+            if consensus.is_leader:
+                self.sometimes.saw("lease refused")
+            return False
+        self.referee.leases(replica.name, consensus.term)
         self.referee.may_read(replica.name, index, self.referee.newest, "lease")
-        for other in self.replicas.values():
-            if other is not replica and self._lease_index(other) is not None:
-                raise self.referee.fail(f"{replica.name} and {other.name} hold a lease at once")
         return True
-
-    def _lease_index(self, replica: Replica) -> int | None:
-        if replica.consensus is None or replica.machine.paused_until > self.world.now:
-            return None
-        return replica.consensus.lease_index()
 
     def read(self, replica: Replica, *, quorum: bool) -> None:
         """Ask for a read index; the answer, if one comes, covers all that was applied anywhere before."""
@@ -185,73 +203,109 @@ class Group:
                 self.reads += 1
                 self.referee.may_read(name, index, newest, "confirmed by a round" if quorum else "asked of the lease")
 
-        if replica.consensus is not None and replica.machine.paused_until <= self.world.now:
+        if replica.consensus is not None and replica.machine.runs:
             replica.consensus.read_index(quorum=quorum, callback=confirmed)
 
-    def leader(self) -> Replica | None:
-        """The replica that leads in the newest term, if it is up."""
-        leading = [r for r in self.replicas.values() if r.consensus is not None and r.consensus.is_leader]
-        return max(leading, key=lambda r: r.consensus.term if r.consensus else 0, default=None)
-
-    def wait_leader(self, seconds: float = 20.0) -> Replica:
-        """Run until some replica leads and has committed an entry of its term."""
-
-        def settled() -> bool:
-            leader = self.leader()
-            return leader is not None and leader.consensus is not None and leader.consensus.lease_index() is not None
-
-        if not self.world.run(seconds, settled):
-            raise Violation(f"seed {self.seed}: no leader within {seconds} s")
-        leader = self.leader()
-        assert leader is not None
-        return leader
-
-    def propose(self, number: int) -> bool:
+    def propose(self, number: int, body: bytes | None = None) -> bool:
         """Give a command to the leader; whether one took it."""
         leader = self.leader()
         if leader is None or leader.consensus is None:
             return False
         try:
-            self.proposed[number] = place = leader.consensus.propose(command(number))
+            self.proposed[number] = place = leader.consensus.propose(body or command(number))
         except NotApplied:
             return False
         self._numbers[place] = number
         return True
 
-    def forward(self, number: int, replica: Replica) -> bool:
+    def forward(self, number: int, replica: Replica, body: bytes | None = None) -> bool:
         """Have a follower pass a command to its leader; whether it was sent."""
-        if replica.consensus is None or replica.machine.paused_until > self.world.now:
+        if replica.consensus is None or not replica.machine.runs:
             return False
+        given = body or command(number)
         try:
-            replica.consensus.forward(command(number), lambda reply: self._answered(number, reply))
+            replica.consensus.forward(given, lambda reply: self._answered(number, given, reply))
         except NotApplied:
             return False
         return True
 
-    def _answered(self, number: int, reply: m.Forwarded | None) -> None:
+    def _answered(self, number: int, body: bytes, reply: m.Forwarded | None) -> None:
         self.answers[number] = self.answers.get(number, 0) + 1
         if self.answers[number] > 1:
             raise self.referee.fail(f"forwarded command {number} is answered twice")
         if reply is None:
-            return
-        if reply.code is not None:
-            self.referee.refused.add(command(number))
-            return
-        self.proposed[number] = (reply.index, reply.term)
-        self._numbers[reply.index, reply.term] = number
+            self.unknown[number] = body
+        elif reply.code is not None:
+            if body not in self.sent_again:
+                self.referee.refused.add(body)
+            self.sometimes.saw("refused write")
+        else:
+            self.proposed[number] = (reply.index, reply.term)
+            self._numbers[reply.index, reply.term] = number
+
+    # --- operators -----------------------------------------------------------------------------------
+    def add(self, newcomer: Replica, *, replaces: str | None = None) -> str | None:
+        """Make it a learner. Why not, if not."""
+        return self._change("add", newcomer.name, replaces)
+
+    def remove(self, name: str) -> str | None:
+        return self._change("remove", name, None)
+
+    def _change(self, op: m.ChangeOp, name: str, replaces: str | None) -> str | None:
+        leader = self.leader()
+        if leader is None or leader.consensus is None or not leader.machine.runs:
+            return "nobody leads"
+        try:
+            leader.consensus.change(op, member(name, replaces=replaces), OPERATOR, f"{op}-{name}")
+        except NotApplied as error:
+            return str(error)
+        return None
+
+    def transfer(self, name: str | None) -> str | None:
+        leader = self.leader()
+        if leader is None or leader.consensus is None or not leader.machine.runs:
+            return "nobody leads"
+        try:
+            leader.consensus.transfer(name)
+        except NotApplied as error:
+            return str(error)
+        return None
+
+    # --- waiting -------------------------------------------------------------------------------------
+    def wait_leader(self, seconds: float = 20.0) -> Replica:
+        """Run until some replica leads, has committed an entry of its term, and holds its lease if it ever may."""
+
+        def settled() -> bool:
+            leader = self.leader()
+            leading = None if leader is None or leader.consensus is None else leader.consensus.leading
+            if leading is None:
+                return False
+            return leading.is_settled() if leading.given_up else leading.lease_index() is not None
+
+        if not self.world.run(seconds, settled):
+            raise Stuck(f"seed {self.seed}: no leader within {seconds:g} s")
+        leader = self.leader()
+        assert leader is not None
+        return leader
 
     def wait_equal(self, seconds: float = 30.0) -> None:
-        """Run until every replica that is up has applied the same, newest index."""
+        """Run until every member that is up has applied the same, newest index."""
 
         def equal() -> bool:
-            up = [r for r in self.replicas.values() if r.up]
-            last = max(len(r.applied) for r in up)
-            newest = max(r.consensus.journal.last_index for r in up if r.consensus is not None)
-            return all(len(r.applied) == last for r in up) and last == newest
+            leader = self.leader()
+            if leader is None or leader.consensus is None:
+                return False
+            last = leader.consensus.journal.last_index
+            present = self.present(leader.consensus.members)
+            return all(replica.index == last for replica in present)
 
         if not self.world.run(seconds, equal):
             where = {
-                n: (len(r.applied), r.consensus.journal.last_index if r.consensus else None)
-                for n, r in self.replicas.items()
+                n: (r.index, r.consensus.journal.last_index if r.consensus else None) for n, r in self.replicas.items()
             }
-            raise Violation(f"seed {self.seed}: replicas do not converge: {where}")
+            raise Stuck(f"seed {self.seed}: replicas do not converge within {seconds:g} s: {where}")
+
+    def present(self, membership: Members) -> list[Replica]:
+        """Its members that are up, with the folder that is theirs."""
+        named = [self.replicas[one.id] for one in (*membership.voters, *membership.learners)]
+        return [replica for replica in named if replica.up and not replica.wiped]

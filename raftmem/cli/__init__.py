@@ -10,12 +10,16 @@ from typing import Annotated
 import typer
 
 from raftmem import __version__
+from raftmem.cli.certs import certs
 from raftmem.cli.cluster import digest, status
 from raftmem.cli.exits import EPILOG, guarded
 from raftmem.cli.log import log
+from raftmem.cli.member import leader, member
 from raftmem.cli.memory import memory
+from raftmem.cli.recover import recover
 from raftmem.cli.replay import replay
 from raftmem.cli.serve import config, serve, with_settings
+from raftmem.cli.snapshot import snapshot
 from raftmem.cli.state import state
 from raftmem.cli.up import up
 
@@ -50,10 +54,15 @@ app.command(epilog=EPILOG)(with_settings(serve))
 app.command(epilog=EPILOG)(status)
 app.command(epilog=EPILOG)(digest)
 app.add_typer(memory)
+app.add_typer(member)
+app.add_typer(leader)
+app.add_typer(snapshot)
 app.add_typer(log)
 app.add_typer(state)
 app.command(epilog=EPILOG)(replay)
+app.command(epilog=EPILOG)(recover)
 app.add_typer(config)
+app.command(epilog=EPILOG)(certs)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -9,7 +9,7 @@ from raftmem.cli.exits import CommandFailed, Exit
 from raftmem.cli.output import JsonFlag, console, print_json, print_table, printable
 from raftmem.cli.remote import DEFAULT_URL, Remote, UrlOption
 
-_COLUMNS = (
+COLUMNS = (
     "id",
     "role",
     "rest_url",
@@ -24,7 +24,7 @@ _COLUMNS = (
 
 def status(url: UrlOption = DEFAULT_URL, as_json: JsonFlag = False) -> None:
     """Who leads, and how far every replica is. Exit code 5 when there is no leader."""
-    cluster = _as_the_leader_sees_it(Remote(url).read("GET", "/v1/cluster", params={}, waits=False).body)
+    cluster = as_the_leader_sees_it(Remote(url).read("GET", "/v1/cluster", params={}, waits=False).body)
     leader_id = cluster.get("leader")
     if as_json:
         print_json(cluster)
@@ -32,21 +32,21 @@ def status(url: UrlOption = DEFAULT_URL, as_json: JsonFlag = False) -> None:
         name = f"{cluster.get('cluster_id')}/{cluster.get('incarnation')}"
         head = f"cluster {name}: leader {leader_id or 'none'}, term {cluster.get('term')}"
         console().print(printable(f"{head}, commit index {cluster.get('commit_index')}"), markup=False)
-        print_table(_COLUMNS, [[row.get(column) for column in _COLUMNS] for row in _members(cluster)])
+        print_table(COLUMNS, [[row.get(column) for column in COLUMNS] for row in members_of(cluster)])
     if leader_id is None:
         raise CommandFailed("no leader is known: writes wait for an election", exit_code=Exit.NO_LEADER)
 
 
-def _as_the_leader_sees_it(cluster: dict[str, object]) -> dict[str, object]:
+def as_the_leader_sees_it(cluster: dict[str, object]) -> dict[str, object]:
     """The leader's view, which alone knows how far the others are; what was given if it cannot be had."""
-    for member in _members(cluster):
+    for member in members_of(cluster):
         if member.get("id") == cluster.get("leader"):
             with contextlib.suppress(CommandFailed):
                 return Remote(str(member.get("rest_url"))).read("GET", "/v1/cluster", params={}, waits=False).body
     return cluster
 
 
-def _members(cluster: dict[str, object]) -> list[dict[str, object]]:
+def members_of(cluster: dict[str, object]) -> list[dict[str, object]]:
     members = cluster.get("members")
     return [member for member in members if isinstance(member, dict)] if isinstance(members, list) else []
 

@@ -10,9 +10,11 @@ from typing import NamedTuple
 
 from raftmem.cli.exits import CommandFailed
 from raftmem.errors import BadRequest, FolderRefused, FutureIndex, IndexCompacted
+from raftmem.replay import entries_of
 from raftmem.storage.contracts import LogEntry, StateReader
 from raftmem.storage.folder import ReadLock, read_identity
 from raftmem.storage.log import LmdbLogStore
+from raftmem.storage.snapshot import FileSnapshotStore
 from raftmem.storage.state import LmdbStateStore
 
 CHUNK_BYTES = 4 << 20  # of the log, read at a time
@@ -37,6 +39,18 @@ class DataFolder(NamedTuple):
             )
         return self.reader
 
+    @property
+    def first_logged(self) -> int:
+        """Where the log begins: 1, or what it was compacted to. What is below stands in the state's event table."""
+        return max(1, self.log.first_index())
+
+    def history(self, last: int) -> Iterator[LogEntry]:
+        """Every entry from index 1 to `last`, below the log's beginning as the state keeps it. Raises: Corrupt."""
+        first = self.first_logged
+        if first > 1:
+            yield from entries_of(self.state().events(1, min(first, last + 1)))
+        yield from self.entries(first, last)
+
     def entries(self, first: int, last: int) -> Iterator[LogEntry]:
         """Entries of the log, first <= index <= last. Raises: Corrupt."""
         while first <= last:
@@ -53,7 +67,7 @@ def open_to_read(path: Path, *, live: bool) -> Iterator[DataFolder]:
     if not path.is_dir() or (identity := read_identity(path)) is None:
         raise BadRequest(f"{path} is not a replica's data folder; give one such as .raftmem/n1", parameter="--data")
     if not identity.ready:
-        raise BadRequest(f"{path}: its bootstrap did not finish, so there is nothing to read yet", parameter="--data")
+        raise BadRequest(f"{path}: never became a member's, so there is nothing to read yet", parameter="--data")
     try:
         lock = None if live else ReadLock(path)
     except FolderRefused as error:
@@ -73,6 +87,13 @@ def open_to_read(path: Path, *, live: bool) -> Iterator[DataFolder]:
     finally:
         if lock is not None:
             lock.close()
+
+
+def snapshots_of(path: Path) -> FileSnapshotStore:
+    """The snapshots in a replica's folder, to be looked at; beside a running replica too. Raises: BadRequest."""
+    if not path.is_dir() or read_identity(path) is None:
+        raise BadRequest(f"{path} is not a replica's data folder; give one such as .raftmem/n1", parameter="--data")
+    return FileSnapshotStore(path / "snapshots", None)
 
 
 def check_at(at: int | None, reader: StateReader) -> int:

@@ -144,8 +144,8 @@ def _resume(layout: Layout, *, replicas: int | None, port: int | None) -> Group:
         raise CommandFailed(f"{layout.description} has version {group.version}; this program knows 1")
     if replicas is not None and replicas != len(group.replicas):
         raise BadRequest(
-            f"{layout.data} holds a group of {len(group.replicas)}, not {replicas}: changing the members of a group "
-            "is not possible yet; leave --replicas out, or give another --data"
+            f"{layout.data} holds a group of {len(group.replicas)}, not {replicas}: leave --replicas out and grow it "
+            "with `raftmem member add`, or give another --data"
         )
     if port is not None and port != group.replicas[0].rest_port:
         raise BadRequest(

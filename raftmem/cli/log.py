@@ -12,6 +12,7 @@ import msgspec
 import typer
 
 from raftmem.api import views
+from raftmem.api.operations import OPS
 from raftmem.api.payloads import payload
 from raftmem.cli.exits import CommandFailed
 from raftmem.cli.folder import DataFolder, open_to_read
@@ -20,12 +21,11 @@ from raftmem.cli.output import JsonFlag, console, print_fields, print_json
 from raftmem.cli.rows import print_events
 from raftmem.codec import Entry, decode
 from raftmem.commands import Add, Operation, Put
-from raftmem.errors import BadRequest, Corrupt
+from raftmem.errors import BadRequest, Corrupt, IndexCompacted
 from raftmem.records import Outcome, Result
 from raftmem.storage.contracts import EventRow, LogEntry
 
 log = typer.Typer(name="log", help="The log in a replica's folder.", no_args_is_help=True)
-OPS = ("ADD", "UPDATE", "DELETE", "NOOP", "EXPIRE", "RAFT")
 NOT_APPLIED = "not applied yet"
 
 Event = dict[str, object]
@@ -42,7 +42,10 @@ def list_entries(
     live: LiveOption = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Events in the order of the log; with --json one object a line. Raft's own entries are shown as RAFT."""
+    """Events in the order of the log; with --json one object a line.
+
+    Raft's own entries are shown as RAFT, changes of the members as MEMBER.
+    """
     if op is not None and op not in OPS:
         raise BadRequest(f"--op {op} is not one of {', '.join(OPS)}", parameter="--op")
     with open_to_read(data, live=live) as folder:
@@ -102,7 +105,7 @@ def verify(data: DataOption, live: LiveOption = False, as_json: JsonFlag = False
         problems = [{"index": index, "problem": what} for index, what in folder.log.verify()]
         if not problems:
             problems = [{"index": index, "problem": what} for index, what in _disagreements(folder)]
-        last = folder.log.last_index() if not problems else None
+        first, last = folder.first_logged, folder.log.last_index() if not problems else None
     if as_json:
         print_json({"sound": not problems, "last_index": last, "problems": problems})
     for problem in problems if not as_json else ():
@@ -110,13 +113,14 @@ def verify(data: DataOption, live: LiveOption = False, as_json: JsonFlag = False
     if problems:
         raise CommandFailed(f"{data}: {len(problems)} problems in the log; replace this replica from the others")
     if not as_json:
-        console().print(f"{data}: the log is sound, 1..{last}", markup=False)
+        console().print(f"{data}: the log is sound, {first}..{last}", markup=False)
 
 
 def _disagreements(folder: DataFolder) -> Iterator[tuple[int, str]]:
     """Where the state holds another entry than the log, or the log one that does not decode."""
-    rows = iter(()) if folder.reader is None else iter(folder.reader.events(1, folder.applied_index + 1))
-    for entry in folder.entries(1, folder.log.last_index()):
+    first = folder.first_logged
+    rows = iter(()) if folder.reader is None else iter(folder.reader.events(first, folder.applied_index + 1))
+    for entry in folder.entries(first, folder.log.last_index()):
         try:
             decode(entry.data, index=entry.index)
         except Corrupt as error:
@@ -171,7 +175,11 @@ def _end(folder: DataFolder) -> int:
 
 def _entry_bytes(folder: DataFolder, index: int) -> bytes:
     row = None if folder.reader is None else folder.reader.event(index)
-    return row.data if row is not None else next(folder.entries(index, index)).data
+    if row is not None:
+        return row.data
+    for entry in folder.entries(index, index):
+        return entry.data
+    raise IndexCompacted(index, folder.first_logged)
 
 
 def _key(entry: Entry) -> str | None:
@@ -182,5 +190,9 @@ def _members(entry: Entry) -> object:
     members = entry.members
     if members is None:
         return None
-    voters = [msgspec.structs.asdict(voter) for voter in members.voters]
-    return {**msgspec.structs.asdict(members), "voters": voters}
+    return {
+        **msgspec.structs.asdict(members),
+        "voters": [msgspec.structs.asdict(voter) for voter in members.voters],
+        "learners": [msgspec.structs.asdict(learner) for learner in members.learners],
+        "change": None if members.change is None else msgspec.structs.asdict(members.change),
+    }

@@ -80,7 +80,7 @@ class Remote:
         self.endpoints = [part.strip().rstrip("/") for part in url.split(",") if part.strip()]
         if not self.endpoints or not all(part.startswith(("http://", "https://")) for part in self.endpoints):
             raise BadRequest(f"--url {url!r} is not a list of http:// addresses, such as {DEFAULT_URL}")
-        self._actor = actor or f"user/{_login()}"
+        self._actor = actor or f"user/{login()}"
         self._sleep = sleep
         self._client = httpx.Client(transport=transport, timeout=httpx.Timeout(MARGIN_S, connect=2.0))
 
@@ -99,8 +99,12 @@ class Remote:
         key: str | None = None,
         if_version: int | None = None,
         params: Mapping[str, object] | None = None,
+        keyed: bool = True,
     ) -> Answer:
-        headers = {"Idempotency-Key": key or f"cli-{uuid.uuid4().hex}", "Raftmem-Actor": self._actor}
+        """`keyed`: False for what may be asked for twice without harm."""
+        headers = {"Raftmem-Actor": self._actor}
+        if keyed:
+            headers["Idempotency-Key"] = key or f"cli-{uuid.uuid4().hex}"
         if if_version is not None:
             headers["If-Match"] = f'"{if_version}"'
         return self._ask(method, path, params=params or {}, body=body, headers=headers, is_write=True)
@@ -150,7 +154,7 @@ class Remote:
                 raise CommandFailed(f"cannot reach {where}; is the group running (`raftmem up`), and is --url right?")
         assert last is not None  # there is at least one endpoint
         if unknown and last.error.exit_code != Exit.UNKNOWN:
-            raise _unknown(headers["Idempotency-Key"], str(last.error))
+            raise _unknown(headers.get("Idempotency-Key", ""), str(last.error))
         raise last.error
 
     def _attempt(self, request: httpx.Request, *, is_write: bool) -> Answer | _Given:
@@ -192,7 +196,10 @@ def _problem(response: httpx.Response, *, key: str, is_write: bool) -> _Given:
 
 
 def _unknown(key: str, detail: str, *, problem: object = None) -> CommandFailed:
-    line = f"outcome unknown: {detail}; ask again with --idempotency-key {key}, it will not be applied twice"
+    again = (
+        f"with --idempotency-key {key}, it will not be applied twice" if key else "in the same words, it is harmless"
+    )
+    line = f"outcome unknown: {detail}; ask again {again}"
     return CommandFailed(line, exit_code=Exit.UNKNOWN, problem=problem)
 
 
@@ -210,7 +217,8 @@ def _items(value: object) -> Sequence[object]:
     return value if isinstance(value, list | tuple) else (value,)
 
 
-def _login() -> str:
+def login() -> str:
+    """Who runs this command."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container user without a name

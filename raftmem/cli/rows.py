@@ -23,6 +23,8 @@ def event_row(event: dict[str, object]) -> tuple[object, ...]:
     subject = event.get("memory_id")
     if subject is not None and event.get("version") is not None:
         subject = f"{subject} v{event['version']}"
+    if event.get("change") is not None:
+        op, subject = f"{op} {event['change']}", event.get("member_id")
     outcome = event.get("outcome")
     if event.get("code") is not None:
         outcome = f"{outcome}: {event['code']}"

@@ -77,9 +77,9 @@ def serve(
     try:
         return run(loaded.settings)
     except Stop as error:
-        hint = ""
-        if isinstance(error, FolderRefused) and not loaded.settings.bootstrap:
-            hint = "; an empty folder becomes a voter only with --bootstrap, and only in a new group"
+        settings, hint = loaded.settings, ""
+        if isinstance(error, FolderRefused) and not settings.bootstrap and settings.join is None:
+            hint = "; an empty folder enters a group that runs with --join, and makes a new one only with --bootstrap"
         raise CommandFailed(f"{error}{hint}", exit_code=Exit.STOPPED) from error
 
 

@@ -31,11 +31,8 @@ class Appends:
         Raises: Corrupt when it contradicts what was promised.
         """
         core = self._core
-        if message.term < core.term:
-            self._promises.send(leader, m.Refuse(core.term))
+        if not self._is_led_by(leader, message.term):
             return False
-        if core.role == LEADER and message.term == core.term:
-            raise Corrupt("raft", f"two leaders in term {core.term}: this replica and {leader}")
         verdict = rules.judge_append(self._journal, message, floor=max(core.commit_index, applied))
         if isinstance(verdict, m.Reject):
             core.deliver_append(leader, term=message.term, kept=0, entries=[], commit=0)
@@ -51,6 +48,26 @@ class Appends:
         else:
             self.claim(owed=message.round > 0)
         return True
+
+    def hear(self, leader: str, term: int) -> bool:
+        """A sign of life that says nothing of the log (a chunk of a snapshot). False: of an older term, refused."""
+        if not self._is_led_by(leader, term):
+            return False
+        self._core.deliver_append(leader, term=term, kept=0, entries=[], commit=0)
+        return True
+
+    def _is_led_by(self, leader: str, term: int) -> bool:
+        if term < self._core.term:
+            self._promises.send(leader, m.Refuse(self._core.term))
+            return False
+        if self._core.role == LEADER and term == self._core.term:
+            raise Corrupt("raft", f"two leaders in term {term}: this replica and {leader}")
+        return True
+
+    def vouch(self, index: int) -> None:
+        """The log up to `index` is committed, or known to be the leader's: claim that much of it, as an answer."""
+        self._following.verify(term=self._core.term, verified=index, commit=0)
+        self.claim(owed=True)
 
     def claim(self, *, owed: bool) -> None:
         """Say how far this log is verified and on disk, if that is news or an answer is owed (termed-answers)."""

@@ -37,10 +37,21 @@ class Applying:
         self._clock = clock
         self._again = again
         self._paused = False
+        self._held = False
+
+    def hold(self) -> None:
+        """A snapshot is about to become the state: nothing is applied until `jump`."""
+        self._held = True
+
+    def jump(self, index: int) -> None:
+        """The state stands at `index` now."""
+        self._held = False
+        self.index = index
+        self._again()
 
     def up_to(self, commit: int) -> None:
         """Apply towards `commit`; asks to be called again when the turn's worth did not reach it."""
-        if self._paused:
+        if self._paused or self._held:
             return
         began = self._clock.boottime()
         stop = min(commit + 1, self.index + 1 + APPLY_ENTRIES_MAX)

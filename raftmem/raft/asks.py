@@ -37,6 +37,11 @@ class Asks:
         elif self._reads.get(reply.id, ("", None))[0] == peer:
             self._reads.pop(reply.id)[1](reply.index)
 
+    def lost_all(self) -> None:
+        """This replica stops."""
+        for peer in {asked for asked, _ in (*self._forwards.values(), *self._reads.values())}:
+            self.lost(peer)
+
     def lost(self, peer: str) -> None:
         """Nothing more comes from there."""
         forwards = [self._forwards.pop(n) for n in [n for n, (asked, _) in self._forwards.items() if asked == peer]]

@@ -24,7 +24,6 @@ class Election:
         fresh: bool,
     ) -> None:
         self._self_id = self_id
-        self._quorum = quorum(voters)
         self._voters = frozenset(voters)
         self._clock = clock
         self._randomness = randomness
@@ -36,6 +35,10 @@ class Election:
         self._asked = 0
         self.votes: set[str] = set()
         self._deadline = now + self._draw(fresh)
+
+    def set_voters(self, voters: Collection[str]) -> None:
+        """Whose votes count from now on; who is none of them never stands."""
+        self._voters = frozenset(voters)
 
     def _draw(self, fresh: bool = False) -> float:
         """A random wait; a short one for a group that never had a leader."""
@@ -51,7 +54,16 @@ class Election:
         self._deadline = self._clock.boottime() + self._draw()
 
     def is_due(self) -> bool:
-        return self._clock.boottime() >= self._deadline
+        return self.may_stand and self._clock.boottime() >= self._deadline
+
+    @property
+    def may_stand(self) -> bool:
+        """This replica is a voter."""
+        return self._self_id in self._voters
+
+    @property
+    def _quorum(self) -> int:
+        return quorum(self._voters)
 
     def is_sticky(self, *, is_leader: bool) -> bool:
         return is_sticky(

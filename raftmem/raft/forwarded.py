@@ -12,7 +12,7 @@ from raftmem.limits import ENTRY_BYTES_MAX, NAME_BYTES_MAX
 from raftmem.raft import messages as m
 
 OnForward = Callable[[bytes], tuple[int, int]]  # body -> (index, term); may raise NotApplied errors
-_NOWHERE: Final = (0, 0)
+NOWHERE: Final = (0, 0)
 
 
 def check_size(body: bytes) -> None:
@@ -27,8 +27,8 @@ def answer(message: m.Forward, propose: OnForward) -> m.Forwarded:
     try:
         codec.check_body(message.body)
     except Corrupt as error:
-        return m.Forwarded(message.id, *_NOWHERE, "invalid-request", str(error)[:NAME_BYTES_MAX])
+        return m.Forwarded(message.id, *NOWHERE, "invalid-request", str(error)[:NAME_BYTES_MAX])
     try:
         return m.Forwarded(message.id, *propose(message.body))
     except (NotApplied, TooLarge) as error:
-        return m.Forwarded(message.id, *_NOWHERE, error.code, str(error)[:NAME_BYTES_MAX])
+        return m.Forwarded(message.id, *NOWHERE, error.code, str(error)[:NAME_BYTES_MAX])

@@ -1,7 +1,8 @@
 """Frames of the peer port, and the handshake that every connection begins with.
 
-Frame: length u32 big-endian, then that many bytes. The first frame of each side is a `Hello`; a `Bye` says why not.
-Rule: nobody is heard who is not a voter of this very cluster, speaking for the data folder that is known by its id.
+Frame: length u32 big-endian, then that many bytes. The first frame of each side is a `Hello`; a `Bye` says why not, and
+may also end a connection later. Rule: whoever is heard belongs to this very cluster and incarnation, was not removed
+from it, and speaks for the data folder that is known by its id. The membership here may not name it yet.
 """
 
 import struct
@@ -34,7 +35,7 @@ class Hello(Struct, frozen=True, array_like=True, tag="hello"):
     to_node_id: Name
     folder_id: Name
     birth: Name
-    bootstrap: Annotated[bytes, Meta(max_length=32)]  # hash of the entry at index 1
+    genesis: Annotated[bytes, Meta(max_length=32)]  # hash of the entry at index 1, also when that is compacted
     election_timeout_ms: int
     clock_drift_ppm: int
     rest_url: Url
@@ -42,9 +43,10 @@ class Hello(Struct, frozen=True, array_like=True, tag="hello"):
 
 
 class Bye(Struct, frozen=True, array_like=True, tag="bye"):
-    """I will not talk to you, because."""
+    """I will not talk to you, because. `removed`: the group has removed you, for good."""
 
     reason: Annotated[str, Meta(max_length=2048)]
+    removed: bool = False
 
 
 class FrameTooLarge(ValueError):
@@ -53,6 +55,7 @@ class FrameTooLarge(ValueError):
 
 encode = msgspec.msgpack.Encoder().encode
 _greeting: msgspec.msgpack.Decoder[Hello | Bye] = msgspec.msgpack.Decoder(Hello | Bye)
+_BYE: Final = encode(Bye(""))[1:5]  # its tag, after the byte that says how many fields there are
 
 
 def decode_greeting(data: bytes) -> Hello | Bye:
@@ -63,13 +66,12 @@ def decode_greeting(data: bytes) -> Hello | Bye:
         raise msgspec.DecodeError(str(error)) from error
 
 
-def refusal(data: bytes) -> str | None:
-    """The reason, if this is a Bye: whoever dialled says it where its first message was due."""
-    try:
-        greeting = decode_greeting(data)
-    except msgspec.DecodeError:
+def farewell(data: bytes) -> Bye | None:
+    """The Bye, if this frame is one: it may stand wherever a message is due. Raises: msgspec.DecodeError."""
+    if not data.startswith(_BYE, 1):
         return None
-    return greeting.reason if isinstance(greeting, Bye) else None
+    greeting = decode_greeting(data)
+    return greeting if isinstance(greeting, Bye) else None
 
 
 def frame(data: bytes) -> bytes:
@@ -104,30 +106,41 @@ class Unframer:
 
 
 def objection(
-    mine: Hello, theirs: Hello, *, voters: frozenset[str], bound_folder: str | None, known_birth: str | None
-) -> str | None:
-    """Why this peer is not to be talked to, in words for its operator; None when it may."""
+    mine: Hello, theirs: Hello, *, is_removed: bool, bound_folder: str | None, known_birth: str | None
+) -> Bye | None:
+    """What to answer a peer that is not to be talked to, in words for its operator; None when it may be.
+
+    `is_removed`: a committed entry has removed this id. `bound_folder`: the folder that the membership in force gives
+    it, if it names it. `known_birth`: of the folder with which a member of this id was first met.
+    """
     if (theirs.magic, theirs.protocol) != (MAGIC, PROTOCOL_VERSION):
-        return f"speaks {theirs.magic} protocol {theirs.protocol}, this is {MAGIC} protocol {PROTOCOL_VERSION}"
+        return Bye(f"speaks {theirs.magic} protocol {theirs.protocol}, this is {MAGIC} protocol {PROTOCOL_VERSION}")
     if (theirs.cluster_id, theirs.incarnation) != (mine.cluster_id, mine.incarnation):
-        return (
+        return Bye(
             f"belongs to cluster {theirs.cluster_id}/{theirs.incarnation}, "
             f"this is {mine.cluster_id}/{mine.incarnation}; check its peer addresses"
         )
-    if theirs.node_id not in voters or theirs.node_id == mine.node_id:
-        return f"{theirs.node_id} is not another voter of this cluster"
+    if is_removed:
+        return gone(theirs.node_id)
+    if theirs.node_id == mine.node_id:
+        return Bye(f"calls itself {mine.node_id}, as this replica does; no two may have one id")
     if theirs.to_node_id != mine.node_id:
-        return f"wants {theirs.to_node_id}, this is {mine.node_id}; check the peer addresses"
-    if theirs.bootstrap != mine.bootstrap:
-        return "was bootstrapped with another membership; its log has nothing in common with this one"
+        return Bye(f"wants {theirs.to_node_id}, this is {mine.node_id}; check the peer addresses")
+    if theirs.genesis != mine.genesis:
+        return Bye("was bootstrapped with another membership; its log has nothing in common with this one")
     if bound_folder is not None and theirs.folder_id != bound_folder:
-        return f"{theirs.node_id} is bound to data folder {bound_folder}, not {theirs.folder_id}; {_REPLACE}"
+        return Bye(f"{theirs.node_id} is bound to data folder {bound_folder}, not {theirs.folder_id}; {_REPLACE}")
     if known_birth is not None and theirs.birth != known_birth:
-        return f"{theirs.node_id} is known by a data folder born {known_birth}, not {theirs.birth}; {_REPLACE}"
+        return Bye(f"{theirs.node_id} is known by a data folder born {known_birth}, not {theirs.birth}; {_REPLACE}")
     timing = (mine.election_timeout_ms, mine.clock_drift_ppm)
     if (theirs.election_timeout_ms, theirs.clock_drift_ppm) != timing:
-        return (
+        return Bye(
             f"has election_timeout_ms {theirs.election_timeout_ms} and clock_drift_ppm {theirs.clock_drift_ppm}, "
             f"this replica {timing[0]} and {timing[1]}; they must be the same everywhere"
         )
     return None
+
+
+def gone(node: str) -> Bye:
+    """What a removed replica is told."""
+    return Bye(f"{node} was removed from this cluster; ids never come back, so join under a new one", removed=True)

@@ -1,23 +1,35 @@
 """The log as consensus sees it: the store, plus what is queued for it, plus the newest entries in memory.
 
 Rules: `durable_index` counts only what is on disk; a truncation lowers it at once, and a sync begun before the cut
-cannot raise it above the cut. Entries not yet on disk are always in memory. The whole log never is.
+cannot raise it above the cut. Entries not yet on disk are always in memory. The whole log never is. The membership in
+force is the last in the log, else the one in force at its first index, worked out anew after every change of the log
+(obligation membership).
 """
 
 from collections import deque
 from collections.abc import Callable
 
 from raftmem import codec
+from raftmem.commands import Members
 from raftmem.errors import Corrupt, StorageFailed
 from raftmem.limits import LOG_TAIL_BYTES_MAX
 from raftmem.raft.writer import Writer
 from raftmem.seams import Clock, Executor, Loop
-from raftmem.storage.contracts import HardState, LogEntry, LogStore, Truncate
+from raftmem.storage.contracts import Compact, HardState, LogEntry, LogStore, Reset, Truncate
+
+
+def members_of(entry: LogEntry) -> Members:
+    """Raises: Corrupt when it is no membership entry."""
+    members = codec.decode(entry.data, index=entry.index).members
+    if members is None:
+        raise Corrupt("log", "entry is no membership", index=entry.index)
+    return members
 
 
 class Journal:
-    """`term`, `vote`: the hard state as last set. `last_time`, `last_stored`: log time of the newest entry, and the
-    local boot clock when it was stored (or when the log was opened): the anchor of log time."""
+    """`term`, `vote`: the hard state as last set. `members`: the membership in force. `last_time`, `last_stored`: log
+    time of the newest entry, and the local boot clock when it was stored (or when the log was opened): the anchor of
+    log time."""
 
     def __init__(
         self,
@@ -28,11 +40,13 @@ class Journal:
         clock: Clock,
         on_durable: Callable[[], None],
         on_failed: Callable[[StorageFailed], None],
+        on_members: Callable[[], None] = lambda: None,
         tail_bytes_max: int = LOG_TAIL_BYTES_MAX,
     ) -> None:
         self._store = store
         self._clock = clock
         self._tell = on_durable
+        self._on_members = on_members
         self._tail_bytes_max = tail_bytes_max
         self.writer = Writer(
             store,
@@ -58,7 +72,11 @@ class Journal:
         self.last_stored = clock.boottime()
         self.hard_number = 0  # number of the queued write that holds the newest hard state
         self._marks: deque[tuple[int, int]] = deque()  # (number, last index of the log after that write)
-        self._cuts: deque[tuple[int, int]] = deque()  # the same, of truncations alone
+        self._cuts: deque[tuple[int, int]] = deque()  # the same, of truncations and resets alone
+        self._memberships = store.memberships()
+        if not self._memberships:
+            raise Corrupt("log", "names no membership", index=self.first_index)
+        self.members = members_of(self._memberships[-1])
 
     @property
     def last_index(self) -> int:
@@ -72,6 +90,9 @@ class Journal:
         self._tail[entry.index] = entry
         self._tail_bytes += len(entry.data)
         self._set_last(entry)
+        if entry.data[0] == codec.MEMBERSHIP:
+            self._memberships.append(entry)
+            self._members_changed()
 
     def truncate(self, index: int) -> None:
         """Remove entry `index` and all after it. `index` is above the first."""
@@ -90,6 +111,60 @@ class Journal:
         mark = (self.writer.queue(Truncate(index)), keep.index)
         self._marks.append(mark)
         self._cuts.append(mark)
+        if self._memberships[-1].index >= index:
+            while self._memberships[-1].index >= index:
+                self._memberships.pop()
+            self._members_changed()
+
+    def compact(self, first_index: int) -> int:
+        """Remove what lies below entry `first_index`, which becomes the first; the number of the queued write.
+
+        The caller has seen to it that a snapshot covers it.
+        """
+        if not self.first_index < first_index <= self.durable_index:
+            raise ValueError(f"cannot compact to {first_index}: {self.first_index}..{self.durable_index} is on disk")
+        members = self.membership_at(first_index)
+        number = self.writer.queue(Compact(first_index, members))
+        self._memberships = [members, *(later for later in self._memberships if later.index > first_index)]
+        for gone in range(self._tail_start, min(first_index, self.last.index)):
+            self._tail_bytes -= len(self._tail.pop(gone).data)
+            self._tail_start = gone + 1
+        self.first_index = first_index
+        return number
+
+    def reset(self, entry: LogEntry, members: LogEntry) -> int:
+        """The log becomes this entry alone, the last of a snapshot; the number of the queued write.
+
+        Until that is on disk, the durable index stays below the entry.
+        """
+        number = self.writer.queue(Reset(entry, members))
+        self._tail = {entry.index: entry}
+        self._tail_start = self.first_index = entry.index
+        self._tail_bytes = len(entry.data)
+        self._set_last(entry)
+        self.durable_index = min(self.durable_index, entry.index - 1)
+        self.started_index = min(self.started_index, entry.index - 1)
+        self._marks.append((number, entry.index))
+        self._cuts.append((number, entry.index - 1))
+        self._memberships = [members]
+        self._members_changed()
+        return number
+
+    @property
+    def members_index(self) -> int:
+        """Index of the entry that holds the membership in force."""
+        return self._memberships[-1].index
+
+    def membership_at(self, index: int) -> LogEntry:
+        """The membership entry in force at an index of this log. Any thread. Raises: LookupError when it is gone."""
+        for entry in reversed(self._memberships):
+            if entry.index <= index:
+                return entry
+        raise LookupError(f"the membership at index {index} is not in the log any more")
+
+    def _members_changed(self) -> None:
+        self.members = members_of(self._memberships[-1])
+        self._on_members()
 
     def _set_last(self, entry: LogEntry) -> None:
         self.last = entry
@@ -105,9 +180,11 @@ class Journal:
         return self._tail.get(index) or self._store.read(index, index + 1)[0]
 
     def term_at(self, index: int) -> int | None:
-        """None when there is no such entry."""
+        """None when there is no such entry; 0 before the very first."""
         if index == self.last.index:
             return self.last.term
+        if index == 0 and self.first_index <= 1:
+            return 0
         if not self.first_index <= index <= self.last.index:
             return None
         return self.entry(index).term

@@ -2,19 +2,23 @@
 
 Rules: appends may leave before the leader's own sync; a claim of a follower counts only in the term it was made in;
 a read is confirmed only after an entry of this term has committed, by the lease or by a round begun after it arrived.
+A leader that has told another to stand serves no read by its lease again in that term (obligation transfer).
 """
 
 import logging
 from collections.abc import Callable
 
 from raftmem.errors import Corrupt
-from raftmem.limits import APPEND_ENTRIES_MAX
+from raftmem.limits import APPEND_ENTRIES_MAX, SNAPSHOT_WAIT_ENTRIES_MAX
 from raftmem.raft import messages as m
 from raftmem.raft.journal import Journal
+from raftmem.raft.membership import ids
 from raftmem.raft.progress import Progress
 from raftmem.raft.quarantine import Core
 from raftmem.raft.rounds import Rounds
 from raftmem.raft.rules import agreed, quorum
+from raftmem.raft.shipping import Shipping
+from raftmem.raft.timing import Snapshots, Timing
 from raftmem.seams import Clock
 
 log = logging.getLogger("raftmem.raft")
@@ -29,39 +33,75 @@ class Leadership:
         *,
         core: Core,
         journal: Journal,
+        snapshots: Snapshots,
         node_id: str,
-        voters: tuple[str, ...],
         clock: Clock,
-        lease_seconds: float,
+        timing: Timing,
         send: Callable[[str, bytes], None],
         kick: Callable[[], None],
         append_bytes_max: int,
     ) -> None:
         self.term = core.term
         self.own_index = journal.last_index
-        self.rounds = Rounds(self_id=node_id, voters=voters, clock=clock, lease_seconds=lease_seconds)
-        self.progress = {voter: Progress(last_index=self.own_index - 1) for voter in voters if voter != node_id}
+        voters = ids(journal.members.voters)
+        self.rounds = Rounds(self_id=node_id, voters=voters, clock=clock, lease_seconds=timing.lease)
+        self.progress: dict[str, Progress] = {}
         self.heartbeat_at = clock.boottime()
+        self.given_up = False  # another was told to stand: the lease of this term is over
+        self.heir: str | None = None  # who is being made ready to lead
+        self._heir_until = 0.0
+        self._heir_told = False
         self._core = core
         self._journal = journal
+        self._snapshots = snapshots
+        self._node_id = node_id
         self._clock = clock
+        self._timing = timing
         self._send = send
         self._kick = kick
         self._append_bytes_max = append_bytes_max
         self._early: list[tuple[bool, OnIndex]] = []  # readers who wait for the first commit of this term
+        self._shipping: dict[str, Shipping] = {}
+        self.set_members()
+
+    # --- members ---------------------------------------------------------------------------------
+    def set_members(self) -> None:
+        """The membership in force has changed: it counts from now on, committed or not (Raft thesis 4.1)."""
+        members = self._journal.members
+        voters, learners = ids(members.voters), ids(members.learners)
+        self.rounds.set_members(voters, learners)
+        following = [member for member in (*voters, *learners) if member != self._node_id]
+        last = self._journal.last_index
+        self.progress = {peer: self.progress.get(peer) or Progress(last_index=last - 1) for peer in following}
+        for gone in [peer for peer in self._shipping if peer not in self.progress]:
+            self._shipping.pop(gone).over = True
+        if self.heir is not None and self.heir not in voters:
+            self.heir = None
+
+    def live(self) -> set[str]:
+        """The members that were heard within an election timeout, and this replica."""
+        timeout = self._timing.election_timeout
+        heard = {p for p in self.progress if self.rounds.has_echoed(p) and self.contact_seconds(p) < timeout}
+        return heard | {self._node_id}
+
+    def is_settled(self) -> bool:
+        """An entry of this term and the membership in force are committed: the next change may come."""
+        return self._core.commit_index >= max(self.own_index, self._journal.members_index)
 
     # --- readers ---------------------------------------------------------------------------------
     def lease_index(self) -> int | None:
         """The commit index, if the lease covers this very call."""
+        if self.given_up or not self.rounds.holds_lease():
+            return None
         committed = self._core.commit_index
-        return committed if committed >= self.own_index and self.rounds.holds_lease() else None
+        return committed if committed >= self.own_index else None
 
     def confirm(self, *, quorum: bool, callback: OnIndex) -> None:
         """The commit index of now, once it is sure that this is still the leader; None when it ceases to lead."""
         index = self._core.commit_index
         if index < self.own_index:
             self._early.append((quorum, callback))
-        elif not quorum and self.rounds.holds_lease():
+        elif not quorum and self.lease_index() is not None:
             callback(index)
         else:
             self.rounds.when_confirmed(lambda sure: callback(index if sure else None))
@@ -74,9 +114,10 @@ class Leadership:
         durable. The library is only asked when the answer can be news: it looks at every entry in between.
         """
         durable = self._journal.durable_index
-        matches = [min(progress.match, durable) for progress in self.progress.values()]
-        if agreed([*matches, durable], quorum(self.rounds.voters)) > self._core.commit_index:
-            for peer, match in zip(self.progress, matches, strict=True):
+        voters = self.rounds.voters
+        matches = [(peer, min(progress.match, durable)) for peer, progress in self.progress.items() if peer in voters]
+        if agreed([*(match for _, match in matches), durable], quorum(voters)) > self._core.commit_index:
+            for peer, match in matches:
                 self._core.deliver_match(peer, match)
             self._core.advance()
 
@@ -92,16 +133,47 @@ class Leadership:
         early, self._early = self._early, []
         for _, callback in early:
             callback(None)
+        for shipping in self._shipping.values():
+            shipping.over = True
         self.rounds.end()
 
     def contact_seconds(self, peer: str) -> float:
         """Since an echo of that follower was heard (since leading began, before the first)."""
         return self._clock.boottime() - self.rounds.echo_at[peer]
 
+    # --- giving way ------------------------------------------------------------------------------
+    def hand_over(self, heir: str) -> None:
+        """Take no more proposals until that voter has everything and stands, or an election timeout has passed."""
+        self.heir, self._heir_told = heir, False
+        self._heir_until = self._clock.boottime() + self._timing.election_timeout
+        self._tell_heir()
+        self._kick()
+
+    def look_at_heir(self) -> None:
+        """A transfer that did not come about is over: proposals go on, the lease does not."""
+        if self.heir is not None and self._clock.boottime() > self._heir_until:
+            log.warning("the transfer to %s did not come about in time", self.heir)
+            self.heir = None
+
+    def _tell_heir(self) -> None:
+        if self.heir is None or self._heir_told:
+            return
+        if self.progress[self.heir].match == self._journal.last_index:
+            self.given_up = self._heir_told = True
+            self._send(self.heir, m.encode(m.TimeoutNow(self.term)))
+
     # --- followers ---------------------------------------------------------------------------------
-    def answered(self, peer: str, message: m.Echo | m.Accept | m.Reject) -> None:
+    def reconnected(self, peer: str) -> None:
+        if peer in self.progress:
+            self.progress[peer].reconnected()
+        if peer in self._shipping:
+            self._shipping[peer].reconnected()
+
+    def answered(self, peer: str, message: m.Echo | m.Accept | m.Reject | m.ChunkReply) -> None:
         """An answer made in this term. Raises: Corrupt for a claim that no honest follower makes."""
-        progress = self.progress[peer]
+        progress = self.progress.get(peer)
+        if progress is None:
+            return  # it is no member any more, or not yet
         match message:
             case m.Echo():
                 self.rounds.echo(peer, message.round)
@@ -111,6 +183,8 @@ class Leadership:
                 if message.match > last:
                     raise Corrupt("raft", f"{peer} claims index {message.match}, the leader's log ends at {last}")
                 progress.accepted(message.match)
+                if peer == self.heir:
+                    self._tell_heir()
             case m.Reject():
                 if message.hint_index < progress.match:
                     log.error(
@@ -120,6 +194,9 @@ class Leadership:
                         progress.match,
                     )
                 progress.rejected(self._journal, message)
+            case m.ChunkReply():
+                if peer in self._shipping:
+                    self._shipping[peer].answered(message)
 
     def replicate(self, connected: set[str], *, heartbeat: bool) -> None:
         """Send each follower what it lacks; with a round if a heartbeat is due or a reader waits for one.
@@ -135,6 +212,9 @@ class Leadership:
         encoded: dict[tuple[int, bool], tuple[bytes, int]] = {}  # two followers often lack the same
         for peer, progress in self.progress.items():
             if peer not in connected:
+                continue
+            if progress.lacks(self._journal):
+                self._ship(peer, number)
                 continue
             if number:
                 progress.retry()
@@ -162,3 +242,34 @@ class Leadership:
         batch = self._journal.read(following, stop, self._append_bytes_max, APPEND_ENTRIES_MAX)
         wire = tuple((entry.term, entry.data) for entry in batch)
         return m.encode(m.Append(self.term, number, prev, prev_term, commit, wire)), prev + len(batch)
+
+    # --- snapshots ---------------------------------------------------------------------------------
+    def _ship(self, peer: str, number: int) -> None:
+        """What it lacks is in no log any more: a snapshot first, then the log from there."""
+        shipping = self._shipping.get(peer)
+        if shipping is None or shipping.over:
+            meta = self._snapshots.newest()
+            if meta is None:
+                raise Corrupt("log", "begins above 1 and there is no snapshot", index=self._journal.first_index)
+            shipping = self._shipping[peer] = Shipping(
+                snapshots=self._snapshots,
+                meta=meta,
+                term=self.term,
+                clock=self._clock,
+                patience=self._timing.election_timeout,
+                send=lambda message: self._send(peer, m.encode(message)),
+            )
+            log.info("sends %s a snapshot of index %d, %d bytes", peer, meta.index, meta.size)
+            number = number or self.rounds.current
+        if number:
+            shipping.offer(number)
+
+    def may_compact(self, index: int) -> int:
+        """How far the log may go up to `index`, so that whoever is being sent a snapshot can go on from it."""
+        for peer, shipping in list(self._shipping.items()):
+            if shipping.over or self.progress[peer].match >= shipping.meta.index:
+                shipping.over = True
+                del self._shipping[peer]
+            elif self._journal.last_index - shipping.meta.index <= SNAPSHOT_WAIT_ENTRIES_MAX:
+                index = min(index, shipping.meta.index)
+        return index

@@ -4,19 +4,21 @@
 the term the sender would stand in. Entries of an append are consecutive, the first at `prev_index + 1`.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 from raftmem.codec import PREFIX_BYTES
-from raftmem.limits import APPEND_ENTRIES_MAX, ENTRY_BYTES_MAX, NAME_BYTES_MAX
-from raftmem.storage.contracts import LogEntry
+from raftmem.commands import Actor, Member
+from raftmem.limits import APPEND_ENTRIES_MAX, ENTRY_BYTES_MAX, NAME_BYTES_MAX, SNAPSHOT_CHUNK_BYTES
+from raftmem.storage.contracts import LogEntry, SnapshotMeta
 
 Count = Annotated[int, Meta(ge=0, le=2**62)]
 Text = Annotated[str, Meta(max_length=4 * NAME_BYTES_MAX)]
 EntryBytes = Annotated[bytes, Meta(min_length=PREFIX_BYTES, max_length=ENTRY_BYTES_MAX)]
 BodyBytes = Annotated[bytes, Meta(min_length=1, max_length=ENTRY_BYTES_MAX - PREFIX_BYTES)]
+ChangeOp = Literal["add", "remove", "transfer"]
 WireEntry = tuple[Count, EntryBytes]  # (term, data)
 
 
@@ -82,9 +84,12 @@ class PreVoteReply(Struct, frozen=True, array_like=True, tag=7):
 
 
 class Vote(Struct, frozen=True, array_like=True, tag=8):
+    """`transfer`: its leader told the candidate to stand, so that it passes those who hear that leader."""
+
     term: Count
     last_index: Count
     last_term: Count
+    transfer: bool = False
 
 
 class VoteReply(Struct, frozen=True, array_like=True, tag=9):
@@ -123,6 +128,44 @@ class ReadIndexReply(Struct, frozen=True, array_like=True, tag=13):
     index: Count | None
 
 
+class TimeoutNow(Struct, frozen=True, array_like=True, tag=14):
+    """Its leader gives way (Raft thesis 3.10): stand at once, without a pre-vote."""
+
+    term: Count
+
+
+class Chunk(Struct, frozen=True, array_like=True, tag=15):
+    """Bytes of a snapshot from `offset` on; none: an offer, answered with what is there already."""
+
+    term: Count
+    round: Count
+    meta: SnapshotMeta
+    offset: Count
+    data: Annotated[bytes, Meta(max_length=SNAPSHOT_CHUNK_BYTES)]
+
+
+class ChunkReply(Struct, frozen=True, array_like=True, tag=16):
+    """So many bytes of the snapshot at `index` are here. Claims nothing about the log."""
+
+    term: Count
+    index: Count
+    checksum: Annotated[bytes, Meta(max_length=32)]
+    received: Count
+
+
+class Change(Struct, frozen=True, array_like=True, tag=17):
+    """A change of the membership, or of the leader, that its replica asks the leader to make; answered by `Forwarded`.
+
+    To remove and to transfer, only the id of the member counts (transfer: empty, whoever is furthest).
+    """
+
+    id: Count
+    op: ChangeOp
+    member: Member
+    actor: Actor
+    request_id: Text
+
+
 Message = (
     Append
     | Echo
@@ -137,6 +180,10 @@ Message = (
     | Forwarded
     | ReadIndex
     | ReadIndexReply
+    | TimeoutNow
+    | Chunk
+    | ChunkReply
+    | Change
 )
 
 encode = msgspec.msgpack.Encoder().encode

@@ -1,31 +1,45 @@
-"""Connections to the other voters: asyncio, one per pair, the greater id dials. Bytes in order, or a broken connection.
+"""Connections to the other replicas: one per pair, to every member that the membership in force names.
 
-A connection counts only after both greetings were checked (`frames.objection`). One that replaces another closes it.
-What is sent to a peer that is not connected is lost, as Raft allows; what piles up too high breaks the connection.
+Whoever names another dials it while they are not connected, so that a pair meets whichever side knows the other, in
+whatever role. Of two that dial each other the greater id's dial is kept: it tries first, and the lesser gives its own
+try up. A connection counts after both greetings were checked (`frames.objection`, and the certificate); a replica of
+this cluster that the membership here does not name yet may connect, within a bound. What is sent to a peer that is not
+connected is lost, as Raft allows.
 """
 
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Mapping
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 import msgspec
 
-from raftmem.limits import FRAME_BYTES_MAX, PEER_BUFFER_BYTES_MAX
+from raftmem.addresses import split_address
+from raftmem.commands import Member, Members
+from raftmem.limits import PEER_STRANGERS_MAX
 from raftmem.raft import frames
-from raftmem.raft.frames import Bye, Hello, Unframer
+from raftmem.raft import wire as timing
+from raftmem.raft.accepting import Accepting
+from raftmem.raft.dialling import Address, Dial
+from raftmem.raft.frames import Bye, Hello
+from raftmem.raft.peer_tls import PeerTls
+from raftmem.raft.wire import Wire
 from raftmem.seams import Randomness
 
 log = logging.getLogger("raftmem.peers")
 CONNECT_SECONDS = 2.0
-HANDSHAKE_SECONDS = 2.0
-SILENT_SECONDS = 10  # bytes unacknowledged, or no life sign of an idle peer, for this long: the host is gone
-BACKOFF_SECONDS = (0.05, 1.0)
+LESSER_SECONDS = 0.5  # how much longer the lesser id waits before it dials
+SETTLED_SECONDS = 1.0  # the connection that we dialled is not replaced by a call that crossed it, for so long
+STRANGER: Final = "a stranger"
+STRANGERS_SILENT_SECONDS: Final = 1.0  # between two lines in the log about them
 
 
 class PeerEvents:
-    """What the network tells: consensus has these three methods (structural, see `Consensus`)."""
+    """What the network tells: consensus has the first three methods (structural, see `Consensus`).
+
+    `removed(node, reason)`: that member says that the group has removed this replica.
+    """
 
     def __init__(
         self,
@@ -33,202 +47,89 @@ class PeerEvents:
         receive: Callable[[str, bytes], bool],
         connected: Callable[[str], None],
         disconnected: Callable[[str], None],
+        removed: Callable[[str, str], None],
     ) -> None:
         self.receive = receive
         self.connected = connected
         self.disconnected = disconnected
-
-
-@runtime_checkable
-class _Pipe(Protocol):
-    """What is used of a transport; uvloop's are no subclasses of asyncio's."""
-
-    def write(self, data: bytes) -> None: ...
-    def get_write_buffer_size(self) -> int: ...
-    def is_closing(self) -> bool: ...
-    def get_extra_info(self, name: str) -> object: ...
-    def close(self) -> None: ...
-    def abort(self) -> None: ...
-
-
-@runtime_checkable
-class _Options(Protocol):
-    """A socket, as either loop shows it."""
-
-    def setsockopt(self, level: int, option: int, value: int, /) -> None: ...
-
-
-def _tune(connection: _Options) -> None:
-    """Frames leave at once, and a host that vanished is noticed: else TCP would hold its connection for minutes."""
-    for level, option, value in (
-        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-        (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_SECONDS * 1000),
-        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, SILENT_SECONDS // 2),
-        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2),
-    ):
-        connection.setsockopt(level, option, value)
-
-
-class _Wire(asyncio.Protocol):
-    """One TCP connection. `peer`: None until both greetings are checked; `expected`: whom we dialled."""
-
-    def __init__(self, peers: "Peers", expected: str | None) -> None:
-        self._peers = peers
-        self._expected = expected
-        self._unframer = Unframer(frames.HELLO_BYTES_MAX)
-        self._transport: _Pipe | None = None
-        self._deadline: asyncio.TimerHandle | None = None
-        self._loop = asyncio.get_running_loop()
-        self._corked: list[bytes] = []
-        self._corked_bytes = 0
-        self._confirmed = False  # a message has come: the other end accepted our greeting too
-        self.peer: str | None = None
-        self.closed = self._loop.create_future()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, _Pipe)
-        self._transport = transport
-        connection = transport.get_extra_info("socket")
-        if isinstance(connection, _Options):
-            _tune(connection)
-        self._deadline = self._loop.call_later(HANDSHAKE_SECONDS, self._too_slow)
-        if self._expected is not None:
-            self.write(frames.encode(self._peers.hello(self._expected)))
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            for whole in self._unframer.feed(data):
-                if self._transport is None:
-                    return
-                if self.peer is None:
-                    self._greeted(whole)
-                elif not self._heard(self.peer, whole):
-                    self.close()
-        except (frames.FrameTooLarge, msgspec.DecodeError) as error:
-            log.warning("closing the connection to %s: %s", self.peer or "a stranger", error)
-            self.close()
-
-    def _heard(self, peer: str, data: bytes) -> bool:
-        if not self._confirmed:
-            reason = frames.refusal(data)
-            if reason is not None:
-                self._peers.complain(peer, f"refuses this replica: {reason}")
-                return False
-            self._confirmed = True
-            self._peers.confirmed(peer)
-        return self._peers.events.receive(peer, data)
-
-    def _greeted(self, data: bytes) -> None:
-        greeting = frames.decode_greeting(data)
-        if isinstance(greeting, Bye):
-            self._peers.complain(self._expected or "a stranger", f"refuses this replica: {greeting.reason}")
-            self.close()
-            return
-        reason = self._peers.judge(greeting, self._expected)
-        if reason is not None:
-            self._peers.complain(greeting.node_id, reason)
-            self.write(frames.encode(Bye(reason)))
-            self.close()
-            return
-        if self._expected is None:
-            self.write(frames.encode(self._peers.hello(greeting.node_id)))
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self._unframer.bytes_max = FRAME_BYTES_MAX
-        self.peer = greeting.node_id
-        self._peers.joined(self, greeting)
-
-    def _too_slow(self) -> None:
-        if self.peer is None:
-            self.close()
-
-    def write(self, data: bytes) -> None:
-        """Send a frame, with all others of this turn of the loop; past a bound, break the connection instead."""
-        transport = self._transport
-        if transport is None:
-            return
-        if self._corked_bytes + transport.get_write_buffer_size() > PEER_BUFFER_BYTES_MAX:
-            log.warning("%s reads too slowly; breaking the connection", self.peer)
-            self.close(abort=True)
-            return
-        if not self._corked:
-            self._loop.call_soon(self._uncork)
-        self._corked.append(frames.frame(data))
-        self._corked_bytes += len(data)
-
-    def _uncork(self) -> None:
-        corked, self._corked, self._corked_bytes = self._corked, [], 0
-        if self._transport is not None and corked and not self._transport.is_closing():
-            self._transport.write(b"".join(corked))
-
-    def close(self, *, abort: bool = False) -> None:
-        self._uncork()
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            if abort:
-                transport.abort()
-            else:
-                transport.close()
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # the signature of asyncio
-        self._transport = None
-        if self._deadline is not None:
-            self._deadline.cancel()
-        if not self.closed.done():
-            self.closed.set_result(None)
-        self._peers.left(self)
+        self.removed = removed
 
 
 class Peers:
-    """The network of one replica. `addresses`: (host, port) of every other voter.
+    """The network of one replica. Everything runs on the loop's thread.
 
-    `bound`: the data folders that the membership names. `known_birth(node)`: the birth of the folder that a voter was
-    first met with, `remember(node, birth)` is on disk when it returns.
+    `addresses`: (host, port) of members, in place of those in the membership. `known_birth(node)`: the birth of the
+    folder that a member was first met with, `remember(node, birth)` is on disk when it returns.
     """
 
     def __init__(
         self,
         *,
         me: Hello,
-        addresses: dict[str, tuple[str, int]],
         events: PeerEvents,
-        bound: Mapping[str, str | None],
         known_birth: Callable[[str], str | None],
         remember: Callable[[str, str], None],
         randomness: Randomness,
+        addresses: Mapping[str, Address] | None = None,
+        tls: PeerTls | None = None,
     ) -> None:
-        self.events = events
         self._me = me
-        self._addresses = addresses
-        self._voters = frozenset(addresses) | {me.node_id}
-        self._bound = bound
+        self._events = events
         self._known_birth = known_birth
         self._remember = remember
         self._randomness = randomness
-        self._wires: dict[str, _Wire] = {}
+        self._addresses = addresses or {}
+        self._tls = tls
+        self._loop = asyncio.get_running_loop()
+        self._is_running = False
+        self._named: dict[str, Member] = {}
+        self._removed: frozenset[str] = frozenset()
+        self._wires: dict[str, Wire] = {}
         self._greetings: dict[str, Hello] = {}
         self._complaints: dict[str, str] = {}
-        self._tasks: list[asyncio.Task[None]] = []
-        self._server: asyncio.Server | None = None
-        self._open: set[_Wire] = set()
+        self._strangers_silent_until = 0.0
+        self._open: set[Wire] = set()
+        self._dials: dict[str, Dial] = {}
+        self._accepting = Accepting(
+            make=lambda: Wire(self, self._loop, None),
+            complain=lambda reason: self._complain(STRANGER, reason),
+            tls=tls,
+        )
 
+    # --- used by the node ----------------------------------------------------------------------------
     async def start(self, listening: socket.socket) -> None:
-        """Listen, and dial every voter with a smaller id."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: self._wire(None), sock=listening)
-        for node in sorted(self._addresses):
-            if node < self._me.node_id:
-                self._tasks.append(asyncio.create_task(self._dial(node), name=f"dial {node}"))
+        """Listen, and dial every member that is named. The socket is ours from here on."""
+        self._is_running = True
+        self._accepting.start(listening)
+        self._redial()
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        if self._server is not None:
-            self._server.close()
+        self._is_running = False
+        await self._accepting.stop()
+        await asyncio.gather(*(dial.stop() for dial in self._dials.values()))
         for wire in list(self._open):
             wire.close()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def set_members(self, members: Members) -> None:
+        """The membership in force: at the start, and whenever it changes. No event comes from within this call.
+
+        A connection to a replica that is named no more stays until its removal is committed: it must hear of that.
+        """
+        both = (*members.voters, *members.learners)
+        self._named = {member.id: member for member in both if member.id != self._me.node_id}
+        self._forget_strangers()
+        for node in self._complaints.keys() - self._named.keys() - {STRANGER}:
+            del self._complaints[node]
+        self._redial()
+        for wire in self._wires.values():
+            self._loop.call_soon(self._look_again, wire)
+
+    def set_removed(self, ids: Iterable[str]) -> None:
+        """Replicas whose removal is committed: they are told, and not heard again. No event comes from within."""
+        self._removed = frozenset(ids)
+        self._redial()
+        for wire in self._wires.values():
+            self._loop.call_soon(self._look_again, wire)
 
     def send(self, peer: str, data: bytes) -> None:
         wire = self._wires.get(peer)
@@ -236,73 +137,225 @@ class Peers:
             wire.write(data)
 
     def greeting(self, peer: str) -> Hello | None:
-        """What a voter said of itself when it last connected."""
+        """What a member said of itself when it last connected."""
         return self._greetings.get(peer)
 
     def is_connected(self, peer: str) -> bool:
         return peer in self._wires
 
-    # --- used by the wires -------------------------------------------------------------------------
+    # --- used by the wires -----------------------------------------------------------------------------
+    def opened(self, wire: Wire) -> None:
+        self._open.add(wire)
+
     def hello(self, to_node: str) -> Hello:
         return msgspec.structs.replace(self._me, to_node_id=to_node)
 
-    def judge(self, greeting: Hello, expected: str | None) -> str | None:
-        if expected is not None and greeting.node_id != expected:
-            return f"{greeting.node_id} answers at the address of {expected}"
-        known = self._known_birth(greeting.node_id)
-        bound = self._bound.get(greeting.node_id)
-        reason = frames.objection(self._me, greeting, voters=self._voters, bound_folder=bound, known_birth=known)
-        if reason is None and known is None:
-            self._remember(greeting.node_id, greeting.birth)
-        return reason
+    def may_greet(self, wire: Wire) -> bool:
+        dial = self._dials.get(wire.expected or "")
+        if dial is None or wire.expected is None or wire.expected in self._wires:
+            wire.close()
+            return False
+        bye = self._misnamed(wire, wire.expected)
+        if bye is not None:
+            self._complain(wire.expected, bye.reason)
+            wire.part(bye)
+            return False
+        dial.pending = wire
+        return True
 
-    def complain(self, node: str, reason: str) -> None:
-        """Once a reason: a dial is tried again and again."""
-        node = node if node in self._voters else "a stranger"  # names of strangers are not kept
-        if self._complaints.get(node) != reason:
-            self._complaints[node] = reason
-            log.warning("no connection with %s: %s", node, reason)
-
-    def joined(self, wire: _Wire, greeting: Hello) -> None:
+    def greeted(self, wire: Wire, greeting: Hello) -> bool:
         node = greeting.node_id
-        old = self._wires.pop(node, None)
-        if old is not None:
-            old.close(abort=True)
-            self.events.disconnected(node)
+        bye = self._objection(wire, greeting)
+        if bye is None and wire.expected is None and not self._takes(node):
+            wire.close()
+            return False
+        if bye is None:
+            bye = self._acquaint(greeting)
+        if bye is not None:
+            self._complain(node, bye.reason)
+            wire.part(bye)
+            return False
         self._greetings[node] = greeting
+        return True
+
+    def joined(self, wire: Wire) -> None:
+        assert wire.peer is not None
+        node = wire.peer
+        dial = self._dials.get(node)
+        if dial is not None:
+            own, dial.pending = dial.pending, None
+            if own is wire:
+                dial.is_unanswered = False
+            elif own is not None:
+                own.close(abort=True)
+        old = self._wires.get(node)
+        if old is not None:
+            self._drop(old)
+            old.close(abort=True)
         self._wires[node] = wire
-        self.events.connected(node)
+        self._events.connected(node)
 
-    def confirmed(self, node: str) -> None:
-        """Nothing is wrong with it any more: what goes wrong next is news."""
-        self._complaints.pop(node, None)
+    def heard(self, wire: Wire, data: bytes) -> bool:
+        assert wire.peer is not None
+        if not wire.is_confirmed:
+            wire.is_confirmed = True
+            self._complaints.pop(wire.peer, None)  # nothing is wrong with it: what goes wrong next is news
+        return self._events.receive(wire.peer, data)
 
-    def left(self, wire: _Wire) -> None:
+    def refused(self, wire: Wire, bye: Bye) -> None:
+        """A Bye counts as the word of its sender only if we know who that is."""
+        node = wire.peer or wire.expected
+        self._complain(node or STRANGER, f"refuses this replica: {bye.reason}")
+        if node is not None and bye.removed and (wire.names is not None or node in self._named or not self._named):
+            self._events.removed(node, bye.reason)
+
+    def broken(self, wire: Wire, error: Exception) -> None:
+        self._complain(wire.expected or STRANGER, f"the connection broke before the greeting: {error}")
+
+    def left(self, wire: Wire) -> None:
         self._open.discard(wire)
+        dial = self._dials.get(wire.expected or "")
+        if dial is not None and dial.pending is wire:
+            dial.pending, dial.is_unanswered = None, True
+        self._drop(wire)
+
+    # --- who may talk ------------------------------------------------------------------------------------
+    def _objection(self, wire: Wire, greeting: Hello) -> Bye | None:
+        node = greeting.node_id
+        member = self._named.get(node)
+        bye = frames.objection(
+            self._me,
+            greeting,
+            is_removed=node in self._removed,
+            bound_folder=None if member is None else member.folder_id,
+            known_birth=self._known_birth(node),
+        )
+        if bye is None and wire.expected is not None and node != wire.expected:
+            bye = Bye(f"{node} answers at the address of {wire.expected}")
+        return bye or self._misnamed(wire, node)
+
+    def _misnamed(self, wire: Wire, node: str) -> Bye | None:
+        if wire.names is None or node in wire.names:
+            return None
+        return Bye(f"its certificate is for {', '.join(sorted(wire.names)) or 'nobody'}, not for {node}")
+
+    def _acquaint(self, greeting: Hello) -> Bye | None:
+        """Remember a member when it is first met; strangers only within their bound, and not on disk."""
+        node = greeting.node_id
+        if node in self._named:
+            if self._known_birth(node) is None:
+                self._remember(node, greeting.birth)
+            return None
+        if len(self._wires.keys() - self._named.keys() - {node}) >= PEER_STRANGERS_MAX:
+            return Bye(f"{PEER_STRANGERS_MAX} replicas that the membership does not name are connected already")
+        return None
+
+    def _takes(self, node: str) -> bool:
+        """Whether a call of this node is taken although we may be connected to it, or be calling it ourselves.
+
+        Nobody calls while connected: so a call says that its connection is gone there, unless the calls crossed.
+        """
+        old = self._wires.get(node)
+        if old is not None:
+            return old.expected is None or self._loop.time() - old.joined_at > SETTLED_SECONDS
+        dial = self._dials.get(node)
+        if dial is None or dial.pending is None or self._me.node_id < node:
+            return True
+        return dial.is_unanswered  # whoever answers there may not be this node
+
+    def _look_again(self, wire: Wire) -> None:
+        """What is in force has changed: what was in order at the greeting may be so no more."""
+        node = wire.peer
+        if node is None or self._wires.get(node) is not wire:
+            return
+        bye = self._objection(wire, self._greetings[node]) or self._acquaint(self._greetings[node])
+        if bye is not None:
+            self._complain(node, bye.reason)
+            wire.part(bye)
+            self._drop(wire)
+
+    def _drop(self, wire: Wire) -> None:
+        """It counts no more."""
         if wire.peer is not None and self._wires.get(wire.peer) is wire:
             del self._wires[wire.peer]
-            self.events.disconnected(wire.peer)
+            self._forget_strangers()
+            self._events.disconnected(wire.peer)
 
-    def _wire(self, expected: str | None) -> _Wire:
-        wire = _Wire(self, expected)
-        self._open.add(wire)
+    def _forget_strangers(self) -> None:
+        for node in self._greetings.keys() - self._named.keys() - self._wires.keys():
+            del self._greetings[node]
+
+    def _complain(self, node: str, reason: str) -> None:
+        """Once a reason: a dial is tried again and again. Names of strangers are not kept."""
+        node = node if node in self._named else STRANGER
+        now = self._loop.time()
+        if node == STRANGER and now < self._strangers_silent_until:
+            return  # whoever can call could fill the log
+        if self._complaints.get(node) != reason:
+            self._complaints[node] = reason
+            if node == STRANGER:
+                self._strangers_silent_until = now + STRANGERS_SILENT_SECONDS
+            log.warning("no connection with %s: %s", node, "".join(c if c.isprintable() else "?" for c in reason))
+
+    # --- dialling ------------------------------------------------------------------------------------------
+    def _redial(self) -> None:
+        """One dial for each member that is named, at its address; the others end."""
+        if not self._is_running:
+            return
+        wanted: dict[str, Address] = {}
+        for node, member in self._named.items():
+            address = None if node in self._removed else self._address(member)
+            if address is not None:
+                wanted[node] = address
+        for node, dial in list(self._dials.items()):
+            if wanted.get(node) != dial.address:
+                del self._dials[node]
+                dial.cancel()
+                wire = self._wires.get(node)
+                if node in wanted and wire is not None and wire.expected is not None:
+                    self._loop.call_soon(wire.close)  # to be met where it is said to be now
+        for node, address in wanted.items():
+            if node not in self._dials:
+                self._dials[node] = self._dial(node, address)
+
+    def _address(self, member: Member) -> Address | None:
+        if member.id in self._addresses:
+            return self._addresses[member.id]
+        try:
+            return split_address(member.peer_url, name=f"peer of {member.id}")
+        except ValueError as error:
+            self._complain(member.id, str(error))
+            return None
+
+    def _dial(self, node: str, address: Address) -> Dial:
+        dial = Dial(
+            address=address,
+            patience=LESSER_SECONDS if self._me.node_id < node else 0.0,
+            connect=lambda address: self._connect(node, address),
+            current=lambda: self._wires.get(node),
+            randomness=self._randomness,
+        )
+        dial.start()
+        return dial
+
+    async def _connect(self, node: str, address: Address) -> Wire | None:
+        host, port = address
+        wire = Wire(self, self._loop, node)
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                if self._tls is None:
+                    await self._loop.create_connection(lambda: wire, host, port)
+                else:
+                    await self._loop.create_connection(
+                        lambda: wire,
+                        host,
+                        port,
+                        ssl=self._tls.client(),
+                        server_hostname="",  # the certificate is checked for the node's id
+                        ssl_shutdown_timeout=timing.HANDSHAKE_SECONDS,
+                    )
+        except OSError as error:  # a timeout, and whatever TLS objects to, too
+            reason = error.strerror or str(error) or "no answer in time"
+            self._complain(node, f"cannot connect to {host}:{port}: {reason}")
+            return None
         return wire
-
-    async def _dial(self, node: str) -> None:
-        """Keep one connection to a voter, with backoff between tries."""
-        host, port = self._addresses[node]
-        loop = asyncio.get_running_loop()
-        shortest, longest = BACKOFF_SECONDS
-        wait = shortest
-        while True:
-            try:
-                async with asyncio.timeout(CONNECT_SECONDS):
-                    _, wire = await loop.create_connection(lambda: self._wire(node), host, port)
-            except OSError as error:  # a timeout too
-                self.complain(node, f"cannot connect to {host}:{port}: {error.strerror or error}")
-            else:
-                await wire.closed
-                if wire.peer is not None:
-                    wait = shortest
-            await asyncio.sleep(wait * (0.5 + self._randomness.random()))
-            wait = min(longest, wait * 2)

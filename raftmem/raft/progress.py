@@ -24,6 +24,10 @@ class Progress:
         self._in_flight: deque[int] = deque()  # last index of each append with entries
         self._probe_out = False
 
+    def lacks(self, log: rules.LogView) -> bool:
+        """What it needs next is not in the leader's log any more: a snapshot must come first."""
+        return log.first_index > 1 and self.following <= log.first_index
+
     def may_send_entries(self) -> bool:
         return not self._probe_out if self.probing else len(self._in_flight) < self._in_flight_max
 

@@ -11,7 +11,7 @@ library is untyped.
 
 import math
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -36,6 +36,7 @@ RELIED_ON: Final[dict[str, str | None]] = {
     "__connectedNodes": None,
     "__generateRaftTimeout": "92ed37d3620e781a15680bc5af8a1983a2c265c42aef4322d403001319bbb1a7",
     "__getEntries": "e29c4b33293b21018d1124c7e5835748c4c8092f7ce4af9e86f24633ccec7e0e",
+    "__lastResponseTime": None,
     "__loadDumpFile": "ec66e83905de703bcead2735be875e71870a6bbe271c854867611e555a90bbba",
     "__onMessageReceived": "ddfe34b6c02821795146dc533fb7c0fcf6574a082a68a227b4c885c9e14be206",
     "__otherNodes": None,
@@ -44,6 +45,8 @@ RELIED_ON: Final[dict[str, str | None]] = {
     "__raftElectionDeadline": None,
     "__raftLastApplied": None,
     "__raftLeader": None,
+    "__raftMatchIndex": None,
+    "__raftNextIndex": None,
     "__raftState": None,
     "__sendAppendEntries": "9cb9073128c392fa9e5efc4691420ba435bfafb4c74e83a34f931fa16aa760c6",
     "__setCurrentTerm": "0ad5bf456ac06bd314d2dbc8991c6b6240e63bf33aaa975620aa84a7079d5f39",
@@ -198,6 +201,9 @@ class Core(SyncObj):  # type: ignore[misc]  # untyped base
     _SyncObj__raftCurrentTerm: int
     _SyncObj__votedForNodeId: str | None
     _SyncObj__otherNodes: set[Node]
+    _SyncObj__lastResponseTime: dict[Node, float]
+    _SyncObj__raftMatchIndex: dict[Node, int]
+    _SyncObj__raftNextIndex: dict[Node, int]
     _SyncObj__setCurrentTerm: Callable[[int, str | None], None]
     _SyncObj__setState: Callable[[int], None]
     _SyncObj__onMessageReceived: Callable[[Node, dict[str, Any]], None]
@@ -215,7 +221,8 @@ class Core(SyncObj):  # type: ignore[misc]  # untyped base
         self.asks_vote: Callable[[str, int, int], None] = _nobody_sends
         self.grants_vote: Callable[[str], None] = _nobody_sends
         self._commit = journal.first_index
-        self._nodes = {voter: _Voter(voter) for voter in voters}
+        self._self_id = node_id
+        self._nodes: dict[str, _Voter] = {}
         conf = SyncObjConf(
             autoTick=False,
             appendEntriesUseBatch=True,
@@ -229,8 +236,8 @@ class Core(SyncObj):  # type: ignore[misc]  # untyped base
             logCompactionMinTime=10**15,
         )
         with _journal_seam(_StockLog(journal, no_op)):
-            others = [node for voter, node in self._nodes.items() if voter != node_id]
-            super().__init__(self._nodes[node_id], others, conf, transport=_StockTransport(self))
+            others = [self._node(voter) for voter in voters if voter != node_id]
+            super().__init__(self._node(node_id), others, conf, transport=_StockTransport(self))
         self._poller = _NoPoller()
         self._SyncObj__raftLastApplied = applied
         self.raise_commit(applied)
@@ -292,6 +299,19 @@ class Core(SyncObj):  # type: ignore[misc]  # untyped base
     def set_applied(self, index: int) -> None:
         self._SyncObj__raftLastApplied = index
 
+    def set_voters(self, voters: Iterable[str]) -> None:
+        """Whose votes and copies count from now on; the library counts this replica among them without asking."""
+        others = {self._node(voter) for voter in voters if voter != self._self_id}
+        for node in others - self._SyncObj__otherNodes:
+            self._SyncObj__raftMatchIndex[node] = 0
+            self._SyncObj__raftNextIndex[node] = self.journal.last_index + 1
+            self._SyncObj__lastResponseTime[node] = 0.0
+        self._SyncObj__otherNodes = others
+
+    def _node(self, node_id: str) -> _Voter:
+        """One object a replica, for ever: the library compares and hashes them."""
+        return self._nodes.setdefault(node_id, _Voter(node_id))
+
     # --- messages, already judged by our rules ---------------------------------------------------
     def deliver_append(self, leader: str, *, term: int, kept: int, entries: list[LogEntry], commit: int) -> None:
         """An append that fits: `kept` is an index both logs agree on; a tail after it goes if there are entries."""
@@ -324,7 +344,7 @@ class Core(SyncObj):  # type: ignore[misc]  # untyped base
         self._receive(follower, {"type": "next_node_idx", "reset": False, "success": True, "next_node_idx": match + 1})
 
     def _receive(self, sender: str, message: dict[str, Any]) -> None:
-        self._SyncObj__onMessageReceived(self._nodes[sender], message)
+        self._SyncObj__onMessageReceived(self._node(sender), message)
 
     # --- what the library finds instead of its own --------------------------------------------------
     def _get_commit(self) -> int:

@@ -19,8 +19,7 @@ class Rounds:
         self._clock = clock
         self._lease = lease_seconds
         self._self_id = self_id
-        self.voters = voters
-        self._quorum = quorum(voters)
+        self.voters = frozenset(voters)
         self._echoed = dict.fromkeys(voters, 0)
         self._sent: deque[tuple[int, float]] = deque()
         self._waiting: deque[tuple[int, Callable[[bool], None]]] = deque()
@@ -28,6 +27,18 @@ class Rounds:
         self.confirmed = 0  # the newest round that a majority has echoed
         self._confirmed_sent = clock.boottime()
         self.echo_at = dict.fromkeys(voters, self._confirmed_sent)
+
+    def set_members(self, voters: Collection[str], learners: Collection[str]) -> None:
+        """Echoes of voters confirm from now on; those of learners only tell that they are there.
+
+        What was confirmed stays so: any later leader's majority has somebody in common with those who confirmed it,
+        or comes from a membership that was sent after it.
+        """
+        now = self._clock.boottime()
+        members = {*voters, *learners}
+        self.voters = frozenset(voters)
+        self._echoed = {member: self._echoed.get(member, 0) for member in members}
+        self.echo_at = {member: self.echo_at.get(member, now) for member in members}
 
     def begin(self) -> int:
         """A new round, its send time now; send it at once."""
@@ -37,10 +48,14 @@ class Rounds:
         return self.current
 
     def echo(self, voter: str, number: int) -> None:
-        """Ignored from strangers and for rounds that were not begun."""
+        """Ignored from who is no member and for rounds that were not begun."""
         if voter in self._echoed and number <= self.current:
             self.echo_at[voter] = self._clock.boottime()
             self._count(voter, number)
+
+    def has_echoed(self, member: str) -> bool:
+        """It was heard in this term."""
+        return self._echoed[member] > 0
 
     def holds_lease(self) -> bool:
         """No other leader can have been elected yet, as of this very call."""
@@ -68,7 +83,7 @@ class Rounds:
         if number <= self._echoed[voter]:
             return
         self._echoed[voter] = number
-        confirmed = agreed(self._echoed.values(), self._quorum)
+        confirmed = agreed([self._echoed[voter] for voter in self.voters], quorum(self.voters))
         if confirmed <= self.confirmed:
             return
         self.confirmed = confirmed

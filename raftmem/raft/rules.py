@@ -45,11 +45,11 @@ def agreed(values: Iterable[int], size: int) -> int:
 
 
 def last_not_above(log: LogView, index: int, term: int) -> int:
-    """The highest i <= index whose term is <= term, not below the first index (obligation bounded-backtrack).
+    """The highest i <= index whose term is <= term (obligation bounded-backtrack), or one below the first.
 
     Steps over a whole run of a term at a time when the caller then asks for that term's end.
     """
-    while index > log.first_index:
+    while index >= log.first_index:
         here = log.term_at(index)
         if here is not None and here <= term:
             break
@@ -64,22 +64,17 @@ def judge_append(log: LogView, message: Append, *, floor: int) -> Accepted | Rej
 
     Raises: Corrupt for such a conflict; this replica must stop.
     """
-    prev = message.prev_index
-    if prev < log.first_index:
-        raise Corrupt("log", f"the leader's previous index {prev} is below the first index {log.first_index}")
+    prev, prev_term, entries = _above_first(log, message)
     here = log.term_at(prev)
-    if here is None or here != message.prev_term:
+    if here is None or here != prev_term:
         if prev <= floor:
             raise Corrupt(
-                "log",
-                f"conflicts with the leader (term {here} here, {message.prev_term} there, floor {floor})",
-                index=prev,
+                "log", f"conflicts with the leader (term {here} here, {prev_term} there, floor {floor})", index=prev
             )
-        hint = last_not_above(log, min(prev, log.last_index), message.prev_term)
-        hint_term = log.term_at(hint)
-        return Reject(message.term, prev, hint, 0 if hint_term is None else hint_term)
+        hint = max(log.first_index, last_not_above(log, min(prev, log.last_index), prev_term))
+        return Reject(message.term, prev, hint, log.term_at(hint) or 0)
     kept = prev
-    entries = message.log_entries()
+    verified = prev + len(entries)
     for position, entry in enumerate(entries):
         here = log.term_at(entry.index)
         if here != entry.term:
@@ -94,14 +89,33 @@ def judge_append(log: LogView, message: Append, *, floor: int) -> Accepted | Rej
             f"the leader of term {message.term} has another entry (term {entries[0].term}) than was committed here",
             index=entries[0].index,
         )
-    verified = prev + len(message.entries)
     return Accepted(kept, entries, verified, min(message.commit, verified))
+
+
+def _above_first(log: LogView, message: Append) -> tuple[int, int, list[LogEntry]]:
+    """(previous index, its term, entries) of an append, without what lies at or below the first index of this log.
+
+    That was committed, so every leader has it too (Raft 5.4.3, leader completeness).
+    """
+    prev, entries = message.prev_index, message.log_entries()
+    beyond = log.first_index - prev
+    if beyond <= 0:
+        return prev, message.prev_term, entries
+    first_term = log.term_at(log.first_index) or 0
+    if len(entries) >= beyond and entries[beyond - 1].term != first_term:
+        raise Corrupt(
+            "log",
+            f"begins with an entry of term {first_term}, the leader has one of term {entries[beyond - 1].term}",
+            index=log.first_index,
+        )
+    return log.first_index, first_term, entries[beyond:]
 
 
 def next_after_reject(log: LogView, reject: Reject, *, match: int, following: int) -> int:
     """The leader's new next index for a follower: only ever lower, never at or below what it has matched.
 
-    A refusal that is older than what is known by now changes nothing.
+    Where it falls to the leader's first index or below, only a snapshot helps. A refusal that is older than what is
+    known by now changes nothing.
     """
     if reject.prev_index <= match or reject.prev_index >= following:
         return following

@@ -24,7 +24,7 @@ class Voting:
         journal: Journal,
         election: Election,
         promises: Promises,
-        peers: tuple[str, ...],
+        peers: Callable[[], tuple[str, ...]],
         send: Callable[[str, m.Message], None],
         may_stand: Callable[[], bool],
     ) -> None:
@@ -37,6 +37,7 @@ class Voting:
         self._send = send
         self._may_stand = may_stand
         self._granted = False
+        self._told_to = 0  # the term in which this replica's leader told it to stand
         core.asks_vote = self._ask_vote
         core.grants_vote = self._grant_vote
 
@@ -52,7 +53,7 @@ class Voting:
             self._stand(term)
             return
         question = m.PreVote(term, self._journal.last_index, self._journal.last.term)
-        for peer in self._peers:
+        for peer in self._peers():
             self._send(peer, question)
 
     def would_vote(self, peer: str, reply: m.PreVoteReply) -> None:
@@ -70,13 +71,23 @@ class Voting:
         heard = self._is_sticky() or self._core.leader is not None
         if term != self._core.term + 1 or heard or not self._may_stand():
             return
+        self._begin()
+
+    def _begin(self) -> None:
         self.elections += 1
         self._election.stand()
         self._core.stand()
 
+    def stand_for(self, leader: str, term: int) -> None:
+        """Obligation transfer: the leader of this very term gives way to this replica: nobody need be asked first."""
+        led_by = (self._core.term, self._core.leader)
+        if (term, leader) == led_by and self._election.may_stand and self._may_stand():
+            self._told_to = term + 1
+            self._begin()
+
     def _ask_vote(self, peer: str, last_index: int, last_term: int) -> None:
         """The library asks for a vote: once its own is on disk, and only while it still stands."""
-        request = m.Vote(self._core.term, last_index, last_term)
+        request = m.Vote(self._core.term, last_index, last_term, self._told_to == self._core.term)
         self._promises.send(peer, request, unless=lambda: self._core.role != CANDIDATE)
 
     # --- for others ----------------------------------------------------------------------------------
@@ -87,9 +98,12 @@ class Voting:
         self._promises.send(peer, m.PreVoteReply(self._core.term, question.term, granted))
 
     def vote(self, peer: str, request: m.Vote) -> None:
-        """A sticky replica neither votes nor adopts the candidate's term; the refusal carries its own."""
+        """A sticky replica neither votes nor adopts the candidate's term; the refusal carries its own.
+
+        A candidate whose leader told it to stand passes: that leader has given up its lease.
+        """
         self._granted = False
-        if not self._is_sticky():
+        if request.transfer or not self._is_sticky():
             self._core.deliver_vote_request(
                 peer, term=request.term, last_index=request.last_index, last_term=request.last_term
             )

@@ -1,4 +1,4 @@
-"""The one ordered queue to the log's disk: hard state, appends and truncations, committed in groups.
+"""The one ordered queue to the log's disk: hard state, appends, truncations and the rest, committed in groups.
 
 Rule: work is numbered as it is queued, and what waits for number n runs only when everything up to n is on disk
 (obligations sync-before-promise, atomic-files). While one group is being synced the next one gathers.
@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 
 from raftmem.errors import StorageFailed
 from raftmem.seams import Clock, Executor, Loop
-from raftmem.storage.contracts import Append, HardState, LogEntry, LogStore, LogWrite, Truncate
+from raftmem.storage.contracts import Append, Compact, HardState, LogEntry, LogStore, LogWrite, Reset, Truncate
 
 RETRY_SECONDS = 0.25
+Work = LogEntry | Truncate | HardState | Compact | Reset
 
 
 class Writer:
@@ -38,7 +39,7 @@ class Writer:
         self._on_started = on_started
         self._on_durable = on_durable
         self._on_failed = on_failed
-        self._pending: list[LogEntry | Truncate | HardState] = []
+        self._pending: list[Work] = []
         self._waiting: list[tuple[int, int, Callable[[], None]]] = []  # a heap: (number, order, callback)
         self._order = 0
         self._busy = False
@@ -48,7 +49,7 @@ class Writer:
         self.no_room = False
         self.stopped = False
 
-    def queue(self, write: LogEntry | Truncate | HardState) -> int:
+    def queue(self, write: Work) -> int:
         """Its number. Not on disk when this returns."""
         self._pending.append(write)
         self.queued += 1
@@ -116,7 +117,7 @@ class Writer:
             heapq.heappop(waiting)[2]()
 
 
-def _grouped(writes: list[LogEntry | Truncate | HardState]) -> list[LogWrite]:
+def _grouped(writes: list[Work]) -> list[LogWrite]:
     """Runs of entries become one append each."""
     grouped: list[LogWrite] = []
     run: list[LogEntry] = []

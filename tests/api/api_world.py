@@ -1,28 +1,35 @@
 """One replica in memory behind the API: the real machine over the in-memory state, and no consensus.
 
+A group of three whose members come and go at once, each by an entry; n1 leads until the lead is handed over.
 Index 1 to 100 are Raft's own entries, so the first write stands at index 101 of term 3; the wall clock moves one
 second an entry and stands at 2026-11-20T09:00:00.120Z for index 101.
 """
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 import httpx
+import msgspec
 
 from raftmem import codec, errors
 from raftmem.api.app import create_app
 from raftmem.api.settings import ApiSettings
-from raftmem.commands import Actor, Draft, Expire, Header
+from raftmem.commands import Actor, Draft, Expire, Header, Member, MemberChange, Members
+from raftmem.limits import MEMBERS_MAX
 from raftmem.machine.run import Applied, step_entry
-from raftmem.service import Level, MemberView, Point, ReadOptions, Status, Written
-from raftmem.storage.contracts import Hit, VectorQuery
+from raftmem.service import Changed, Level, MemberView, Point, ReadOptions, Status, Written
+from raftmem.storage.contracts import Hit, LogEntry, SnapshotMeta, VectorQuery
 from raftmem.storage.cosine import search_at
 from raftmem.storage.memory_state import MemoryStateStore
 
 TERM: Final = 3
 FIRST_WALL_MS: Final = 1_795_165_200_120  # 2026-11-20T09:00:00.120Z
 FIRST: Final = 101
+GENESIS: Final = "9e" * 32
+VOTERS: Final = tuple(
+    Member(f"n{k}", f"127.0.0.1:910{k}", f"http://127.0.0.1:810{k}", f"folder-{k}") for k in (1, 2, 3)
+)
 _T = TypeVar("_T")
 
 
@@ -48,6 +55,10 @@ class MemoryService:
         self._ids = 0
         self._applied: dict[int, Applied] = {}
         self._moved = asyncio.Event()
+        self.members = Members("5f2a9c01", 1, VOTERS, 1000, 500)
+        self.genesis = GENESIS
+        self._entry_of: dict[str, Applied] = {}  # of the entry that made a member what it is
+        self._snapshots: list[SnapshotMeta] = []
         for _ in range(1, FIRST):
             self.entry(codec.no_op(time=0, wall_ms=FIRST_WALL_MS))
 
@@ -120,11 +131,86 @@ class MemoryService:
 
     def status(self) -> Status:
         head = self.store.head().index
+        learners = {member.id for member in self.members.learners}
         members = tuple(
-            MemberView(name, "leader" if name == "n1" else "follower", f"http://{name}", f"tcp://{name}", *5 * (None,))
-            for name in ("n1", "n2", "n3")
+            MemberView(
+                one.id,
+                "learner" if one.id in learners else "leader" if one.id == self.leader_id else "follower",
+                one.rest_url,
+                one.peer_url,
+                *5 * (None,),
+            )
+            for one in (*self.members.voters, *self.members.learners)
         )
-        return Status(self.node_id, "5f2a9c01", 1, TERM, "n1", self.leader_url, head, head, head, head, members)
+        return Status(
+            self.node_id, "5f2a9c01", 1, TERM, self.leader_id, self.leader_url, head, head, head, head, members
+        )
+
+    # --- the group --------------------------------------------------------------------------------
+    async def add_member(self, member: Member, *, actor: Actor, request_id: str, timeout_ms: int) -> Changed:
+        self._may_change(timeout_ms)
+        stands = self.members.member(member.id)
+        if stands is not None:
+            kept = {name: getattr(member, name) or getattr(stands, name) for name in ("folder_id", "replaces")}
+            member = msgspec.structs.replace(member, **kept)
+        if stands == member:
+            return Changed(self._made(member.id).row, self.members)
+        if member.id in self.members.removed:
+            raise errors.WrongState(f"{member.id} was removed for good; give the new replica another id")
+        if stands in self.members.voters or len(self.status().members) >= MEMBERS_MAX:
+            raise errors.WrongState(f"{member.id} votes, or the group is full")
+        if member.replaces is not None and member.replaces not in {one.id for one in self.members.voters}:
+            raise errors.NotFound(f"{member.replaces} is no voter of this group")
+        learners = (*(one for one in self.members.learners if one.id != member.id), member)
+        return self._change("update" if stands else "add", member.id, actor, request_id, learners=learners)
+
+    async def remove_member(self, member_id: str, *, actor: Actor, request_id: str, timeout_ms: int) -> Changed:
+        self._may_change(timeout_ms)
+        if self.members.member(member_id) is None:
+            raise errors.NotFound(f"{member_id} is no member of this group")
+        voters = tuple(one for one in self.members.voters if one.id != member_id)
+        if not voters:
+            raise errors.WrongState(f"{member_id} is the last voter")
+        learners = tuple(one for one in self.members.learners if one.id != member_id)
+        removed = (*self.members.removed, member_id)[-MEMBERS_MAX:]
+        return self._change("remove", member_id, actor, request_id, voters=voters, learners=learners, removed=removed)
+
+    async def transfer(self, member_id: str | None, *, timeout_ms: int) -> str:
+        self._may_change(timeout_ms)
+        target = self.members.voters[-1].id if member_id is None else member_id
+        voter = next((one for one in self.members.voters if one.id == target), None)
+        if voter is None:
+            raise errors.NotFound(f"{target} is no voter of this group")
+        self.leader_id, self.leader_url = target, voter.rest_url
+        return target
+
+    def _may_change(self, timeout_ms: int) -> None:
+        assert timeout_ms > 0
+        if self.failure is not None:
+            raise self.failure
+
+    def _change(
+        self, op: Literal["add", "update", "remove"], member_id: str, actor: Actor, request_id: str, **lists: object
+    ) -> Changed:
+        change = MemberChange(op, member_id, actor, request_id)
+        self.members = msgspec.structs.replace(self.members, change=change, **lists)
+        applied = self.entry(codec.membership(self.members, time=0, wall_ms=self.wall_ms))
+        self._entry_of[member_id] = applied
+        return Changed(applied.row, self.members)
+
+    def _made(self, member_id: str) -> Applied:
+        return self._entry_of.get(member_id) or self._applied[1]
+
+    async def snapshot(self, *, timeout_ms: int) -> SnapshotMeta:
+        self._may_change(timeout_ms)
+        head = self.store.head()
+        first = LogEntry(1, 0, codec.membership(self.members, time=0, wall_ms=0))
+        taken = SnapshotMeta(head.index, head.term, 4096, b"\x07" * 32, head.digest, b"", first, self.wall_ms)
+        self._snapshots = [taken, *self._snapshots][:2]
+        return taken
+
+    def snapshots(self) -> list[SnapshotMeta]:
+        return self._snapshots
 
     def new_id(self) -> str:
         self._ids += 1

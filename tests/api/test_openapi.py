@@ -17,7 +17,8 @@ from schemathesis.specs.openapi.checks import (
 
 from raftmem.api import cold, table
 from raftmem.api.exposition import Exposition, Requests
-from raftmem.api.openapi import OPERATIONS, document
+from raftmem.api.openapi import document
+from raftmem.api.operations import OPERATIONS
 from raftmem.api.problems import KINDS
 
 UNDOCUMENTED = {("GET", "/openapi.json"), ("GET", "/docs")}

@@ -9,11 +9,25 @@ from cli_world import Cli
 
 from raftmem import codec
 from raftmem.cli.exits import Exit
-from raftmem.commands import Actor, Add, Content, Delete, Draft, Fields, Guard, Header, Member, Members, Update
+from raftmem.commands import (
+    Actor,
+    Add,
+    Content,
+    Delete,
+    Draft,
+    Fields,
+    Guard,
+    Header,
+    Member,
+    MemberChange,
+    Members,
+    Update,
+)
 from raftmem.machine.run import step_entry
-from raftmem.storage.contracts import Append, HardState, LogEntry
+from raftmem.storage.contracts import Append, Compact, HardState, LogEntry
 from raftmem.storage.folder import Folder, open_folder
 from raftmem.storage.log import LmdbLogStore
+from raftmem.storage.snapshot import FileSnapshotStore
 from raftmem.storage.state import LmdbStateStore
 
 MEMBERS = Members("5f2a9c01", 1, (Member("n1", "127.0.0.1:9101", "http://127.0.0.1:8101", "f"),), 1000, 500)
@@ -197,6 +211,53 @@ def test_log_verify_is_quiet_about_a_sound_log(data: Path, cli: Cli) -> None:
         '{"sound":true,"last_index":7,"problems":[]}\n',
         "",
     )
+
+
+def test_compacted_log_is_shown_and_replayed_from_its_first_entry_on(data: Path, cli: Cli) -> None:
+    before = cli("log", "list", "--data", str(data), "--json").out
+    store = LmdbLogStore(data / "log")
+    store.commit([Compact(5, entries()[0])])
+    store.close()
+    assert cli("log", "list", "--data", str(data), "--json").out == before
+    assert "the log is sound, 5..7" in cli("log", "verify", "--data", str(data)).out
+    assert cli("log", "show", "3", "--data", str(data), "--json").part("applied") is True
+    verified = cli("replay", "--verify", "--data", str(data), "--json")
+    assert (verified.part("index"), verified.part("verified")) == (6, True)
+    assert cli("replay", "--until", "7", "--data", str(data), "--json").part("index") == 7
+
+
+def test_change_of_the_members_is_shown_with_who_asked(tmp_path: Path, cli: Cli) -> None:
+    folder = opened(tmp_path / "n1")
+    change = MemberChange("add", "n4", Actor("user", "mia"), "req-9")
+    grown = msgspec.structs.replace(MEMBERS, learners=(Member("n4", "h:1", "http://h:2"),), change=change)
+    added = LogEntry(3, 1, codec.membership(grown, time=0, wall_ms=0))
+    write_log(folder, [*entries()[:2], added])
+    write_state(folder, entries()[:2])
+    folder.finish_bootstrap()
+    folder.close()
+    rows = [line.split() for line in cli("log", "list", "--data", str(folder.path), "--op", "MEMBER").out.splitlines()]
+    assert rows[1][3:] == ["user/mia", "MEMBER", "add", "n4", "not", "applied", "yet"]
+    shown = cli("log", "show", "3", "--data", str(folder.path), "--json")
+    assert shown.part("members", "learners", 0, "id") == "n4"
+    assert shown.part("members", "change", "op") == "add"
+
+
+def test_snapshots_of_a_folder_are_listed_and_verified(data: Path, cli: Cli) -> None:
+    assert "holds no snapshot" in cli("snapshot", "verify", "--data", str(data)).out
+    state = LmdbStateStore(data / "state", readonly=True)
+    digest = state.head().digest.hex()
+    taken = FileSnapshotStore(data / "snapshots", state).take(lambda _: entries()[0], 1_800_000_000_000)
+    state.close(clean=False)
+    listed = cli("snapshot", "list", "--data", str(data), "--json")
+    assert (listed.part("snapshots", 0, "index"), listed.part("snapshots", 0, "digest")) == (6, digest)
+    assert cli("snapshot", "verify", "--data", str(data)).out == f"{taken.name}: sound\n"
+    file = next((data / "snapshots").glob("*.state"))
+    raw = bytearray(file.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    file.write_bytes(raw)
+    ended = cli("snapshot", "verify", "--data", str(data), "--json")
+    assert (ended.code, ended.part("sound"), ended.part("snapshots", 0, "index")) == (Exit.FAILED, False, 6)
+    assert cli("snapshot", "verify", "--data", str(data.parent)).code == Exit.USAGE
 
 
 def test_damaged_record_is_found_with_its_index(data: Path, cli: Cli) -> None:

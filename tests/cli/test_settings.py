@@ -42,9 +42,17 @@ VALUES = {
     "members": ('[{id = "n1", peer = "127.0.0.1:9101", rest_url = "http://127.0.0.1:8101", folder_id = "f"}]', MEMBERS),
     "bootstrap": ("false", "false"),
     "folder_id": ('"f"', "f"),
+    "join": ('"http://a:1"', "http://a:1"),
     "election_timeout_ms": ("900", "900"),
     "heartbeat_ms": ("90", "90"),
     "clock_drift_ppm": ("100", "100"),
+    "peer_cert": ('"n1.crt"', "n1.crt"),
+    "peer_key": ('"n1.key"', "n1.key"),
+    "peer_ca": ('"ca.crt"', "ca.crt"),
+    "snapshot_entries": ("1000", "1000"),
+    "snapshot_bytes": ("1048576", "1048576"),
+    "snapshot_age_s": ("60", "60"),
+    "log_keep_entries": ("0", "0"),
     "insecure": ("true", "true"),
     "log_level": ('"debug"', "debug"),
     "default_consistency": ('"eventual"', "eventual"),
@@ -56,6 +64,10 @@ VALUES = {
 }
 
 
+PATHS = ("data", "peer_cert", "peer_key", "peer_ca")
+TOGETHER = {name: VALUES[name][1] for name in PATHS[1:]}
+
+
 def test_every_setting_is_in_the_table() -> None:
     assert set(VALUES) == set(FIELDS)
 
@@ -65,13 +77,15 @@ def test_setting_means_the_same_in_file_environment_and_flag(name: str, tmp_path
     in_file, text = VALUES[name]
     path = tmp_path / "node.toml"
     path.write_text(f"{name} = {in_file}\n")
-    others = {other: value for other, value in NAMED.items() if other != name}
+    others = {
+        other: value for other, value in (NAMED | (TOGETHER if name in TOGETHER else {})).items() if other != name
+    }
     from_file = load(file=path, environ={}, flags=others).settings
     from_environment = load(file=None, environ={f"RAFTMEM_{name.upper()}": text}, flags=others).settings
     from_flag = load(file=None, environ={}, flags=others | {name: text}).settings
     assert from_flag == from_environment
-    if name == "data":
-        assert from_file.data == tmp_path / "d"  # a path in a file is relative to the file
+    if name in PATHS:
+        assert getattr(from_file, name) == tmp_path / text  # a path in a file is relative to the file
     else:
         assert from_file == from_flag
 
@@ -113,6 +127,8 @@ REFUSED = [
     ({"heartbeat_ms": "fast"}, r"heartbeat_ms = 'fast' \(flag --heartbeat-ms\)"),
     ({"heartbeat_ms": "900"}, "at most a third"),
     ({"bootstrap": "true"}, "bootstrap needs members"),
+    ({"bootstrap": "true", "members": MEMBERS, "join": "http://a:1"}, "set one of them"),
+    ({"peer_cert": "a"}, "belong together"),
     ({"members": MEMBERS, "node_id": "n2"}, "not this node_id n2"),
     ({"members": "{"}, "not JSON"),
     ({"members": '[{"id": "n1", "port": 1}]'}, "unknown field `port`|missing required field"),
@@ -143,8 +159,15 @@ def test_settings_made_in_code_are_checked_too() -> None:
 
 
 def test_missing_settings_are_all_named() -> None:
-    with pytest.raises(BadRequest, match=r"--node-id .*--data .*--cluster-id"):
+    with pytest.raises(BadRequest, match=r"--node-id .*--data "):
         load(file=None, environ={}, flags={})
+
+
+def test_new_group_needs_a_cluster_id_and_nothing_else_does() -> None:
+    flags = {"node_id": "n1", "data": "d"}
+    assert load(file=None, environ={}, flags=flags).settings.cluster_id is None
+    with pytest.raises(BadRequest, match="bootstrap needs cluster_id"):
+        load(file=None, environ={}, flags=flags | {"bootstrap": "true", "members": MEMBERS})
 
 
 def test_missing_file_is_one_line(tmp_path: Path) -> None:

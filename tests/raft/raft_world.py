@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from jepsen_like.simulator.group import bootstrap, command
+from jepsen_like.simulator.commands import command
+from jepsen_like.simulator.group import bootstrap
 from jepsen_like.simulator.world import VirtualMachine, World
 from raftmem import codec
 from raftmem.errors import Stop
@@ -11,7 +12,7 @@ from raftmem.raft.consensus import Consensus
 from raftmem.raft.journal import Journal
 from raftmem.raft.quarantine import Core
 from raftmem.raft.timing import Timing
-from raftmem.storage.contracts import Append, HardState, LogEntry, LogWrite
+from raftmem.storage.contracts import Append, HardState, LogEntry, LogWrite, SnapshotMeta
 from raftmem.storage.memory_log import MemoryLogStore
 
 NAMES = ("n1", "n2", "n3")
@@ -51,10 +52,12 @@ def wire(*terms: int, start: int = 2) -> tuple[tuple[int, bytes], ...]:
     return tuple((entry.term, entry.data) for entry in entries(*terms, start=start))
 
 
-def store_of(terms: Sequence[int] = (), *, term: int = 0, vote: str | None = None) -> MemoryLogStore:
+def store_of(
+    terms: Sequence[int] = (), *, term: int = 0, vote: str | None = None, voters: tuple[str, ...] = NAMES
+) -> MemoryLogStore:
     """A disk with the bootstrap entry, then entries of these terms."""
     store = MemoryLogStore()
-    first = LogEntry(1, 0, bootstrap(NAMES, TIMING))
+    first = LogEntry(1, 0, bootstrap(voters, TIMING))
     store.commit([HardState(term, vote), Append((first, *entries(*terms)))])
     return store
 
@@ -73,6 +76,58 @@ class CountingStore(MemoryLogStore):
         if self.failures:
             raise self.failures.pop(0)
         super().commit(writes)
+
+
+class FakeSnapshots:
+    """Snapshots whose bytes come and go at once, on paper: what consensus asked for is in `asked`.
+
+    `here`: how many bytes of one that is being received are on disk. `sound`: what a check of it will say.
+    """
+
+    def __init__(self) -> None:
+        self.listed: list[SnapshotMeta] = []
+        self.here = 0
+        self.sound = True
+        self.asked: list[str] = []
+        self.installed: list[SnapshotMeta] = []
+
+    def newest(self) -> SnapshotMeta | None:
+        return self.listed[0] if self.listed else None
+
+    def read(self, meta: SnapshotMeta, offset: int, size: int, done: Callable[[bytes | None], None]) -> None:
+        self.asked.append(f"read {offset}")
+        done(bytes(min(size, meta.size - offset)) if meta in self.listed else None)
+
+    def begin(self, meta: SnapshotMeta, done: Callable[[int], None]) -> None:
+        self.asked.append(f"begin {meta.index}")
+        done(self.here)
+
+    def write(
+        self,
+        meta: SnapshotMeta,  # noqa: ARG002  # named so by the protocol
+        offset: int,
+        data: bytes,
+        done: Callable[[int], None],
+    ) -> None:
+        self.asked.append(f"write {offset}")
+        self.here = offset + len(data)
+        done(self.here)
+
+    def prepare(self, meta: SnapshotMeta, done: Callable[[bool], None]) -> None:
+        self.asked.append(f"prepare {meta.index}")
+        done(self.sound)
+
+    def install(self, meta: SnapshotMeta) -> None:
+        self.installed.append(meta)
+
+    def discard(self) -> None:
+        self.asked.append("discard")
+
+
+def snapshot_of(index: int, term: int, *, size: int = 100) -> SnapshotMeta:
+    """Of a group whose membership has not changed; its last entry is what `entries` gives."""
+    members = LogEntry(1, 0, bootstrap(NAMES, TIMING))
+    return SnapshotMeta(index, term, size, bytes(32), bytes(32), entries(term, start=index)[0].data, members, 0)
 
 
 class Bench:
@@ -124,20 +179,21 @@ class Solo:
         *,
         applied: int = 1,
         voters: tuple[str, ...] = NAMES,
+        snapshots: FakeSnapshots | None = None,
         rate: float = 1.0,
         timing: Timing = TIMING,
         connected: bool = True,
     ) -> None:
         self.world = World(1)
         self.machine = VirtualMachine(self.world, rate=rate)
-        self.store = store if store is not None else store_of()
+        self.store = store if store is not None else store_of(voters=voters)
+        self.snapshots = snapshots if snapshots is not None else FakeSnapshots()
         self.said: list[tuple[str, m.Message]] = []
         self.applied: list[LogEntry] = []
         self.stopped_by: Stop | None = None
         self.apply_failures: list[Exception] = []
         self.consensus = Consensus(
             node_id=HERE,
-            voters=voters,
             store=self.store,
             applied=applied,
             apply=self._apply,
@@ -148,10 +204,12 @@ class Solo:
             randomness=self.machine,
             executor=self.machine,
             network=self,
+            snapshots=self.snapshots,
         )
         if connected:
-            for peer in self.consensus.peers:
-                self.consensus.connected(peer)
+            for member in self.consensus.members.voters:
+                if member.id != HERE:
+                    self.consensus.connected(member.id)
         self.consensus.start()
 
     def _apply(self, batch: list[LogEntry]) -> None:

@@ -251,7 +251,7 @@ def test_atomic_files_a_full_disk_says_so_to_writers_until_there_is_room_again()
 
 # --- checked-files ----------------------------------------------------------------------------------
 def test_checked_files_a_state_beyond_the_log_is_refused_at_open() -> None:
-    with pytest.raises(Corrupt, match="ends at 2"):
+    with pytest.raises(Corrupt, match=r"holds 1\.\.2"):
         Solo(store_of((1,), term=1), applied=3)
 
 

@@ -184,7 +184,7 @@ def test_termed_answers_a_second_leader_in_one_term_stops_the_first() -> None:
         ((0, 1, 1, 3, 3, 3), 6, 3, 6),
         ((0, 1, 1, 3, 3, 3), 6, 2, 3),
         ((0, 1, 1, 3, 3, 3), 6, 0, 1),
-        ((4, 5, 5), 3, 1, 1),
+        ((4, 5, 5), 3, 1, 0),
     ],
 )
 def test_bounded_backtrack_steps_over_whole_terms(log: tuple[int, ...], index: int, term: int, expected: int) -> None:

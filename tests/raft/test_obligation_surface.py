@@ -18,7 +18,6 @@ HELLO = frames.Hello(
     "raftmem-peer", 1, "c1", 1, NODE, DIALLED, "folder-2", "birth-2", b"b" * 32, 1000, 500, "http://n2", "1"
 )
 MINE = msgspec.structs.replace(HELLO, node_id=DIALLED, to_node_id=NODE, folder_id="folder-1")
-VOTERS = frozenset({"n1", "n2", "n3"})
 
 
 # --- no-pickle -----------------------------------------------------------------------------------------
@@ -49,7 +48,7 @@ def test_no_pickle_an_append_has_no_room_for_a_snapshot() -> None:
     kinds = {kind.__name__ for kind in m.Message.__args__}
     assert kinds == {
         "Append", "Echo", "Accept", "Reject", "Refuse", "PreVote", "PreVoteReply", "Vote", "VoteReply",
-        "Forward", "Forwarded", "ReadIndex", "ReadIndexReply",
+        "Forward", "Forwarded", "ReadIndex", "ReadIndexReply", "TimeoutNow", "Chunk", "ChunkReply", "Change",
     }  # fmt: skip
 
 
@@ -218,8 +217,19 @@ def test_no_blind_retry_a_leader_that_stepped_down_takes_nothing() -> None:
 
 # --- no-amnesia, one-timing: the handshake ----------------------------------------------------------------
 def test_no_amnesia_a_voter_of_this_cluster_is_welcome() -> None:
-    assert frames.objection(MINE, HELLO, voters=VOTERS, bound_folder=None, known_birth=None) is None
-    assert frames.objection(MINE, HELLO, voters=VOTERS, bound_folder="folder-2", known_birth="birth-2") is None
+    assert frames.objection(MINE, HELLO, is_removed=False, bound_folder=None, known_birth=None) is None
+    assert frames.objection(MINE, HELLO, is_removed=False, bound_folder="folder-2", known_birth="birth-2") is None
+
+
+def test_authenticated_peers_one_that_the_membership_does_not_name_yet_is_heard() -> None:
+    hello = msgspec.structs.replace(HELLO, node_id="n9", folder_id="folder-9", birth="birth-9")
+    assert frames.objection(MINE, hello, is_removed=False, bound_folder=None, known_birth=None) is None
+
+
+def test_membership_a_removed_replica_is_told_so() -> None:
+    bye = frames.objection(MINE, HELLO, is_removed=True, bound_folder=None, known_birth=None)
+    assert bye is not None
+    assert bye.removed
 
 
 @pytest.mark.parametrize(
@@ -229,10 +239,9 @@ def test_no_amnesia_a_voter_of_this_cluster_is_welcome() -> None:
         ({"protocol": 2}, "protocol 2"),
         ({"cluster_id": "c2"}, "cluster c2"),
         ({"incarnation": 2}, "c1/2"),
-        ({"node_id": "n9"}, "not another voter"),
-        ({"node_id": "n1"}, "not another voter"),
+        ({"node_id": "n1"}, "no two may have one id"),
         ({"to_node_id": "n3"}, "wants n3"),
-        ({"bootstrap": b"x" * 32}, "bootstrapped"),
+        ({"genesis": b"x" * 32}, "bootstrapped"),
         ({"folder_id": "folder-x"}, "bound to data folder folder-2, not folder-x"),
         ({"birth": "birth-x"}, "born birth-2, not birth-x"),
         ({"election_timeout_ms": 999}, "election_timeout_ms 999"),
@@ -241,9 +250,10 @@ def test_no_amnesia_a_voter_of_this_cluster_is_welcome() -> None:
 )
 def test_no_amnesia_anybody_else_is_refused_in_words(change: dict[str, object], words: str) -> None:
     hello = msgspec.structs.replace(HELLO, **change)
-    reason = frames.objection(MINE, hello, voters=VOTERS, bound_folder="folder-2", known_birth="birth-2")
-    assert reason is not None
-    assert words in reason
+    bye = frames.objection(MINE, hello, is_removed=False, bound_folder="folder-2", known_birth="birth-2")
+    assert bye is not None
+    assert words in bye.reason
+    assert not bye.removed
 
 
 def test_the_data_of_an_entry_reaches_the_disk_unchanged() -> None:

@@ -54,10 +54,32 @@ def test_vote_set_a_doubled_vote_does_not_elect() -> None:
     assert solo.consensus.is_leader
 
 
-def test_vote_set_a_stranger_is_not_heard() -> None:
+def test_vote_set_a_vote_of_who_is_no_voter_does_not_count() -> None:
     solo = Solo()
-    assert not solo.consensus.receive("n9", m.encode(m.Append(5, 1, 1, 0, 1, ())))
-    assert solo.consensus.term == 0
+    solo.world.run(5.0, lambda: bool(solo.heard(m.PreVote)))
+    for stranger in ("n8", "n9"):
+        solo.give(stranger, m.PreVoteReply(0, 1, True))
+    assert not solo.heard(m.Vote)
+    solo.give(PEER, m.PreVoteReply(0, 1, True))
+    solo.run()
+    assert solo.heard(m.Vote)
+    for stranger in ("n8", "n9"):
+        solo.give(stranger, m.VoteReply(1, True))
+    assert not solo.consensus.is_leader
+    solo.give(PEER, m.VoteReply(1, True))
+    assert solo.consensus.is_leader
+
+
+def test_vote_set_a_claim_of_who_is_no_voter_does_not_count() -> None:
+    solo = Solo()
+    term = solo.lead()
+    last = solo.consensus.journal.last_index
+    solo.give("n8", m.Accept(term, last))
+    solo.run()
+    assert solo.consensus.commit_index == 1
+    solo.give(PEER, m.Accept(term, last))
+    solo.run()
+    assert solo.consensus.commit_index == last
 
 
 def test_vote_set_a_vote_of_an_earlier_candidacy_does_not_count() -> None:

@@ -1,165 +1,340 @@
-"""The peer port on loopback: who is let in, and what breaks a connection (authenticated-peers as far as it goes)."""
+"""The peer port on loopback: who is let in, who calls whom, and what breaks a connection (authenticated-peers)."""
 
 import asyncio
-import random
-import socket
+import logging
 from collections.abc import Callable, Coroutine
 
 import msgspec
 import pytest
+from peer_world import LOOPS, NOWHERE, Impostor, Node, Raw, dial, hello, join, members, run, stop
 
-from raftmem.limits import FRAME_BYTES_MAX
-from raftmem.raft import frames, peers
+from raftmem.commands import Members
+from raftmem.limits import FRAME_BYTES_MAX, PEER_HANDSHAKES_MAX, PEER_STRANGERS_MAX
+from raftmem.raft import frames, peers, wire
 from raftmem.raft import messages as m
-from raftmem.raft.frames import Bye, Hello
-from raftmem.raft.peers import PeerEvents, Peers
+from raftmem.raft.frames import Bye
 
-PATIENCE = 10.0
-Event = tuple[str, str, bytes]
-
-
-class Draw:
-    def random(self) -> float:
-        return 0.5
-
-    def bytes(self, count: int) -> bytes:
-        return random.Random(0).randbytes(count)
+EVERY_LOOP = pytest.mark.parametrize("loop", LOOPS)
+VOTERS = {"n1": NOWHERE, "n2": NOWHERE, "n3": NOWHERE}
 
 
-class Node:
-    """One end of the peer port, with what it was told in a queue."""
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "LESSER_SECONDS", 0.02)
 
-    def __init__(self, name: str, addresses: dict[str, int], births: dict[str, str] | None = None) -> None:
-        self.events: asyncio.Queue[Event] = asyncio.Queue()
-        self.births = {} if births is None else births
-        self.peers = Peers(
-            me=hello(name, ""),
-            addresses={peer: ("127.0.0.1", port) for peer, port in addresses.items()},
-            events=PeerEvents(
-                receive=self._receive,
-                connected=lambda peer: self.events.put_nowait(("connected", peer, b"")),
-                disconnected=lambda peer: self.events.put_nowait(("disconnected", peer, b"")),
-            ),
-            bound={"n2": "folder-n2"},
-            known_birth=self.births.get,
-            remember=self.births.__setitem__,
-            randomness=Draw(),
-        )
 
-    def _receive(self, peer: str, data: bytes) -> bool:
+@pytest.fixture
+def never_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lesser id does not get to dial within a test."""
+    monkeypatch.setattr(peers, "LESSER_SECONDS", 1000.0)
+
+
+def with_node(test: Callable[[Node], Coroutine[None, None, None]], births: dict[str, str] | None = None) -> None:
+    """Run `test` against n1, which names n2 and n3 and waits for them to call."""
+
+    async def against() -> None:
+        node = await Node("n1", births=births).start(members(VOTERS, folders={"n2": "folder-n2"}))
         try:
-            m.decode(data)
-        except msgspec.DecodeError:
-            return False
-        self.events.put_nowait(("received", peer, data))
-        return True
-
-    async def next(self) -> Event:
-        return await asyncio.wait_for(self.events.get(), PATIENCE)
-
-
-class Raw:
-    """A peer played by hand."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-
-    def say(self, message: Hello | Bye) -> None:
-        self.writer.write(frames.frame(frames.encode(message)))
-
-    async def hear(self) -> Hello | Bye:
-        size = await asyncio.wait_for(self.reader.readexactly(4), PATIENCE)
-        return frames.decode_greeting(await self.reader.readexactly(int.from_bytes(size)))
-
-    async def is_closed(self) -> bool:
-        """True once the other end has closed; what still comes before is passed over."""
-        try:
-            while await asyncio.wait_for(self.reader.read(1 << 20), PATIENCE):
-                pass
-        except ConnectionError:
-            return True
-        return True
-
-
-def hello(name: str, to: str) -> Hello:
-    return Hello(
-        "raftmem-peer",
-        1,
-        "c1",
-        1,
-        name,
-        to,
-        f"folder-{name}",
-        f"birth-{name}",
-        b"b" * 32,
-        1000,
-        500,
-        f"http://{name}",
-        "1",
-    )
-
-
-def listening() -> tuple[socket.socket, int]:
-    connection = socket.create_server(("127.0.0.1", 0))
-    return connection, connection.getsockname()[1]
-
-
-def with_node(test: Callable[[Node, int], Coroutine[None, None, None]], births: dict[str, str] | None = None) -> None:
-    """Run `test` against n1, which dials nobody."""
-
-    async def run() -> None:
-        connection, port = listening()
-        node = Node("n1", {"n2": 1, "n3": 1}, births)
-        await node.peers.start(connection)
-        try:
-            await test(node, port)
+            await test(node)
         finally:
-            await node.peers.stop()
+            await stop(node)
 
-    asyncio.run(run())
-
-
-async def dial(port: int) -> Raw:
-    return Raw(*await asyncio.open_connection("127.0.0.1", port))
+    run(against())
 
 
-async def join(port: int, name: str = "n2") -> Raw:
-    raw = await dial(port)
-    raw.say(hello(name, "n1"))
-    assert await raw.hear() == hello("n1", name)
-    return raw
-
-
-def test_two_voters_find_each_other_and_speak_and_find_each_other_again() -> None:
-    async def run() -> None:
-        first, first_port = listening()
-        second, second_port = listening()
-        one, two = Node("n1", {"n2": second_port}), Node("n2", {"n1": first_port})
-        await two.peers.start(second)  # dials before anybody listens
-        await one.peers.start(first)
+# --- who finds whom ------------------------------------------------------------------------------------
+@EVERY_LOOP
+@pytest.mark.usefixtures("never_first")
+def test_two_voters_find_each_other_and_speak_and_find_each_other_again(loop: str) -> None:
+    async def test() -> None:
+        one, two = Node("n1"), Node("n2")
+        both = members({"n1": one.port, "n2": two.port})
+        await two.start(both)  # dials before anybody accepts
+        await one.start(both)
         assert await one.next() == ("connected", "n2", b"")
         assert await two.next() == ("connected", "n1", b"")
         assert one.births == {"n2": "birth-n2"}
-        one.peers.send("n2", m.encode(m.Refuse(7)))
-        assert await two.next() == ("received", "n1", m.encode(m.Refuse(7)))
-        await one.peers.stop()
+        await two.hears(one, "n2", m.Refuse(7))
+        await one.hears(two, "n1", m.Refuse(8))
+        await stop(one)
         assert await two.next() == ("disconnected", "n1", b"")
-        again = socket.create_server(("127.0.0.1", first_port))
-        one = Node("n1", {"n2": second_port})
-        await one.peers.start(again)
+        again = Node("n1")
+        two.peers.set_members(members({"n1": again.port, "n2": two.port}))
+        await again.start(both)
         assert await two.next() == ("connected", "n1", b"")
-        await one.peers.stop()
-        await two.peers.stop()
+        await stop(again, two)
 
-    asyncio.run(run())
+    run(test(), loop)
 
 
+def knowing(how: str, me: Node, my_name: str, other: Node, name: str) -> Members:
+    """The membership at one end, by what it knows of the other."""
+    own = {my_name: me.port}
+    match how:
+        case "voter":
+            return members(own | {name: other.port})
+        case "learner":
+            return members(own, learners={name: other.port})
+        case "elsewhere":
+            return members(own | {name: NOWHERE})
+        case _:
+            return members({})
+
+
+@EVERY_LOOP
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("lesser_knows", "greater_knows"),
+    [
+        pytest.param("voter", "nobody", id="only the lesser id knows the other"),
+        pytest.param("nobody", "voter", id="only the greater id knows the other"),
+        pytest.param("learner", "voter", id="one knows the other as a learner"),
+        pytest.param("voter", "elsewhere", id="the greater id calls where nobody is"),
+        pytest.param("elsewhere", "voter", id="the lesser id calls where nobody is"),
+    ],
+)
+def test_a_pair_meets_whichever_side_knows_the_other(lesser_knows: str, greater_knows: str, loop: str) -> None:
+    async def test() -> None:
+        one, two = Node("n1"), Node("n2")
+
+        await one.start(knowing(lesser_knows, one, "n1", two, "n2"))
+        await two.start(knowing(greater_knows, two, "n2", one, "n1"))
+        assert await one.next() == ("connected", "n2", b"")
+        assert await two.next() == ("connected", "n1", b"")
+        await two.hears(one, "n2", m.Refuse(1))
+        await one.hears(two, "n1", m.Refuse(2))
+        await stop(one, two)
+
+    run(test(), loop)
+
+
+@EVERY_LOOP
+def test_calls_that_cross_leave_one_connection_that_stays(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "LESSER_SECONDS", 0.0)
+
+    async def test() -> None:
+        for _ in range(20):
+            one, two = Node("n1"), Node("n2")
+            both = members({"n1": one.port, "n2": two.port})
+            await asyncio.gather(one.start(both), two.start(both))
+            assert await one.next() == ("connected", "n2", b"")
+            assert await two.next() == ("connected", "n1", b"")
+            for term in range(20):  # meanwhile every call that was under way has ended
+                await two.hears(one, "n2", m.Refuse(term))
+                await one.hears(two, "n1", m.Refuse(term))
+            await stop(one, two)
+
+    run(test(), loop)
+
+
+@pytest.mark.usefixtures("never_first")
+def test_of_crossed_calls_the_greater_id_keeps_its_own_until_nobody_answers_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "HANDSHAKE_SECONDS", 0.3)
+
+    async def test() -> None:
+        silent = Impostor()
+        node = await Node("n3").start(members({"n1": await silent.start(), "n3": NOWHERE}))
+        called = await silent.next()
+        assert await called.hear() == hello("n3", "n1")
+        crossed = await dial(node.port)
+        crossed.say(hello("n1", "n3"))
+        assert await crossed.is_closed()
+        assert node.events.empty()
+        assert await called.is_closed()  # nobody answered n3's call in time
+        called = await silent.next()
+        assert await called.hear() == hello("n3", "n1")  # it calls once more
+        again = await dial(node.port)
+        again.say(hello("n1", "n3"))
+        assert await again.hear() == hello("n3", "n1")
+        assert await node.next() == ("connected", "n1", b"")
+        assert await called.is_closed()
+        await stop(node)
+        silent.stop()
+
+    run(test())
+
+
+def test_of_crossed_calls_the_lesser_id_gives_its_own_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "LESSER_SECONDS", 0.0)
+    monkeypatch.setattr(wire, "HANDSHAKE_SECONDS", 1000.0)
+
+    async def test() -> None:
+        silent = Impostor()
+        node = await Node("n1").start(members({"n1": NOWHERE, "n2": await silent.start()}))
+        called = await silent.next()
+        assert await called.hear() == hello("n1", "n2")
+        await join(node)
+        assert await node.next() == ("connected", "n2", b"")
+        assert await called.is_closed()
+        assert node.events.empty()
+        await stop(node)
+        silent.stop()
+
+    run(test())
+
+
+@pytest.mark.usefixtures("never_first")
+def test_a_late_call_that_crossed_does_not_break_the_connection_and_a_new_one_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def test() -> None:
+        other = Impostor()
+        node = await Node("n3").start(members({"n1": await other.start(), "n3": NOWHERE}))
+        called = await other.next()
+        await called.hear()
+        called.say(hello("n1", "n3"))
+        assert await node.next() == ("connected", "n1", b"")
+        late = await dial(node.port)
+        late.say(hello("n1", "n3"))
+        assert await late.is_closed()
+        assert node.events.empty()
+        monkeypatch.setattr(peers, "SETTLED_SECONDS", -1.0)
+        fresh = await dial(node.port)
+        fresh.say(hello("n1", "n3"))
+        assert await fresh.hear() == hello("n3", "n1")
+        assert [(await node.next())[0] for _ in range(2)] == ["disconnected", "connected"]
+        await stop(node)
+        other.stop()
+
+    run(test())
+
+
+# --- a membership that changes ---------------------------------------------------------------------------
+@pytest.mark.usefixtures("never_first")
+def test_a_member_that_comes_is_called_and_one_that_is_named_no_more_is_not_called_again() -> None:
+    async def test() -> None:
+        one, three = await Node("n1").start(), await Node("n3").start()
+        alone, both = members({"n3": three.port}), members({"n3": three.port}, learners={"n1": one.port})
+        three.peers.set_members(alone)
+        three.peers.set_members(both)
+        assert await three.next() == ("connected", "n1", b"")
+        assert await one.next() == ("connected", "n3", b"")
+        three.peers.set_members(alone)
+        await one.hears(three, "n1", m.Refuse(1))  # it must still hear of its removal
+        await stop(one)
+        assert await three.next() == ("disconnected", "n1", b"")
+        assert three.peers.greeting("n1") is None
+        await stop(three)
+
+    run(test())
+
+
+@pytest.mark.usefixtures("never_first")
+def test_a_call_under_way_is_broken_off_when_its_member_is_named_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "HANDSHAKE_SECONDS", 1000.0)
+
+    async def test() -> None:
+        silent = Impostor()
+        node = await Node("n3").start(members({"n3": NOWHERE}, learners={"n2": await silent.start()}))
+        called = await silent.next()
+        node.peers.set_members(members({"n3": NOWHERE}))
+        assert await called.is_closed()
+        assert node.events.empty()
+        await stop(node)
+        silent.stop()
+
+    run(test())
+
+
+@pytest.mark.usefixtures("never_first")
+def test_a_member_with_a_new_address_is_called_there() -> None:
+    async def test() -> None:
+        old, new = Impostor(), Impostor()
+        node = await Node("n3").start(members({"n1": await old.start(), "n3": NOWHERE}))
+        before = await old.next()
+        await before.hear()
+        before.say(hello("n1", "n3"))
+        assert await node.next() == ("connected", "n1", b"")
+        node.peers.set_members(members({"n1": await new.start(), "n3": NOWHERE}))
+        assert await before.is_closed()
+        assert await node.next() == ("disconnected", "n1", b"")
+        after = await new.next()
+        await after.hear()
+        after.say(hello("n1", "n3"))
+        assert await node.next() == ("connected", "n1", b"")
+        await stop(node)
+        old.stop()
+        new.stop()
+
+    run(test())
+
+
+def test_a_stranger_that_becomes_a_member_is_remembered_then_and_only_under_its_own_folder() -> None:
+    async def test(node: Node) -> None:
+        await join(node, "n7")
+        await join(node, "n8")
+        assert [(await node.next())[1] for _ in range(2)] == ["n7", "n8"]
+        assert node.births == {}
+        named = VOTERS | {"n7": NOWHERE, "n8": NOWHERE}
+        node.peers.set_members(members(named, folders={"n7": "folder-n7", "n8": "another"}))
+        assert await node.next() == ("disconnected", "n8", b"")
+        assert node.births == {"n7": "birth-n7"}
+        assert node.peers.is_connected("n7")
+
+    with_node(test)
+
+
+# --- a replica that was removed ----------------------------------------------------------------------------
+@EVERY_LOOP
+@pytest.mark.usefixtures("never_first")
+def test_a_removed_replica_is_told_at_once_and_whenever_it_calls_again(loop: str) -> None:
+    async def test() -> None:
+        one, two = Node("n1"), Node("n2")
+        both = members({"n1": one.port, "n2": two.port})
+        await one.start(both)
+        await two.start(both)
+        assert await one.next() == ("connected", "n2", b"")
+        assert await two.next() == ("connected", "n1", b"")
+        one.peers.set_members(members({"n1": one.port}))
+        one.peers.set_removed({"n2"})
+        assert one.events.empty()  # no event comes from within the call
+        assert await one.next() == ("disconnected", "n2", b"")
+        kind, node, reason = await two.next()
+        assert (kind, node) == ("removed", "n1")
+        assert b"n2 was removed" in reason
+        assert await two.next() == ("disconnected", "n1", b"")
+        assert (await two.next())[:2] == ("removed", "n1")  # the answer to its next call
+        assert one.events.empty()
+        await stop(one, two)
+
+    run(test(), loop)
+
+
+@pytest.mark.parametrize(
+    ("caller", "is_believed"), [pytest.param("n2", True, id="a member"), pytest.param("n9", False, id="a stranger")]
+)
+def test_only_a_member_is_believed_that_this_replica_was_removed(caller: str, is_believed: bool) -> None:
+    async def test(node: Node) -> None:
+        raw = await join(node, caller)
+        assert await node.next() == ("connected", caller, b"")
+        raw.say(frames.gone("n1"))
+        if is_believed:
+            assert (await node.next())[:2] == ("removed", caller)
+        assert await node.next() == ("disconnected", caller, b"")
+
+    with_node(test)
+
+
+def test_a_caller_that_never_greeted_is_not_believed_that_this_replica_was_removed() -> None:
+    async def test(node: Node) -> None:
+        raw = await dial(node.port)
+        raw.say(frames.gone("n1"))
+        assert await raw.is_closed()
+        assert node.events.empty()
+
+    with_node(test)
+
+
+# --- the greeting ------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"cluster_id": "c2"}, "cluster c2"),
-        ({"node_id": "n9"}, "not another voter"),
+        ({"incarnation": 2}, "c1/2"),
+        ({"node_id": "n1"}, "calls itself n1"),
+        ({"node_id": "n6"}, "n6 was removed"),
         ({"to_node_id": "n3"}, "wants n3"),
+        ({"genesis": b"x"}, "another membership"),
         ({"folder_id": "restored"}, "folder-n2, not restored"),
         ({"birth": "second"}, "birth-n2, not second"),
         ({"election_timeout_ms": 1}, "election_timeout_ms 1"),
@@ -169,17 +344,56 @@ def test_two_voters_find_each_other_and_speak_and_find_each_other_again() -> Non
 def test_a_greeting_that_does_not_fit_is_answered_with_the_reason_and_closed(
     change: dict[str, object], words: str
 ) -> None:
-    async def run(node: Node, port: int) -> None:
-        raw = await dial(port)
+    async def test(node: Node) -> None:
+        node.peers.set_removed(["n6"])
+        raw = await dial(node.port)
         raw.say(msgspec.structs.replace(hello("n2", "n1"), **change))
         answer = await raw.hear()
         assert isinstance(answer, Bye)
         assert words in answer.reason
+        assert answer.removed == ("removed" in words)
         assert await raw.is_closed()
         assert node.events.empty()
         assert not node.peers.is_connected("n2")
 
-    with_node(run, {"n2": "birth-n2"})
+    with_node(test, {"n2": "birth-n2"})
+
+
+def test_a_replica_of_this_cluster_that_is_not_named_yet_is_let_in_within_a_bound() -> None:
+    async def test(node: Node) -> None:
+        strangers = [await join(node, f"s{k}") for k in range(PEER_STRANGERS_MAX)]
+        assert [(await node.next())[0] for _ in strangers] == ["connected"] * PEER_STRANGERS_MAX
+        node.peers.send("s0", m.encode(m.Refuse(1)))
+        size = int.from_bytes(await strangers[0].reader.readexactly(4))
+        assert await strangers[0].reader.readexactly(size) == m.encode(m.Refuse(1))
+        one_more = await dial(node.port)
+        one_more.say(hello("one-more", "n1"))
+        answer = await one_more.hear()
+        assert isinstance(answer, Bye)
+        assert "does not name" in answer.reason
+        await join(node, "n2")  # a member always gets in
+        assert await node.next() == ("connected", "n2", b"")
+        strangers[0].writer.close()
+        assert await node.next() == ("disconnected", "s0", b"")
+        await join(node, "s99")
+        assert await node.next() == ("connected", "s99", b"")
+        assert node.births == {"n2": "birth-n2"}
+
+    with_node(test)
+
+
+def test_callers_that_do_not_greet_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "HANDSHAKE_SECONDS", 1000.0)
+
+    async def test(node: Node) -> None:
+        waiting = [await dial(node.port) for _ in range(PEER_HANDSHAKES_MAX)]
+        one_more = await dial(node.port)
+        assert await one_more.is_closed()
+        waiting[0].say(hello("n2", "n1"))
+        assert await waiting[0].hear() == hello("n1", "n2")
+        await join(node, "n3")  # there is room again
+
+    with_node(test)
 
 
 @pytest.mark.parametrize(
@@ -194,26 +408,56 @@ def test_a_greeting_that_does_not_fit_is_answered_with_the_reason_and_closed(
     ],
 )
 def test_what_a_stranger_says_closes_the_connection_and_counts_for_nothing(raw_bytes: bytes) -> None:
-    async def run(node: Node, port: int) -> None:
-        raw = await dial(port)
+    async def test(node: Node) -> None:
+        raw = await dial(node.port)
         raw.writer.write(raw_bytes)
         assert await raw.is_closed()
         assert node.events.empty()
 
-    with_node(run)
+    with_node(test)
 
 
+def test_a_caller_that_says_nothing_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "HANDSHAKE_SECONDS", 0.05)
+
+    async def test(node: Node) -> None:
+        raw = await dial(node.port)
+        assert await raw.is_closed()
+        assert node.events.empty()
+
+    with_node(test)
+
+
+def test_whoever_answers_at_the_address_of_another_is_refused() -> None:
+    async def test() -> None:
+        impostor = Impostor()
+        node = await Node("n3").start(members({"n1": await impostor.start(), "n3": NOWHERE}))
+        raw = await impostor.next()
+        assert await raw.hear() == hello("n3", "n1")
+        raw.say(hello("n2", "n3"))
+        answer = await raw.hear()
+        assert isinstance(answer, Bye)
+        assert "n2 answers at the address of n1" in answer.reason
+        assert node.events.empty()
+        await stop(node)
+        impostor.stop()
+
+    run(test())
+
+
+# --- a connection that counts --------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "raw_bytes",
     [
         pytest.param((FRAME_BYTES_MAX + 1).to_bytes(4), id="beyond its bound"),
         pytest.param(frames.frame(b"\xc1 garbled"), id="garbled"),
         pytest.param(frames.frame(frames.encode(hello("n3", "n1"))), id="a second greeting"),
+        pytest.param(frames.frame(b"\x93\xa3bye\xc1"), id="a garbled farewell"),
     ],
 )
 def test_a_bad_frame_of_a_voter_closes_its_connection(raw_bytes: bytes) -> None:
-    async def run(node: Node, port: int) -> None:
-        raw = await join(port)
+    async def test(node: Node) -> None:
+        raw = await join(node)
         raw.writer.write(frames.frame(m.encode(m.Refuse(1))) + raw_bytes + frames.frame(m.encode(m.Refuse(2))))
         assert await node.next() == ("connected", "n2", b"")
         assert await node.next() == ("received", "n2", m.encode(m.Refuse(1)))
@@ -221,13 +465,13 @@ def test_a_bad_frame_of_a_voter_closes_its_connection(raw_bytes: bytes) -> None:
         assert await raw.is_closed()
         assert node.events.empty()
 
-    with_node(run)
+    with_node(test)
 
 
 def test_a_connection_that_replaces_another_closes_it() -> None:
-    async def run(node: Node, port: int) -> None:
-        old = await join(port)
-        new = await join(port)
+    async def test(node: Node) -> None:
+        old = await join(node)
+        new = await join(node)
         assert await old.is_closed()
         old.writer.write(frames.frame(m.encode(m.Refuse(1))))
         new.writer.write(frames.frame(m.encode(m.Refuse(2))))
@@ -236,60 +480,39 @@ def test_a_connection_that_replaces_another_closes_it() -> None:
         assert told[-1] == ("received", "n2", m.encode(m.Refuse(2)))
         assert node.peers.is_connected("n2")
 
-    with_node(run)
+    with_node(test)
 
 
 def test_a_reader_that_is_too_slow_is_cut() -> None:
-    async def run(node: Node, port: int) -> None:
-        await join(port)
+    async def test(node: Node) -> None:
+        await join(node)
         assert await node.next() == ("connected", "n2", b"")
         for _ in range(8):
             node.peers.send("n2", bytes(FRAME_BYTES_MAX))
         assert await node.next() == ("disconnected", "n2", b"")
         assert not node.peers.is_connected("n2")
 
-    with_node(run)
-
-
-def test_a_caller_that_says_nothing_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "HANDSHAKE_SECONDS", 0.01)
-
-    async def run(node: Node, port: int) -> None:
-        raw = await dial(port)
-        assert await raw.is_closed()
-        assert node.events.empty()
-
-    with_node(run)
-
-
-def test_whoever_answers_at_the_address_of_another_is_refused() -> None:
-    async def run() -> None:
-        refusals: asyncio.Queue[Hello | Bye] = asyncio.Queue()
-
-        async def impostor(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            raw = Raw(reader, writer)
-            assert await raw.hear() == hello("n3", "n1")
-            raw.say(hello("n2", "n3"))
-            refusals.put_nowait(await raw.hear())
-            writer.close()
-
-        server = await asyncio.start_server(impostor, "127.0.0.1", 0)
-        node = Node("n3", {"n1": server.sockets[0].getsockname()[1]})
-        connection, _ = listening()
-        await node.peers.start(connection)
-        answer = await asyncio.wait_for(refusals.get(), PATIENCE)
-        assert isinstance(answer, Bye)
-        assert "n2 answers at the address of n1" in answer.reason
-        assert node.events.empty()
-        await node.peers.stop()
-        server.close()
-
-    asyncio.run(run())
+    with_node(test)
 
 
 def test_what_is_sent_to_nobody_is_lost() -> None:
-    async def run(node: Node, port: int) -> None:  # noqa: ARG001
+    async def test(node: Node) -> None:
         node.peers.send("n3", b"x")
         assert not node.peers.is_connected("n3")
 
-    with_node(run)
+    with_node(test)
+
+
+def test_strangers_cannot_fill_the_log_nor_break_its_lines(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(node: Node) -> None:
+        for k in range(50):
+            raw: Raw = await dial(node.port)
+            raw.say(msgspec.structs.replace(hello("n9", "n1"), cluster_id=f"c{k}\nforged"))
+            assert await raw.is_closed()
+
+    with caplog.at_level(logging.WARNING):
+        with_node(test)
+    said = [record.getMessage() for record in caplog.records if "c0" in record.getMessage()]
+    assert len(said) == 1
+    assert "\n" not in said[0]
+    assert len([record for record in caplog.records if "forged" in record.getMessage()]) <= 10

@@ -170,6 +170,7 @@ def test_the_identity_is_replaced_whole(tmp_path: Path) -> None:
         "folder.json",
         "lock",
         "log",
+        "snapshots",
         "state",
         "vectors",
     ]

@@ -1,19 +1,26 @@
 """The log on disk against kills, flipped bytes, failing writes and a reader beside it."""
 
+import errno
 import os
 import signal
+import struct
 import subprocess
 import sys
 import textwrap
 import threading
+import zlib
 from pathlib import Path
 
 import lmdb
+import msgspec
 import pytest
 
+from raftmem import codec
 from raftmem.errors import Corrupt, FolderRefused, StorageFailed
-from raftmem.storage.contracts import Append, HardState, LogEntry, LogWrite, Truncate
+from raftmem.storage.contracts import Append, Compact, HardState, LogEntry, LogStore, LogWrite, Reset, Truncate
+from raftmem.storage.lmdb_env import WriteTxn
 from raftmem.storage.log import LmdbLogStore
+from raftmem.storage.memory_log import MemoryLogStore
 
 KILLS = 4
 
@@ -21,6 +28,20 @@ KILLS = 4
 def marked(index: int) -> LogEntry:
     """Its data can be found in the file: a unique pattern."""
     return LogEntry(index, 1, b"<entry %06d>" % index * 8)
+
+
+def members(index: int) -> LogEntry:
+    return LogEntry(index, 1, bytes([codec.MEMBERSHIP]) + b"members %d" % index)
+
+
+def everything(log: LogStore) -> tuple[object, ...]:
+    return log.first_index(), log.last_index(), log.hard_state(), log.memberships(), log.read(0, 10_000)
+
+
+def stored(folder: Path, table: bytes) -> list[int]:
+    """The indexes that really stand in the file."""
+    with lmdb.open(str(folder), max_dbs=4) as env, env.begin() as txn:
+        return [int.from_bytes(key) for key, _ in txn.cursor(env.open_db(table, txn))]
 
 
 def filled(folder: Path, last: int) -> Path:
@@ -91,6 +112,225 @@ def test_what_was_reported_before_a_kill_is_there(tmp_path: Path) -> None:
         assert [entry.data for entry in entries] == [b"%d/" % index * 20 for index in range(1, log.last_index() + 1)]
         assert list(log.verify()) == []
         log.close()
+
+
+def entry(index: int) -> LogEntry:
+    return members(index) if index % 10 == 1 else marked(index)
+
+
+def step(number: int) -> list[LogWrite]:
+    """One step of a log's life, the same in every process: five entries more, by appends or by a snapshot."""
+    last = number * 5
+    state = HardState(number, "n1")
+    if number % 7 == 6:
+        return [state, Reset(entry(last + 5), members(last // 10 * 10 + 1))]
+    more = Append(tuple(map(entry, range(last + 1, last + 6))))
+    return [state, more, Compact(last - 2, members((last - 3) // 10 * 10 + 1))] if number % 7 > 2 else [state, more]
+
+
+STEPPER = """
+    import os, sys
+    from pathlib import Path
+
+    sys.path.insert(0, sys.argv[2])
+    from raftmem.storage.log import LmdbLogStore
+    from test_log_disk import step
+
+    log = LmdbLogStore(Path(sys.argv[1]), sweep_entries=3)
+    number = log.last_index() // 5
+    while True:
+        log.commit(step(number))
+        number += 1
+        os.write(1, b"%d\\n" % number)
+"""
+
+
+def test_a_kill_leaves_compactions_and_resets_done_or_not_begun(tmp_path: Path) -> None:
+    """What the killed process wrote must be what the twin holds after as many steps, or one more."""
+    command = [sys.executable, "-c", textwrap.dedent(STEPPER), str(tmp_path / "log"), str(Path(__file__).parent)]
+    twin, done = MemoryLogStore(), 0
+    for kill in range(KILLS):
+        writer = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert writer.stdout is not None
+        reported = [writer.stdout.readline() for _ in range(3 + 13 * kill)]
+        os.kill(writer.pid, signal.SIGKILL)
+        reported += writer.stdout.readlines()
+        writer.wait()
+        log = LmdbLogStore(tmp_path / "log", sweep_entries=3)
+        reached = log.last_index() // 5
+        assert reached - int(next(line for line in reversed(reported) if line.endswith(b"\n"))) in (0, 1)
+        while done < reached:
+            twin.commit(step(done))
+            done += 1
+        assert everything(log) == everything(twin)
+        assert list(log.verify()) == []
+        log.close()
+
+
+@pytest.mark.parametrize(
+    "writes",
+    [
+        [HardState(2, "n2"), Compact(8, members(4)), Append((members(13),))],
+        [HardState(2, "n2"), Reset(marked(8), members(7))],
+        [HardState(2, "n2"), Reset(members(40), members(40)), Append((marked(41),))],
+    ],
+)
+def test_whatever_write_fails_a_compaction_or_reset_is_whole_or_not_there(
+    tmp_path: Path, writes: list[LogWrite], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full at the first write of the transaction, then at the second, and so on until there is room."""
+    log, twin = LmdbLogStore(tmp_path / "log"), MemoryLogStore()
+    for store in (log, twin):
+        store.commit([HardState(1, "n1"), Append((members(1), marked(2), marked(3), members(4)))])
+        store.commit([Append(tuple(map(marked, range(5, 13)))), Compact(3, members(1))])
+    before, left = everything(twin), [0]
+
+    def failing(name: str) -> None:
+        real = getattr(WriteTxn, name)
+
+        def write(*args: object) -> object:
+            left[0] -= 1
+            if left[0] < 0:
+                raise OSError(errno.ENOSPC, "no room left")
+            return real(*args)
+
+        monkeypatch.setattr(WriteTxn, name, write)
+
+    for name in ("put", "append", "delete"):
+        failing(name)
+    refused = 0
+    while refused < 100:
+        left[0] = refused
+        try:
+            log.commit(writes)
+            break
+        except OSError:
+            refused += 1
+        assert everything(log) == before
+        log.close()
+        log = LmdbLogStore(tmp_path / "log")
+        assert everything(log) == before
+    assert 3 < refused < 100
+    log.close()
+    log = LmdbLogStore(tmp_path / "log")
+    twin.commit(writes)
+    assert everything(log) == everything(twin)
+    assert list(log.verify()) == []
+    log.close()
+
+
+def test_what_lies_below_the_first_index_is_swept_out_by_and_by(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    log = LmdbLogStore(folder, sweep_entries=10)
+    log.commit([Append((members(1), *map(marked, range(2, 61))))])
+    left = []
+    log.commit([Compact(50, members(1))])
+    for _ in range(4):
+        log.close()
+        left.append(stored(folder, b"entries")[0])
+        log = LmdbLogStore(folder, sweep_entries=10)
+        assert (log.first_index(), log.read(0, 51)) == (50, [marked(50)])
+        assert list(log.verify()) == []
+        log.commit([])
+    log.commit([Append(tuple(map(marked, range(61, 70))))])
+    assert left == [11, 21, 31, 41]
+    assert log.read(0, 99) == [marked(index) for index in range(50, 70)]
+    log.close()
+    assert stored(folder, b"entries") == list(range(50, 70))
+
+
+def test_many_entries_in_one_append_do_not_outrun_the_sweep(tmp_path: Path) -> None:
+    log = LmdbLogStore(tmp_path / "log", sweep_entries=1)
+    log.commit([Append((members(1), *map(marked, range(2, 31))))])
+    log.commit([Compact(30, members(1)), Append(tuple(map(marked, range(31, 41))))])
+    log.close()
+    assert stored(tmp_path / "log", b"entries")[0] == 21
+
+
+def old_log(folder: Path, *entries: LogEntry) -> None:
+    """As the first version of this program left it: no table of memberships."""
+    state = msgspec.msgpack.encode((1, "n1"))
+    with lmdb.open(str(folder), max_dbs=2) as env, env.begin(write=True) as txn:
+        entries_db, meta_db = env.open_db(b"entries", txn), env.open_db(b"meta", txn)
+        txn.put(b"hard_state", struct.pack(">I", zlib.crc32(state)) + state, db=meta_db)
+        for entry in entries:
+            sealed = zlib.crc32(entry.data, zlib.crc32(struct.pack(">QQ", entry.index, entry.term)))
+            txn.put(struct.pack(">Q", entry.index), struct.pack(">IQ", sealed, entry.term) + entry.data, db=entries_db)
+
+
+def test_a_log_of_the_first_version_opens_and_its_memberships_are_found(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    old_log(folder, members(1), marked(2), members(3), marked(4))
+    beside = LmdbLogStore(folder, readonly=True)
+    assert (beside.first_index(), beside.last_index(), beside.memberships()) == (1, 4, [members(1), members(3)])
+    assert list(beside.verify()) == []
+    beside.close()
+    log = LmdbLogStore(folder)
+    assert log.memberships() == [members(1), members(3)]
+    log.commit([Truncate(4), Append((members(4),))])
+    log.close()
+    assert stored(folder, b"memberships") == [1, 3, 4]
+    log = LmdbLogStore(folder)
+    assert log.memberships() == [members(1), members(3), members(4)]
+    assert log.hard_state() == HardState(1, "n1")
+    log.close()
+
+
+def compacted(folder: Path) -> None:
+    log = LmdbLogStore(folder)
+    log.commit([Append((members(1), marked(2), marked(3), members(4), marked(5)))])
+    log.commit([Compact(3, members(1))])
+    log.close()
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value", "what", "index"),
+    [
+        (b"meta", b"base", b"\0\0\0\0\x92\x03\xc0", "base .* checksum", 0),
+        (b"meta", b"base", None, "holds 3 entries", 1),
+        (b"entries", (3).to_bytes(8), None, "holds 2 entries", 3),
+        (b"entries", (4).to_bytes(8), None, "holds 2 entries", 4),
+        (b"entries", (4).to_bytes(8), b"damaged, and long enough", "checksum", 4),
+        (b"memberships", (5).to_bytes(8), b"", "listed as a membership", 5),
+        (b"memberships", (9).to_bytes(8), b"", "membership is missing", 9),
+    ],
+)
+def test_damage_to_where_a_log_begins_or_to_its_memberships_is_a_stop_and_listed_by_verify(
+    tmp_path: Path, table: bytes, key: bytes, value: bytes | None, what: str, index: int
+) -> None:
+    folder = tmp_path / "log"
+    compacted(folder)
+    edit(folder, table, key, value)
+    with pytest.raises(Corrupt, match=what):
+        LmdbLogStore(folder)
+    beside = LmdbLogStore(folder, readonly=True)
+    assert index in [found for found, _ in beside.verify()]
+    with pytest.raises(Corrupt, match=what):
+        beside.memberships()
+    beside.close()
+
+
+def test_a_log_of_which_only_forgotten_entries_are_left_is_a_stop(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    log = LmdbLogStore(folder, sweep_entries=1)
+    log.commit([Append((members(1), marked(2), marked(3), marked(4)))])
+    log.commit([Compact(3, members(1))])
+    log.close()
+    for index in (3, 4):
+        edit(folder, b"entries", index.to_bytes(8), None)
+    with pytest.raises(Corrupt, match="ends at index 2 and begins at 3"):
+        LmdbLogStore(folder)
+    beside = LmdbLogStore(folder, readonly=True)
+    assert list(beside.verify()) == [(3, "entry is missing, the first of the log")]
+    beside.close()
+
+
+def test_a_membership_that_lost_its_place_in_the_list_is_found_by_verify(tmp_path: Path) -> None:
+    compacted(tmp_path / "log")
+    edit(tmp_path / "log", b"memberships", (4).to_bytes(8), None)
+    log = LmdbLogStore(tmp_path / "log")
+    assert [index for index, _ in log.verify()] == [4]
+    log.close()
 
 
 def test_a_flipped_byte_stops_the_read_with_file_and_index(tmp_path: Path) -> None:
@@ -261,6 +501,31 @@ def test_reads_beside_the_writer_thread_see_whole_batches(tmp_path: Path) -> Non
     writer.join()
     log.close()
     assert all(len(set(terms)) <= 1 and len(terms) in (0, 5) for terms in seen)
+
+
+def test_reads_beside_compactions_see_no_gap(tmp_path: Path) -> None:
+    log = LmdbLogStore(tmp_path / "log", sweep_entries=3)
+    log.commit([Append((members(1), *map(marked, range(2, 11))))])
+    failed: list[Exception] = []
+
+    def write() -> None:
+        try:
+            for last in range(11, 300):
+                log.commit([Append((marked(last),)), Compact(last - 4, members(1))])
+            log.commit([Reset(marked(400), members(1))])
+        except Exception as error:  # told to the test, which fails with it
+            failed.append(error)
+            raise
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while writer.is_alive():
+        seen = [entry.index for entry in log.read(log.first_index() - 3, 1000)]
+        assert seen == list(range(seen[0], seen[-1] + 1))
+    writer.join()
+    assert failed == []
+    assert log.read(0, 1000) == [marked(400)]
+    log.close()
 
 
 def test_a_file_that_is_no_database_is_corrupt(tmp_path: Path) -> None:

@@ -1,0 +1,251 @@
+"""One replica over all its lives: the production code of consensus, apply loop, snapshots and housekeeping on a disk.
+
+Put together as `raftmem/node.py` does it, less HTTP and sockets. A crash is a life that just ends: nothing is closed,
+and what the next one finds is what the disk kept.
+"""
+
+import errno
+from typing import TYPE_CHECKING
+
+from jepsen_like.simulator.chores import Chores
+from jepsen_like.simulator.disk import Disk
+from jepsen_like.simulator.network import Ends
+from jepsen_like.simulator.world import VirtualMachine
+from raftmem.commands import Member, Members
+from raftmem.errors import Removed, Stop, StorageFailed
+from raftmem.raft.consensus import Consensus
+from raftmem.raft.frames import MAGIC, PROTOCOL_VERSION, Hello, objection
+from raftmem.raft.timing import Timing
+from raftmem.replica import Replica as ApplyLoop
+from raftmem.storage.agreement import check_open
+from raftmem.storage.contracts import LogEntry, LogStore, SnapshotMeta
+from raftmem.storage.memory_vectors import MemoryVectorIndex
+from raftmem.storage.restore import restore
+
+if TYPE_CHECKING:
+    from jepsen_like.simulator.group import Group
+
+
+class Replica:
+    """`consensus` is None while it is down. `gone`: the group has removed it. `wiped`: its folder was emptied."""
+
+    def __init__(self, group: "Group", name: str, disk: Disk) -> None:
+        self.group = group
+        self.name = name
+        self.disk = disk
+        self.old_logs: list[LogStore] = []
+        self.machine = VirtualMachine(group.world)
+        self.machine.alive = False
+        self.consensus: Consensus | None = None
+        self.state: ApplyLoop | None = None
+        self.chores: Chores | None = None
+        self.stopped_by: Stop | None = None
+        self.members: Members | None = None
+        self.removed: frozenset[str] = frozenset()
+        self.rate = 1.0
+        self.gone = False
+        self.wiped = False
+        self.condemned = False  # whoever would start it again must not
+        self._booted = 0.0
+
+    @property
+    def up(self) -> bool:
+        return self.consensus is not None
+
+    @property
+    def store(self) -> LogStore:
+        return self.disk.log
+
+    @property
+    def index(self) -> int:
+        """What its state stands at."""
+        return self.disk.state.head().index
+
+    @property
+    def applied(self) -> list[LogEntry]:
+        """Everything that its state is made of; each entry was compared when it was applied."""
+        truth = self.group.referee.truth
+        return [truth[index] for index in range(1, self.index + 1)]
+
+    # --- lives -----------------------------------------------------------------------------------
+    def start(self, *, power_lost: bool = False) -> None:
+        """A new life, on the same machine or on one that lost its power."""
+        group = self.group
+        if power_lost:
+            self._booted = group.world.now
+        self.stopped_by = None
+        self.disk.open(power_lost=power_lost)
+        self.machine = machine = VirtualMachine(
+            group.world, rate=self.rate, sync_seconds=group.sync_seconds, booted=self._booted
+        )
+        log = self.disk.log
+        try:
+            if check_open(log, self.disk.state, path=self.name):
+                self._restore()
+        except Stop as error:
+            raise group.referee.fail(f"{self.name} cannot start: {error}") from error
+        state = self.disk.state
+        self.state = replica = ApplyLoop(state, MemoryVectorIndex.open(state.read()))
+        if log.first_index() == 1 and replica.applied == 0:
+            self._apply(log.read(1, 2))
+        self.chores = chores = Chores(self, replica)
+        self.consensus = consensus = Consensus(
+            node_id=self.name,
+            store=log,
+            applied=replica.applied,
+            apply=self._apply,
+            on_stop=lambda error: self.stops(machine, error),
+            timing=group.timing,
+            loop=machine,
+            clock=machine,
+            randomness=machine,
+            executor=machine,
+            network=group.network.port(self.name),
+            snapshots=chores.snapshots,
+            on_members=self._on_members,
+            append_bytes_max=group.append_bytes_max,
+        )
+        chores.begin(consensus)
+        group.network.attach(self.name, self._ends(machine, consensus))
+        consensus.start()
+
+    def _ends(self, machine: VirtualMachine, consensus: Consensus) -> Ends:
+        deliver = self.group.deliver
+
+        def receive(peer: str, data: bytes) -> None:
+            if machine.runs:
+                deliver(self, consensus, peer, data)
+            else:
+                machine.perform(lambda: deliver(self, consensus, peer, data))
+
+        return Ends(
+            receive,
+            lambda peer: machine.call_soon(lambda: consensus.connected(peer)),
+            lambda peer: machine.call_soon(lambda: consensus.disconnected(peer)),
+        )
+
+    def _restore(self) -> None:
+        """The state is behind where the log begins: from a snapshot that this log goes on from."""
+        state = self.disk.state
+        restore(self.disk.log, state, self.disk.snapshots.all(), path=self.name)
+        self.group.referee.stands_at(self.name, state.head().index, state.head().digest)
+        self.group.sometimes.saw("state rebuilt")
+
+    def crash(self) -> None:
+        """At once, between two events: what was not committed to the log store is gone."""
+        self.machine.alive = False
+        if self.consensus is not None:
+            self.consensus.stopped = True
+        self.consensus = self.state = None
+        self.group.network.detach(self.name)
+
+    def take_snapshot(self) -> None:
+        """As an operator would ask for one."""
+        if self.up and self.machine.runs and self.chores is not None:
+            self.chores.take()
+
+    def wipe(self, disk: Disk) -> None:
+        """The folder is emptied, and somebody starts it again under its old name."""
+        self.crash()
+        self.old_logs.append(self.disk.log)
+        self.disk = disk
+        self.wiped = True
+
+    # --- what consensus calls ----------------------------------------------------------------------
+    def _apply(self, entries: list[LogEntry]) -> None:
+        group, log = self.group, self.disk.log
+        replica, first = self.state, entries[0].index
+        assert replica is not None
+        if log.full and self.consensus is not None and self.group.faults.random() < 0.5:
+            raise OSError(errno.ENOSPC, "no room left for the state")
+        if first != replica.applied + 1:
+            raise group.referee.fail(f"{self.name} applies {first} after {replica.applied}")
+        if log.read(first, entries[-1].index + 1) != entries:
+            raise group.referee.fail(f"{self.name} applies from {first}, its disk ends at {log.last_index()}")
+        term = entries[-1].term if self.consensus is None else self.consensus.term
+        group.referee.applies(self.name, entries, term, self.members)
+        replica.apply(entries)
+        group.referee.stands_at(self.name, replica.head.index, replica.head.digest)
+        group.committed(entries)
+
+    def installed(self, meta: SnapshotMeta) -> None:
+        """A snapshot has become its state."""
+        head = self.disk.state.head()
+        if head.index != meta.index:
+            raise self.group.referee.fail(
+                f"{self.name} installs a snapshot of {meta.index}, its state is at {head.index}"
+            )
+        self.group.referee.stands_at(self.name, head.index, head.digest)
+
+    def stops(self, machine: VirtualMachine, error: Stop) -> None:
+        """It may stop for a sync that was made to fail, and when it was removed; nothing else is an excuse."""
+        if machine is not self.machine:
+            return
+        self.stopped_by = error
+        if isinstance(error, Removed):
+            if not self.group.is_removed(self.name):
+                self.group.referee.fail(f"{self.name} stops as removed, and is not")
+            self.gone = True
+        elif not (isinstance(error, StorageFailed) and self.disk.log.failed):
+            self.group.referee.fail(f"{self.name} stopped: {error}")
+        self.group.world.soon(self.crash)
+
+    def _on_members(self, in_force: Members, committed: Members) -> None:
+        self.members = in_force
+        self.removed = frozenset(committed.removed)
+        self.group.world.soon(lambda: self.group.members_moved(self))
+
+    # --- the handshake -------------------------------------------------------------------------------
+    def names(self, peer: str) -> bool:
+        """It would dial that one."""
+        return self.members is not None and self.members.member(peer) is not None
+
+    def objects_to(self, other: "Replica") -> str | None:
+        """Why it does not talk to that one; it learns who it is if it does (obligation no-amnesia)."""
+        bound = None if self.members is None else self.members.member(other.name)
+        known = self.disk.folder.known_births.get(other.name)
+        bye = objection(
+            self._hello(other.name),
+            other._hello(self.name),
+            is_removed=other.name in self.removed,
+            bound_folder=None if bound is None else bound.folder_id,
+            known_birth=known,
+        )
+        if bye is None:
+            return None
+        if bye.removed and other.consensus is not None:
+            consensus = other.consensus
+            other.machine.call_soon(lambda: consensus.fail(Removed(bye.reason)))
+        return bye.reason
+
+    def meet(self, other: "Replica") -> None:
+        """They are connected: a member's folder is remembered."""
+        if self.names(other.name):
+            self.disk.folder.known_births.setdefault(other.name, other.disk.folder.birth)
+
+    def _hello(self, to: str) -> Hello:
+        timing = self.group.timing
+        return Hello(
+            magic=MAGIC,
+            protocol=PROTOCOL_VERSION,
+            cluster_id=self.group.cluster_id,
+            incarnation=1,
+            node_id=self.name,
+            to_node_id=to,
+            folder_id=self.disk.folder.folder_id,
+            birth=self.disk.folder.birth,
+            genesis=b"",
+            election_timeout_ms=int(timing.election_timeout * 1000),
+            clock_drift_ppm=int(timing.drift * 1e6),
+            rest_url="",
+            version="",
+        )
+
+
+def member(name: str, *, replaces: str | None = None) -> Member:
+    return Member(name, f"peer-{name}", f"http://{name}", f"folder-{name}", replaces)
+
+
+def members(names: tuple[str, ...], timing: Timing, cluster_id: str) -> Members:
+    voters = tuple(member(name) for name in names)
+    return Members(cluster_id, 1, voters, int(timing.election_timeout * 1000), int(timing.drift * 1e6))

@@ -1,0 +1,56 @@
+"""`raftmem certs`: certificates for the peer ports of a group, to try mutual TLS with.
+
+It writes new files into one folder and says which settings name them. A group that is meant to last takes its
+certificates from an authority of its operator: one for each replica, with the node id among its DNS names.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from raftmem.cli.options import json_text
+from raftmem.cli.output import JsonFlag, console, print_json
+
+DAYS_MAX: Final = 36_500
+
+
+def certs(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the files; made if it is not there.")],
+    nodes: Annotated[str, typer.Option("--nodes", help="Ids of the replicas, such as n1,n2,n3.")],
+    days: Annotated[int, typer.Option("--days", min=1, max=DAYS_MAX, help="How long they are valid.")] = 365,
+    hosts: Annotated[
+        str, typer.Option("--hosts", help="More names or addresses for each certificate; replicas check ids only.")
+    ] = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Make an authority, and a certificate with its key for each replica, for mutual TLS between replicas.
+
+    An authority that is in the folder already is used again; no file is ever overwritten.
+    """
+    from raftmem import certs as authority  # loads cryptography, which no other command needs
+
+    folder = out.absolute()
+    made = authority.make(
+        folder, _listed(nodes), days=days, now=datetime.now(UTC).replace(microsecond=0), hosts=_listed(hosts)
+    )
+    ca = authority.files(folder, authority.AUTHORITY)
+    settings = {
+        node: {"peer_cert": str(files.cert), "peer_key": str(files.key), "peer_ca": str(ca.cert)}
+        for node, files in made.items()
+    }
+    if as_json:
+        print_json({"ca_key": str(ca.key), "days": days, "nodes": settings})
+        return
+    screen = console()
+    for node, values in settings.items():
+        screen.print(f"# settings of {node}", markup=False)
+        for name, path in values.items():
+            screen.print(f"{name} = {json_text(path)}", markup=False)
+    screen.print(f"# keep {ca.key} away from the replicas: whoever has it can speak for any of them", markup=False)
+
+
+def _listed(text: str) -> list[str]:
+    """The parts of a list with commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]

@@ -1,0 +1,227 @@
+"""`raftmem member` and `raftmem leader`: who is in the group, and who leads it.
+
+A new replica is registered first, as a learner without a vote; started with `serve --join` it is sent the log, and
+becomes a voter by itself. Waiting for that is only looking: the group goes on with it when nobody looks.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Annotated, Final
+from urllib.parse import quote, urlsplit
+
+import typer
+
+from raftmem.cli.cluster import COLUMNS, as_the_leader_sees_it, members_of
+from raftmem.cli.exits import CommandFailed
+from raftmem.cli.options import TimeoutOption, given
+from raftmem.cli.output import JsonFlag, console, print_json, print_table, printable
+from raftmem.cli.remote import DEFAULT_URL, ActorOption, Remote, UrlOption
+
+member = typer.Typer(name="member", help="The replicas of a running group.", no_args_is_help=True)
+leader = typer.Typer(name="leader", help="Who leads a running group.", no_args_is_help=True)
+
+POLL_S: Final = 0.5
+_PATH: Final = "/v1/cluster/members"
+
+Row = dict[str, object]
+Rows = dict[str, Row]  # by id
+NewIdArgument = Annotated[str, typer.Argument(metavar="ID", help="Its id; one that was never used in this group.")]
+PeerOption = Annotated[str, typer.Option("--peer", metavar="HOST:PORT", help="Where the other replicas reach it.")]
+RestOption = Annotated[str, typer.Option("--rest", metavar="URL", help="Where clients reach it: http://HOST:PORT.")]
+WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it votes, showing how far it is.")]
+WaitSecondsOption = Annotated[
+    float, typer.Option("--wait-s", min=0, help="At most so long; it goes on by itself, whether waited for or not.")
+]
+
+
+@member.command("list")
+def list_members(url: UrlOption = DEFAULT_URL, as_json: JsonFlag = False) -> None:
+    """Every replica: leader, follower, or learner (no vote yet)."""
+    rows = Group(url).look()
+    if as_json:
+        print_json({"members": list(rows.values())})
+    else:
+        print_table(COLUMNS, [[row.get(column) for column in COLUMNS] for row in rows.values()])
+
+
+@member.command()
+def add(
+    member_id: NewIdArgument,
+    peer: PeerOption,
+    rest: RestOption,
+    wait: WaitOption = True,
+    wait_s: WaitSecondsOption = 600,
+    url: UrlOption = DEFAULT_URL,
+    actor: ActorOption = None,
+    timeout_ms: TimeoutOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Take a new replica in. Again is harmless; with other addresses, they are taken over."""
+    body: Row = {"id": member_id, "peer_url": peer, "rest_url": rest}
+    _register(url, body, actor=actor, timeout_ms=timeout_ms, as_json=as_json)
+    if wait:
+        wait_until(
+            Group(url).look, lambda rows: _votes(rows, member_id), lambda rows: _progress(rows, member_id), wait_s
+        )
+
+
+@member.command()
+def replace(
+    old: Annotated[str, typer.Argument(help="The voter that leaves, dead or alive.")],
+    new: Annotated[str, typer.Argument(help="Id of the new replica; one that was never used in this group.")],
+    peer: PeerOption,
+    rest: RestOption,
+    wait: WaitOption = True,
+    wait_s: WaitSecondsOption = 600,
+    url: UrlOption = DEFAULT_URL,
+    actor: ActorOption = None,
+    timeout_ms: TimeoutOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Take a new replica in for one that leaves as soon as the new one has caught up."""
+    body: Row = {"id": new, "peer_url": peer, "rest_url": rest, "replaces": old}
+    _register(url, body, actor=actor, timeout_ms=timeout_ms, as_json=as_json)
+    if wait:
+        wait_until(
+            Group(url).look,
+            lambda rows: _votes(rows, new) and old not in rows,
+            lambda rows: f"{_progress(rows, new)}; {old} {'is still a member' if old in rows else 'has left'}",
+            wait_s,
+        )
+
+
+@member.command()
+def remove(
+    member_id: Annotated[str, typer.Argument(metavar="ID", help="Who leaves, for good.")],
+    url: UrlOption = DEFAULT_URL,
+    actor: ActorOption = None,
+    timeout_ms: TimeoutOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Remove a replica. Refused when the voters that are left and alive would be no majority."""
+    rows = Group(url).look()
+    if member_id not in rows:
+        raise CommandFailed(f"{member_id} is no member of this group; its members are {', '.join(rows)}")
+    path, params = f"{_PATH}/{quote(member_id, safe='')}", given(timeout_ms=timeout_ms)
+    try:
+        body = Remote(url, actor=actor).write("DELETE", path, params=params, keyed=False).body
+    except CommandFailed as error:
+        if not isinstance(error.problem, dict) or error.problem.get("code") != "not-found":
+            raise
+        body = {"member": {"id": member_id, "role": "removed"}, "event": None}  # by an attempt that got no answer
+    if as_json:
+        print_json(body)
+    else:
+        since = "" if _index(body) is None else f", since index {_index(body)}"
+        _say(f"{member_id} is no member any more{since}; its folder can be deleted")
+
+
+@leader.command()
+def transfer(
+    member_id: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="Who is to lead; the voter that is furthest if not given.")
+    ] = None,
+    url: UrlOption = DEFAULT_URL,
+    timeout_ms: TimeoutOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Hand the lead over, without waiting for an election."""
+    answer = Remote(url).write(
+        "POST", "/v1/cluster/leader", body=given(id=member_id), params=given(timeout_ms=timeout_ms), keyed=False
+    )
+    now = answer.body.get("leader")
+    if as_json:
+        print_json(answer.body)
+    elif isinstance(now, dict):
+        _say(f"{now.get('id')} leads, at {now.get('url')}")
+
+
+class Group:
+    """Who is asked about the members: --url, and every member that was ever seen, as some may leave meanwhile."""
+
+    def __init__(self, url: str) -> None:
+        self._urls = dict.fromkeys(Remote(url).endpoints)
+
+    def look(self) -> Rows:
+        """The members by id, as the leader sees them if it can be asked. Raises: CommandFailed."""
+        remote = Remote(",".join(self._urls))
+        rows = members_of(as_the_leader_sees_it(remote.read("GET", "/v1/cluster", params={}, waits=False).body))
+        self._urls |= dict.fromkeys(str(row.get("rest_url")) for row in rows)
+        return {str(row.get("id")): row for row in rows}
+
+
+def wait_until(
+    look: Callable[[], Rows],
+    done: Callable[[Rows], bool],
+    progress: Callable[[Rows], str],
+    wait_s: float,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Look again and again, saying on stderr what has changed. Raises: CommandFailed when it takes longer."""
+    said = ""
+    for _ in range(int(wait_s / POLL_S) + 1):
+        try:
+            rows = look()
+            now, is_done = progress(rows), done(rows)
+        except CommandFailed as error:  # an election, a replica that just left: others answer, or it does later
+            now, is_done = str(error), False
+        if now != said:
+            console(stderr=True).print(printable(now), markup=False)
+            said = now
+        if is_done:
+            return
+        sleep(POLL_S)
+    raise CommandFailed(f"not done after {wait_s:.0f} s: {said}; it goes on by itself, see `raftmem member list`")
+
+
+def join_command(join: str, member_id: str, *, peer: str, rest: str) -> str:
+    """How a new replica is started; it listens where it is reached."""
+    return f"raftmem serve --join {join} --node-id {member_id} --data DIR --rest {urlsplit(rest).netloc} --peer {peer}"
+
+
+def _register(url: str, body: Row, *, actor: str | None, timeout_ms: int | None, as_json: bool) -> None:
+    params = given(timeout_ms=timeout_ms)
+    answer = Remote(url, actor=actor).write("POST", _PATH, body=body, params=params, keyed=False)
+    if as_json:
+        print_json(answer.body)
+        return
+    registered = answer.body.get("member")
+    role = registered.get("role") if isinstance(registered, dict) else None
+    since = f", since index {_index(answer.body)}" if answer.status == 201 else " already"
+    _say(f"{body['id']} is {_named(role)}{since}")
+    if role == "learner":
+        _say("Start it on its machine, with a folder that does not exist yet:")
+        command = join_command(
+            Remote(url).endpoints[0], str(body["id"]), peer=str(body["peer_url"]), rest=str(body["rest_url"])
+        )
+        _say(f"  {command}")
+
+
+def _votes(rows: Rows, member_id: str) -> bool:
+    return rows.get(member_id, {}).get("role") in ("leader", "follower")
+
+
+def _progress(rows: Rows, member_id: str) -> str:
+    row = rows.get(member_id)
+    if row is None:
+        return f"{member_id}: not a member"
+    if row.get("role") != "learner":
+        return f"{member_id}: a voter"
+    lag = row.get("lag_entries")
+    if row.get("contact_age_ms") is None or lag is None:
+        return f"{member_id}: a learner, waiting for it to be started"
+    return f"{member_id}: a learner, {lag} entries behind"
+
+
+def _named(role: object) -> str:
+    return "a learner" if role == "learner" else "a voter"
+
+
+def _index(body: Row) -> object:
+    event = body.get("event")
+    return event.get("index") if isinstance(event, dict) else None
+
+
+def _say(line: str) -> None:
+    console().print(printable(line), markup=False, soft_wrap=True)

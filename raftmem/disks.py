@@ -1,0 +1,123 @@
+"""What one replica has on disk, opened in the order that keeps it whole: folder, log, state, snapshots.
+
+It refuses a log that is damaged anywhere, and a state that does not belong to it. A state that is behind the log's
+first entry (discarded after a stop of the machine, or a snapshot's install that was cut short) is made again from a
+snapshot. The rule that must hold: after `open_disks`, first index <= applied <= last index.
+"""
+
+import logging
+from typing import NamedTuple
+
+from raftmem import codec
+from raftmem.commands import Member, Members
+from raftmem.errors import BadRequest, Corrupt
+from raftmem.limits import CLOCK_DRIFT_PPM, ELECTION_TIMEOUT_MS
+from raftmem.raft.journal import members_of
+from raftmem.seams import Randomness
+from raftmem.settings import Settings
+from raftmem.storage.agreement import check_open
+from raftmem.storage.contracts import Append, LogEntry, LogStore
+from raftmem.storage.folder import Folder, genesis_of, open_folder
+from raftmem.storage.log import LmdbLogStore
+from raftmem.storage.restore import restore
+from raftmem.storage.snapshot import FileSnapshotStore
+from raftmem.storage.space import Space
+from raftmem.storage.state import LmdbStateStore
+
+log = logging.getLogger("raftmem.disks")
+
+
+class Disks(NamedTuple):
+    """`members`: the membership in force at the end of the log. `first`: the log's first entry."""
+
+    folder: Folder
+    log: LmdbLogStore
+    state: LmdbStateStore
+    snapshots: FileSnapshotStore
+    space: Space
+    members: Members
+    first: LogEntry
+
+    def close(self, *, clean: bool) -> None:
+        self.state.close(clean=clean)
+        self.log.close()
+        self.folder.close()
+
+
+def open_disks(settings: Settings, randomness: Randomness) -> Disks:
+    """Raises: Corrupt, FolderRefused, BadRequest."""
+    folder = open_folder(
+        settings.data,
+        node_id=settings.node_id,
+        cluster_id=settings.cluster_id,
+        folder_id=settings.folder_id or randomness.bytes(8).hex(),
+        birth=randomness.bytes(8).hex(),
+        bootstrap=settings.bootstrap,
+    )
+    store = LmdbLogStore(folder.log_path, map_bytes=settings.map_bytes)
+    _bootstrap(folder, store, settings)
+    _verify(store)
+    first = store.read(store.first_index(), store.first_index() + 1)[0]
+    if not folder.identity.genesis and first.index == 1:
+        folder.remember_genesis(genesis_of(first.data))
+    members = members_of(store.memberships()[-1])
+    _check_timing(settings, members)
+    state = LmdbStateStore(
+        folder.state_path,
+        mark=folder.state_mark(),
+        map_bytes=settings.map_bytes,
+        snapshots=folder.snapshots_path,
+    )
+    space = Space(folder.path, low_bytes=settings.disk_low_bytes)
+    snapshots = FileSnapshotStore(folder.snapshots_path, state, spare_bytes=space.spare_bytes)
+    for damage in snapshots.damaged:
+        log.warning("snapshot %s cannot be used: %s", damage.name, damage.what)
+    if check_open(store, state, path=str(folder.path)):
+        meta = restore(store, state, snapshots.all(), path=str(folder.path))
+        log.warning("the state was made again from the snapshot of index %d", meta.index)
+    return Disks(folder, store, state, snapshots, space, members, first)
+
+
+def _bootstrap(folder: Folder, store: LogStore, settings: Settings) -> None:
+    """The first entry of a new folder's log: the whole membership, the same bytes on every replica."""
+    if not folder.is_fresh:
+        return
+    identity = folder.identity
+    voters = tuple(
+        Member(voter.id, voter.peer_url, voter.rest_url, voter.folder_id)
+        for voter in sorted(settings.voters(), key=lambda voter: voter.id)
+    )
+    own = next(voter for voter in voters if voter.id == identity.node_id)
+    if own.folder_id not in (None, identity.folder_id):
+        raise BadRequest(f"members gives {own.id} the folder {own.folder_id}, folder_id is {identity.folder_id}")
+    timeout = ELECTION_TIMEOUT_MS if settings.election_timeout_ms is None else settings.election_timeout_ms
+    drift = CLOCK_DRIFT_PPM if settings.clock_drift_ppm is None else settings.clock_drift_ppm
+    data = codec.membership(Members(identity.cluster_id, 1, voters, timeout, drift), time=0, wall_ms=0)
+    if store.is_empty():
+        store.commit([Append((LogEntry(1, 0, data),))])
+    folder.finish_bootstrap(genesis=genesis_of(data))
+
+
+def _verify(store: LmdbLogStore) -> None:
+    """Read the whole log once before anything is promised on its word. Raises: Corrupt naming file and index."""
+    for index, what in store.verify():
+        raise Corrupt(store.path, what, index=index)
+
+
+def _check_timing(settings: Settings, members: Members) -> None:
+    """Obligation one-timing: timing belongs to the replicated configuration, a file cannot change it."""
+    for name, given, group in (
+        ("election_timeout_ms", settings.election_timeout_ms, members.election_timeout_ms),
+        ("clock_drift_ppm", settings.clock_drift_ppm, members.clock_drift_ppm),
+    ):
+        if given not in (None, group):
+            raise BadRequest(
+                f"{name} = {given}, but this group was made with {group}, and all must use the same: leave it out",
+                parameter=name,
+            )
+    if settings.heartbeat_ms * 3 > members.election_timeout_ms:
+        raise BadRequest(
+            f"heartbeat_ms = {settings.heartbeat_ms} must be at most a third of the group's election_timeout_ms, "
+            f"which is {members.election_timeout_ms}",
+            parameter="heartbeat_ms",
+        )

@@ -1,0 +1,205 @@
+"""`raftmem recover`: what the plan tells, what --yes leaves in the folder, what is refused."""
+
+from pathlib import Path
+
+import pytest
+from cli_world import Cli
+
+from raftmem import codec
+from raftmem.cli.exits import Exit
+from raftmem.commands import Member, Members
+from raftmem.machine.run import step_entry
+from raftmem.storage.contracts import Append, HardState, LogEntry
+from raftmem.storage.folder import ReadLock, open_folder
+from raftmem.storage.log import LmdbLogStore
+from raftmem.storage.state import LmdbStateStore
+
+
+def member(name: str, folder_id: str | None = None) -> Member:
+    number = name.removeprefix("n")
+    return Member(name, f"127.0.0.1:910{number}", f"http://127.0.0.1:810{number}", folder_id)
+
+
+GROUP = Members("5f2a9c01", 4, (member("n1", "f1"), member("n2", "f2"), member("n3", "f3")), 900, 300)
+NEW = """
+[[members]]
+id = "n1"
+peer = "127.0.0.1:9101"
+rest_url = "http://127.0.0.1:8101"
+
+[[members]]
+id = "n2"
+peer = "127.0.0.1:9102"
+rest_url = "http://127.0.0.1:8102"
+
+[[members]]
+id = "n4"
+peer = "127.0.0.1:9104"
+rest_url = "http://127.0.0.1:8104"
+"""
+
+
+def entries(group: Members) -> list[LogEntry]:
+    """A membership, and five entries of a leader, a second apart."""
+    rest = [LogEntry(k, 7, codec.no_op(time=k * 1_000_000, wall_ms=0)) for k in range(2, 7)]
+    return [LogEntry(1, 0, codec.membership(group, time=0, wall_ms=0)), *rest]
+
+
+def make_folder(path: Path, group: Members = GROUP, *, applied: int = 4) -> Path:
+    folder = open_folder(path, node_id="n1", cluster_id="5f2a9c01", folder_id="f1", bootstrap=True)
+    log = LmdbLogStore(folder.log_path)
+    log.commit([HardState(9, "n1"), Append(tuple(entries(group)))])
+    log.close()
+    state = LmdbStateStore(folder.state_path, mark=folder.state_mark())
+    with state.write() as writer:
+        for entry in entries(group)[:applied]:
+            step_entry(writer, entry.index, entry.term, entry.data)
+    state.close(clean=True)
+    folder.finish_bootstrap()
+    folder.close()
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return make_folder(tmp_path / "n1")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "new.toml"
+    path.write_text(NEW)
+    return path
+
+
+def newest(path: Path) -> tuple[HardState, LogEntry, Members]:
+    log = LmdbLogStore(path / "log", readonly=True)
+    entry = log.read(log.last_index(), log.last_index() + 1)[0]
+    hard_state = log.hard_state()
+    log.close()
+    members = codec.decode(entry.data).members
+    assert members is not None
+    return hard_state, entry, members
+
+
+def test_plan_tells_what_is_here_what_may_be_lost_and_whom_to_compare(data: Path, file: Path, cli: Cli) -> None:
+    before = (data / "log" / "data.mdb").read_bytes()
+    ended = cli("recover", "--data", str(data), "--members", str(file), "--plan")
+    assert ended.code == 0
+    for said in (
+        "n1 of 5f2a9c01/4",
+        "last entry here: term 7, index 6; applied up to 4; term of its hard state 9",
+        "voters n1, n2, n3",
+        "every write after index 6",
+        "2 entries here (5 to 6)",
+        "every survivor among n2, n3",
+        "incarnation 5, in term 10: n1 votes alone",
+        "raftmem serve --join http://127.0.0.1:8101 --node-id n4",
+    ):
+        assert said in ended.out
+    assert (data / "log" / "data.mdb").read_bytes() == before
+
+
+def test_yes_makes_the_replica_the_only_voter_of_a_new_incarnation(data: Path, file: Path, cli: Cli) -> None:
+    (data / "acquaintances.json").write_text('{"n2": "b"}')
+    ended = cli("recover", "--data", str(data), "--members", str(file), "--yes", "--json")
+    assert (ended.code, ended.part("done"), ended.part("after", "incarnation")) == (0, True, 5)
+    hard_state, entry, members = newest(data)
+    assert (hard_state, entry.index, entry.term) == (HardState(10, None), 7, 10)
+    assert codec.times(entry.data)[0] == 6_000_000  # log time goes on where it stood
+    assert (members.cluster_id, members.incarnation) == ("5f2a9c01", 5)
+    assert members.voters == (member("n1", "f1"),)
+    assert members.learners == (member("n2"), member("n4"))
+    assert members.removed == ("n3",)
+    assert (members.election_timeout_ms, members.clock_drift_ppm) == (900, 300)
+    assert members.change is not None
+    assert (members.change.op, members.change.member_id, members.change.actor.type) == ("recover", "n1", "user")
+    assert not (data / "acquaintances.json").exists()
+    assert cli("log", "verify", "--data", str(data)).code == 0
+    shown = cli("log", "list", "--data", str(data), "--op", "MEMBER").out
+    assert "MEMBER recover" in shown
+
+
+def test_members_may_be_json_too(data: Path, tmp_path: Path, cli: Cli) -> None:
+    own = '{"id": "n1", "peer": "10.0.0.1:9101", "rest_url": "http://10.0.0.1:8101"}'
+    for number, text in enumerate((f"[{own}]", f'{{"members": [{own}]}}'), 5):
+        path = tmp_path / "new.json"
+        path.write_text(text)
+        assert cli("recover", "--data", str(data), "--members", str(path), "--yes").code == 0
+        members = newest(data)[2]
+        assert (members.incarnation, members.voters[0].peer_url, members.learners) == (number, "10.0.0.1:9101", ())
+
+
+def test_folder_of_a_learner_is_marked_as_second_best(tmp_path: Path, file: Path, cli: Cli) -> None:
+    group = Members("5f2a9c01", 4, GROUP.voters[1:], 900, 300, learners=GROUP.voters[:1])
+    data = make_folder(tmp_path / "n1", group)
+    assert "n1 was a learner" in cli("recover", "--data", str(data), "--members", str(file), "--plan").out
+
+
+def test_state_that_is_not_trusted_counts_as_nothing_applied(data: Path, file: Path, cli: Cli) -> None:
+    (data / "state.json").write_text('{"boot_id": "another", "clean": false}')
+    ended = cli("recover", "--data", str(data), "--members", str(file), "--plan", "--json")
+    assert (ended.part("applied_index"), ended.part("undecided_entries")) == (0, 6)
+
+
+@pytest.mark.parametrize("flags", [(), ("--plan", "--yes")])
+def test_either_plan_or_yes_is_asked_for(flags: tuple[str, ...], data: Path, file: Path, cli: Cli) -> None:
+    ended = cli("recover", "--data", str(data), "--members", str(file), *flags)
+    assert (ended.code, "--plan" in ended.err) == (Exit.USAGE, True)
+
+
+@pytest.mark.parametrize("flag", ["--plan", "--yes"])
+@pytest.mark.parametrize(
+    ("new", "group", "reason"),
+    [
+        (NEW.replace('"n1"', '"n5"'), GROUP, "does not name n1"),
+        (NEW.replace('"n4"', '"n2"'), GROUP, "each once"),
+        (NEW.replace("127.0.0.1:9104", "0.0.0.0:9104"), GROUP, "peer of n4"),
+        (NEW.replace("peer =", "port ="), GROUP, "unknown field|missing required"),
+        ("members = [", GROUP, "new.toml"),
+        (NEW, Members("5f2a9c01", 4, GROUP.voters, 900, 300, removed=("n4",)), "n4, removed from the group before"),
+        (NEW, Members("5f2a9c01", 4, GROUP.voters[1:], 900, 300), "does not name n1 any more"),
+    ],
+)
+def test_group_that_cannot_be_is_refused_and_nothing_changes(
+    flag: str, new: str, group: Members, reason: str, tmp_path: Path, file: Path, cli: Cli
+) -> None:
+    data = make_folder(tmp_path / "n1", group)
+    file.write_text(new)
+    ended = cli("recover", "--data", str(data), "--members", str(file), flag)
+    assert ended.code in (Exit.USAGE, Exit.FAILED)
+    assert any(part in ended.err for part in reason.split("|")), ended.err
+    log = LmdbLogStore(data / "log", readonly=True)
+    assert (log.last_index(), log.hard_state()) == (6, HardState(9, "n1"))
+    log.close()
+
+
+def test_folder_in_use_is_refused(data: Path, file: Path, cli: Cli) -> None:
+    folder = open_folder(data, node_id="n1")
+    for flag in ("--plan", "--yes"):
+        assert "in use" in cli("recover", "--data", str(data), "--members", str(file), flag).err
+    folder.close()
+    reading = ReadLock(data)
+    assert "in use" in cli("recover", "--data", str(data), "--members", str(file), "--yes").err
+    reading.close()
+
+
+def test_folder_that_never_became_a_member_s_is_refused(tmp_path: Path, file: Path, cli: Cli) -> None:
+    path = tmp_path / "n1"
+    begun = open_folder(path, node_id="n1", cluster_id="5f2a9c01", folder_id="f1", joining=True)
+    begun.close()
+    assert "never became a member's" in cli("recover", "--data", str(path), "--members", str(file), "--yes").err
+    joined = open_folder(path, node_id="n1", cluster_id="5f2a9c01", folder_id="f1", joining=True)
+    log = LmdbLogStore(joined.log_path)
+    nobody = Members("5f2a9c01", 4, (), 900, 300)
+    log.commit([HardState(0, None), Append((LogEntry(0, 0, codec.membership(nobody, time=0, wall_ms=0)),))])
+    log.close()
+    joined.finish_bootstrap()
+    joined.close()
+    for flag in ("--plan", "--yes"):
+        ended = cli("recover", "--data", str(path), "--members", str(file), flag)
+        assert "was sent nothing yet" in ended.err
+    folder = open_folder(path, node_id="n1")
+    folder.mark_removed()
+    folder.close()
+    assert "was removed" in cli("recover", "--data", str(path), "--members", str(file), "--yes").err
