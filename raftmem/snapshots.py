@@ -24,7 +24,6 @@ from raftmem.storage.contracts import (
 
 RETRY_SECONDS: Final = 0.25  # what found no room is answered late, so that the sender does not spin
 IN_TRANSFER_SECONDS: Final = 30.0  # a snapshot that was read within is being sent, and not dropped
-KEPT_IN_TRANSFER: Final = SNAPSHOTS_KEPT + 2  # at most so many, whatever is being sent
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
 T = TypeVar("T")
@@ -72,7 +71,7 @@ class SnapshotKeeper:
 
     # --- taking -------------------------------------------------------------------------------------
     def take(self, done: Callable[[SnapshotMeta | None], None]) -> None:
-        """A snapshot of the state as of now, on disk; older ones than are kept go.
+        """A snapshot of the state as of now, on disk; older ones go, but for those that are being sent.
 
         None: no room, nothing applied yet, or another state was installed meanwhile.
         """
@@ -86,7 +85,8 @@ class SnapshotKeeper:
                 taken = self._store.take(self._members_at, wall_ms)
             except LookupError:
                 return None
-            self._store.drop_beyond(_kept(self._store.all(), sent))
+            listed = self._store.all()
+            self._store.keep_only([*listed[:SNAPSHOTS_KEPT], *(meta for meta in listed if meta.name in sent)])
             return taken
 
         self._submit(work, done, no_room=lambda: done(None))
@@ -184,9 +184,3 @@ class SnapshotKeeper:
                 self._on_failed(failed)
 
         self._executor.submit(lambda: result.append(work()), finished)
-
-
-def _kept(listed: list[SnapshotMeta], sent: set[str]) -> int:
-    """How many of the newest stay: two, or down to the oldest that is being sent."""
-    places = [place for place, meta in enumerate(listed, start=1) if meta.name in sent]
-    return min(max(SNAPSHOTS_KEPT, *places), KEPT_IN_TRANSFER) if places else SNAPSHOTS_KEPT

@@ -4,7 +4,7 @@ Two implementations of each stand side by side (LMDB or FAISS, and an in-memory 
 tests. This module knows no network, no consensus and no HTTP.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
@@ -163,8 +163,8 @@ class SnapshotStore(Protocol):
         """
         ...
 
-    def drop_beyond(self, keep: int) -> None:
-        """Keep the newest `keep`."""
+    def keep_only(self, kept: Collection[SnapshotMeta]) -> None:
+        """All others go."""
         ...
 
 

@@ -5,7 +5,7 @@ It refuses what the store on disk refuses.
 """
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from raftmem.storage.contracts import LogEntry, SnapshotMeta
 from raftmem.storage.memory_copy import MemoryFiles, doubt
@@ -77,9 +77,10 @@ class MemorySnapshotStore:
         self._files.listed[meta] = data
         return True
 
-    def drop_beyond(self, keep: int) -> None:
-        for meta in self.all()[keep:]:
-            del self._files.listed[meta]
+    def keep_only(self, kept: Collection[SnapshotMeta]) -> None:
+        for meta in self.all():
+            if meta not in kept:
+                del self._files.listed[meta]
 
     def verify(self, meta: SnapshotMeta) -> str | None:
         """As of the store on disk."""

@@ -13,7 +13,7 @@ removes.
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -171,8 +171,8 @@ class FileSnapshotStore:
         return self.folder / (meta.name + _PART)
 
     # --- keeping ----------------------------------------------------------------------------------
-    def drop_beyond(self, keep: int) -> None:
-        self._drop(self._listed[keep:])
+    def keep_only(self, kept: Collection[SnapshotMeta]) -> None:
+        self._drop([meta for meta in self._listed if meta not in kept])
 
     def _drop(self, dropped: Sequence[SnapshotMeta]) -> None:
         """Manifests first: a kill in between leaves files that nothing lists."""

@@ -4,7 +4,7 @@ A small state is sent in several chunks all the same; a full disk takes no snaps
 """
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from raftmem.housekeeping import Housekeeping, Policy
@@ -52,8 +52,8 @@ class WatchedSnapshotStore:
     def finish(self, meta: SnapshotMeta) -> bool:
         return self._inner.finish(meta)
 
-    def drop_beyond(self, keep: int) -> None:
-        self._inner.drop_beyond(keep)
+    def keep_only(self, kept: Collection[SnapshotMeta]) -> None:
+        self._inner.keep_only(kept)
 
 
 class WatchedSnapshots(SnapshotKeeper):
