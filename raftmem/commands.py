@@ -180,7 +180,8 @@ class Draft(Struct, frozen=True):
 class Member(Struct, frozen=True, array_like=True):
     """One replica. `folder_id`: the data folder that may speak under this id; None until it is bound.
 
-    `replaces`: of a learner, the voter that leaves when this one has caught up.
+    `replaces`: of a learner, the voter that leaves when this one has caught up. `birth`: of that folder, as the leader
+    that wrote the entry knew it: an emptied folder has another one, whatever id it is given.
     """
 
     id: str
@@ -188,6 +189,7 @@ class Member(Struct, frozen=True, array_like=True):
     rest_url: str
     folder_id: str | None = None
     replaces: str | None = None
+    birth: str | None = None
 
 
 class MemberChange(Struct, frozen=True, array_like=True):

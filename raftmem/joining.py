@@ -100,7 +100,7 @@ def prepare_joining(
             settings.data,
             node_id=settings.node_id,
             cluster_id=cluster.cluster_id,
-            folder_id=settings.folder_id or randomness.bytes(8).hex(),
+            folder_id=randomness.bytes(8).hex(),
             birth=randomness.bytes(8).hex(),
             joining=True,
         )

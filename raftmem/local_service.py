@@ -256,7 +256,7 @@ class LocalService:
 
     def metrics(self) -> dict[str, float]:
         consensus = self._consensus
-        journal = consensus.journal
+        journal, newest = consensus.journal, self._snapshots.newest()
         return {
             "server_has_leader": float(consensus.leader is not None),
             "server_is_leader": float(consensus.is_leader),
@@ -267,8 +267,11 @@ class LocalService:
             "server_elections_total": float(consensus.voting.elections),
             "server_step_downs_total": float(consensus.tenure.step_downs),
             "server_bad_messages_total": float(consensus.bad_messages),
+            "log_first_index": float(journal.first_index),
             "log_last_index": float(journal.last_index),
             "log_durable_index": float(journal.durable_index),
+            "snapshot_newest_index": float(0 if newest is None else newest.index),
+            "snapshots_installed_total": float(consensus.installing.installed),
             "memories": float(self._replica.head.memories),
             "idempotency_keys": float(self._replica.head.keys),
             "service_writes_total": float(self._writes),

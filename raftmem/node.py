@@ -114,6 +114,7 @@ class Node:
         self.replica = Replica(state, self._vectors)
         if self.replica.applied == 0 and self._disks.first.index == 1:
             self.replica.apply([self._disks.first])
+        self._acquaintances = Acquaintances(self._disks.folder.path / "acquaintances.json")
         self.peers = self._make_peers()
         self.snapshots = self._make_snapshots()
         self.consensus = self._make_consensus()
@@ -123,7 +124,7 @@ class Node:
     # --- parts ---------------------------------------------------------------------------------------
     def _make_peers(self) -> Peers:
         settings, identity, members = self._settings, self._disks.folder.identity, self._disks.members
-        known = Acquaintances(self._disks.folder.path / "acquaintances.json")
+        known = self._acquaintances
         tls = None
         if settings.peer_cert is not None and settings.peer_key is not None and settings.peer_ca is not None:
             tls = PeerTls(cert=settings.peer_cert, key=settings.peer_key, ca=settings.peer_ca)
@@ -176,6 +177,11 @@ class Node:
             self.peers.set_members(in_force)
             self.peers.set_removed(committed.removed)
 
+        identity = self._disks.folder.identity
+
+        def birth_of(node: str) -> str | None:
+            return identity.birth if node == identity.node_id else self._acquaintances.get(node)
+
         return Consensus(
             node_id=self._settings.node_id,
             store=self._disks.log,
@@ -190,6 +196,7 @@ class Node:
             network=self.peers,
             snapshots=self.snapshots,
             on_members=tell,
+            birth_of=birth_of,
             append_bytes_max=self._settings.append_bytes_max,
         )
 

@@ -11,7 +11,7 @@ from jepsen_like.simulator.network import VirtualNetwork
 from jepsen_like.simulator.oracles import Referee, Stuck
 from jepsen_like.simulator.replicas import Replica, member, members
 from jepsen_like.simulator.sometimes import Sometimes
-from jepsen_like.simulator.world import World
+from jepsen_like.simulator.world import VirtualMachine, World
 from raftmem import codec
 from raftmem.commands import Actor, Members
 from raftmem.errors import NotApplied
@@ -75,6 +75,7 @@ class Group:
         self._new_disk = new_disk or (lambda _name, folder, log: MemoryDisk(folder, log))
         self._births = 0
         self._numbers: dict[tuple[int, int], int] = {}
+        self._asked_of: dict[int, VirtualMachine] = {}  # the life of the leader that took a command
         self.replicas = {name: self._bootstrapped(name) for name in names}
 
     # --- replicas ----------------------------------------------------------------------------------
@@ -177,8 +178,11 @@ class Group:
     def committed(self, entries: list[LogEntry]) -> None:
         for entry in entries:
             number = self._numbers.get((entry.index, entry.term))
-            if number is not None:
-                self.acked[number] = entry.index
+            if number is None or number in self.acked:
+                continue
+            self.acked[number] = entry.index
+            if number in self._asked_of and not self._asked_of[number].alive:
+                self.sometimes.saw("unknown write applied")
 
     def lease_read(self, replica: Replica) -> bool:
         """Whether it holds the lease now: then it sees all that was applied anywhere, and nobody leads after it."""
@@ -216,6 +220,7 @@ class Group:
         except NotApplied:
             return False
         self._numbers[place] = number
+        self._asked_of[number] = leader.machine
         return True
 
     def forward(self, number: int, replica: Replica, body: bytes | None = None) -> bool:

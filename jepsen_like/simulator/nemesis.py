@@ -63,8 +63,11 @@ class Nemesis:
                 self._down([victim], length, power=fault.kind == "power")
             case "crash_all" | "power_all":
                 self._down(self._members(), length, power=fault.kind == "power_all", share=fault.share)
-            case "torn" | "torn_chore" | "torn_install":
+            case "torn" | "torn_chore":
                 self._tear(victim, fault)
+            case "torn_install":
+                for replica in self._members():
+                    self._tear(replica, fault)
             case "pause":
                 victim.machine.paused_until = max(victim.machine.paused_until, group.world.now + length)
             case "hang":
@@ -181,10 +184,14 @@ class Nemesis:
     def _leaves_majority(self, name: str) -> bool:
         """Of every membership that may be in force now or soon."""
         lost = {name} | {one.name for one in self._group.replicas.values() if one.wiped or one.gone}
-        settled = self._group.referee.membership_index(self._group.referee.newest)
-        for (index, _), members in self._group.referee.memberships.items():
+        referee = self._group.referee
+        settled = referee.membership_index(referee.newest)
+        written = [members for (index, _), members in referee.memberships.items() if index >= settled]
+        leader = self._group.leader()
+        begun = [leader.members] if leader is not None and leader.members is not None else []  # on no disk yet
+        for members in (*written, *begun):
             kept = [one for one in members.voters if one.id not in lost]
-            if index >= settled and len(kept) <= len(members.voters) // 2:
+            if len(kept) <= len(members.voters) // 2:
                 return False
         return True
 

@@ -50,6 +50,7 @@ class Referee:
         self._committed_in: dict[int, int] = {}  # term -> the highest index that was certainly committed in it
         self._written: dict[tuple[int, int], tuple[int, bytes]] = {}  # (index, term) -> (term before it, data)
         self._bodies: dict[bytes, int] = {}
+        self._transfers: set[tuple[str, str, int, int]] = set()  # (follower, leader, term, index) of snapshots
         self._heirs: dict[int, str] = {}  # term -> who was told to stand for it
         self._memberships: dict[tuple[int, int], Members] = {}  # (index, term) of every one that was written
 
@@ -210,6 +211,12 @@ class Referee:
             case m.PreVoteReply(granted=False):
                 held = True
                 self._sometimes.saw("pre-vote denied")
+            case m.ChunkReply():
+                transfer = (name, peer, message.term, message.index)
+                if transfer not in self._transfers and message.received > 0:
+                    self._sometimes.saw("snapshot resumed")  # by another leader
+                self._transfers.add(transfer)
+                return
             case m.TimeoutNow():
                 self._heirs[message.term + 1] = peer
                 return

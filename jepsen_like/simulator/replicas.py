@@ -103,11 +103,12 @@ class Replica:
             network=group.network.port(self.name),
             snapshots=chores.snapshots,
             on_members=self._on_members,
+            birth_of=self._birth_of,
             append_bytes_max=group.append_bytes_max,
         )
         chores.begin(consensus)
-        group.network.attach(self.name, self._ends(machine, consensus))
         consensus.start()
+        group.network.attach(self.name, self._ends(machine, consensus))
 
     def _ends(self, machine: VirtualMachine, consensus: Consensus) -> Ends:
         deliver = self.group.deliver
@@ -203,7 +204,7 @@ class Replica:
     def objects_to(self, other: "Replica") -> str | None:
         """Why it does not talk to that one; it learns who it is if it does (obligation no-amnesia)."""
         bound = None if self.members is None else self.members.member(other.name)
-        known = self.disk.folder.known_births.get(other.name)
+        known = self._birth_of(other.name) if bound is None or bound.birth is None else bound.birth
         bye = objection(
             self._hello(other.name),
             other._hello(self.name),
@@ -217,6 +218,10 @@ class Replica:
             consensus = other.consensus
             other.machine.call_soon(lambda: consensus.fail(Removed(bye.reason)))
         return bye.reason
+
+    def _birth_of(self, name: str) -> str | None:
+        folder = self.disk.folder
+        return folder.birth if name == self.name else folder.known_births.get(name)
 
     def meet(self, other: "Replica") -> None:
         """They are connected: a member's folder is remembered."""

@@ -19,7 +19,8 @@ Kind = Literal[
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 #: how often, against 2 for all others
 WEIGHTS: Final[dict[str, int]] = {
-    "crash": 3, "crash_all": 1, "torn": 4, "torn_chore": 3, "power_all": 1, "isolate": 4, "fsync_error": 1, "jump": 1,
+    "crash": 3, "crash_all": 1, "torn": 4, "torn_chore": 3, "torn_install": 3, "power_all": 1,
+    "isolate": 4, "fsync_error": 1, "jump": 1,
     "drift": 1, "wipe": 1, "add": 3, "replace": 3, "transfer": 3,
 }  # fmt: skip
 NEED_OTHERS: Final = ("isolate", "block", "cut", "partition", "transfer", "wipe", "remove", "replace")

@@ -1,22 +1,17 @@
 """`--trace`: what happened, one line each, in Raft's words. The same seed gives the same bytes, in any process.
 
-seconds  n1 -> n2  AppendEntries term 3, after 5/2, entries 6..8, commit 5, round 12
-seconds  n2  follower of n1 in term 3, log 1..8, commit 5, applied 5
+    seconds  n1 -> n2  Append term:3 prev:5/2 commit:5 entries:[6/3 7/3] round:12
+    seconds  n2  follower of n1 in term 3, log 1..7, commit 5, applied 5, voters n1 n2 n3
+
+Pieces of a snapshot are counted in bytes.
 """
 
 from collections.abc import Callable
 
 from jepsen_like.simulator.group import Group
 from jepsen_like.simulator.replicas import Replica
+from jepsen_like.simulator.words import in_words
 from raftmem.raft import messages as m
-
-NAMES = {
-    m.Append: "AppendEntries", m.Echo: "Echo", m.Accept: "AppendAccepted", m.Reject: "AppendRejected",
-    m.Refuse: "OldTermRefused", m.PreVote: "RequestPreVote", m.PreVoteReply: "PreVote", m.Vote: "RequestVote",
-    m.VoteReply: "Vote", m.Forward: "Forward", m.Forwarded: "Forwarded", m.ReadIndex: "ReadIndex",
-    m.ReadIndexReply: "ReadIndexReply", m.TimeoutNow: "TimeoutNow", m.Chunk: "InstallSnapshot",
-    m.ChunkReply: "SnapshotReceived", m.Change: "ChangeMembership",
-}  # fmt: skip
 
 
 class Trace:
@@ -31,7 +26,7 @@ class Trace:
 
         def watch(name: str, peer: str, data: bytes) -> None:
             lost = "" if group.network.is_connected(name, peer) else " (not connected)"
-            self.say(f"{name} -> {peer}  {in_words(m.decode(data))}{lost}")
+            self.say(f"{name} -> {peer}  {in_words(m.decode(data), chunk_bytes=1)}{lost}")
             referee(name, peer, data)
 
         group.network.watch = watch
@@ -62,24 +57,3 @@ def _state(replica: Replica) -> str:
         f"{role} in term {consensus.term}, log {journal.first_index}..{journal.last_index}, "
         f"commit {consensus.commit_index}, applied {consensus.applied}, voters {voters}{learners}"
     )
-
-
-def in_words(message: m.Message) -> str:
-    """One message."""
-    name = NAMES[type(message)]
-    match message:
-        case m.Append(term=term, prev_index=prev, prev_term=prev_term, commit=commit, entries=entries, round=number):
-            what = f"entries {prev + 1}..{prev + len(entries)}" if entries else "no entries"
-            return f"{name} term {term}, after {prev}/{prev_term}, {what}, commit {commit}, round {number}"
-        case m.Chunk(term=term, meta=meta, offset=offset, data=data, round=number):
-            what = f"bytes {offset}..{offset + len(data)} of {meta.size}" if data else "an offer"
-            return f"{name} term {term}, at {meta.index}/{meta.term}, {what}, round {number}"
-        case m.ChunkReply(term=term, index=index, received=received):
-            return f"{name} term {term}, at {index}, {received} bytes"
-        case m.Forward(id=number, body=body):
-            return f"{name} {number}, {len(body)} bytes"
-        case m.Change(id=number, op=op, member=member):
-            return f"{name} {number}, {op} {member.id}"
-        case _:
-            fields = ((field, getattr(message, field)) for field in message.__struct_fields__)
-            return f"{name} " + ", ".join(f"{field} {value}" for field, value in fields)

@@ -39,7 +39,7 @@ class Asks:
 
     def lost_all(self) -> None:
         """This replica stops."""
-        for peer in {asked for asked, _ in (*self._forwards.values(), *self._reads.values())}:
+        for peer in sorted({asked for asked, _ in (*self._forwards.values(), *self._reads.values())}):
             self.lost(peer)
 
     def lost(self, peer: str) -> None:

@@ -9,8 +9,7 @@ above the durable index, the leader's appends alone may leave before its own syn
 """
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import msgspec
 
@@ -43,14 +42,11 @@ log = logging.getLogger("raftmem.raft")
 OnMembers = Callable[[Members, Members], None]
 
 
-def _nobody(_in_force: Members, _committed: Members) -> None:
-    """Nobody wants to know."""
-
-
 class Consensus:
     """See the module. `apply(entries)` may raise OSError ENOSPC (tried again later); all else stops the replica.
 
-    `on_members(in force, committed)`: at the start, and when one of the two has changed.
+    `on_members(in force, committed)`: at the start, and when one of the two has changed. `birth_of(member)`: of the
+    data folder that is known by that id.
     """
 
     def __init__(
@@ -68,7 +64,8 @@ class Consensus:
         executor: Executor,
         network: Network,
         snapshots: Snapshots,
-        on_members: OnMembers = _nobody,
+        on_members: OnMembers = lambda _in_force, _committed: None,
+        birth_of: Callable[[str], str | None] = lambda _member: None,
         append_bytes_max: int = APPEND_BYTES_MAX,
     ) -> None:
         self.node_id = node_id
@@ -99,6 +96,7 @@ class Consensus:
             journal=self.journal,
             clock=clock,
             first_ask=int(randomness.random() * 2**52),
+            birth_of=birth_of,
             leading=lambda: self.leading,
             send=self._send,
             kick=self._kick,
@@ -297,28 +295,32 @@ class Consensus:
 
     def _turn(self) -> None:
         self._turn_due = False
-        if self.stopped:
-            return
-        with self._stopping():
-            if self.leading is not None:
-                self.leading.advance()
-            else:
-                self._core.raise_commit(self._appends.commit)
-                self._appends.claim(owed=False)
-            self.tenure.observe()
-            if self.leading is not None:
-                self.leading.replicate(self.requests.connected, heartbeat=False)
-                self.leading.committed()
-            self._applying.up_to(self._core.commit_index)
-            self._core.set_applied(self.applied)
-            if self._told_members < self.journal.members_index <= self._core.commit_index:
-                self._tell_members()
+        if not self.stopped:
+            self._guarded(self._go_on)
 
-    @contextmanager
-    def _stopping(self) -> Iterator[None]:
+    def _go_on(self) -> None:
+        leading = self.tenure.leading
+        if leading is not None:
+            leading.advance()
+        else:
+            self._core.raise_commit(self._appends.commit)
+            self._appends.claim(owed=False)
+        self.tenure.observe()
+        leading = self.tenure.leading
+        if leading is not None:
+            leading.replicate(self.requests.connected, heartbeat=False)
+            leading.committed()
+        commit = self._core.commit_index
+        if self._applying.index < commit:
+            self._applying.up_to(commit)
+            self._core.set_applied(self.applied)
+        if self._told_members < self.journal.members_index <= commit:
+            self._tell_members()
+
+    def _guarded(self, work: Callable[[], None]) -> None:
         """Whatever goes wrong inside ends this replica: a half-done step must not be built on (apply-once)."""
         try:
-            yield
+            work()
         except Stop as error:
             self.fail(error)
         except Exception as error:
@@ -328,8 +330,7 @@ class Consensus:
     def _step(self, work: Callable[[], None]) -> None:
         """A step that a callback begins."""
         if not self.stopped:
-            with self._stopping():
-                work()
+            self._guarded(work)
             self._kick()
 
     # --- members ------------------------------------------------------------------------------------------
@@ -355,8 +356,7 @@ class Consensus:
         if self.stopped:
             return
         self._loop.call_later(self._timing.heartbeat / 2, self._tick)
-        with self._stopping():
-            self.tenure.tick()
+        self._guarded(self.tenure.tick)
         self._kick()
 
     def _can_write(self) -> bool:
@@ -391,8 +391,10 @@ class Consensus:
             self.bad_messages += 1
             log.warning("%s: a message from %s does not decode: %s", self.node_id, peer, error)
             return False
-        with self._stopping():
-            self._inbox.handle(peer, message)
-            self.tenure.observe()
+        self._guarded(lambda: self._take(peer, message))
         self._kick()
         return True
+
+    def _take(self, peer: str, message: m.Message) -> None:
+        self._inbox.handle(peer, message)
+        self.tenure.observe()

@@ -47,6 +47,7 @@ class Leadership:
         self.rounds = Rounds(self_id=node_id, voters=voters, clock=clock, lease_seconds=timing.lease)
         self.progress: dict[str, Progress] = {}
         self.heartbeat_at = clock.boottime()
+        self._hard_number = journal.hard_number
         self.given_up = False  # another was told to stand: the lease of this term is over
         self.heir: str | None = None  # who is being made ready to lead
         self._heir_until = 0.0
@@ -204,6 +205,8 @@ class Leadership:
         Entries leave when their own write begins here, not before it ends: one group for all the disks, and while it
         is being synced the next one gathers.
         """
+        if self._journal.writer.durable < self._hard_number:
+            return  # a lone voter leads before its own vote is on disk; nobody may hear of this term yet
         number = 0
         if heartbeat or self.rounds.awaited:
             number = self.rounds.begin()

@@ -4,6 +4,7 @@ They refuse what would lose the group its majority, an id that was used before, 
 that is bound. One change makes at most one voter come or go, so that majorities before and after have one in common.
 """
 
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
 import msgspec
@@ -34,6 +35,7 @@ def add(members: Members, wanted: Member, change: MemberChange) -> Members | Non
             f"{wanted.id} is bound to data folder {known.folder_id}, not {wanted.folder_id}: a folder that was emptied "
             f"or restored comes back under a new id; remove or replace {wanted.id}"
         )
+    wanted = msgspec.structs.replace(wanted, birth=known.birth)
     if wanted.replaces is None:
         wanted = msgspec.structs.replace(wanted, replaces=known.replaces)
     if wanted == known:
@@ -56,6 +58,18 @@ def _check_wanted(members: Members, wanted: Member) -> None:
             raise WrongState(f"{other.id} has the peer address {other.peer_url} already; give {wanted.id} its own")
         if other.replaces is not None and other.replaces == wanted.replaces:
             raise WrongState(f"{other.id} is about to replace {other.replaces} already")
+
+
+def with_births(members: Members, birth_of: Callable[[str], str | None]) -> Members:
+    """What is known of the folders' births is written down wherever the membership is (obligation no-amnesia): who
+    comes later has never met the folder that was first known by an id."""
+
+    def born(member: Member) -> Member:
+        return member if member.birth is not None else msgspec.structs.replace(member, birth=birth_of(member.id))
+
+    return msgspec.structs.replace(
+        members, voters=tuple(map(born, members.voters)), learners=tuple(map(born, members.learners))
+    )
 
 
 def _put(members: Members, member: Member, change: MemberChange) -> Members:

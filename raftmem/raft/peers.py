@@ -228,11 +228,15 @@ class Peers:
             greeting,
             is_removed=node in self._removed,
             bound_folder=None if member is None else member.folder_id,
-            known_birth=self._known_birth(node),
+            known_birth=self._birth_of(member, node),
         )
         if bye is None and wire.expected is not None and node != wire.expected:
             bye = Bye(f"{node} answers at the address of {wire.expected}")
         return bye or self._misnamed(wire, node)
+
+    def _birth_of(self, member: Member | None, node: str) -> str | None:
+        """As the membership has it, else as this replica first met it."""
+        return self._known_birth(node) if member is None or member.birth is None else member.birth
 
     def _misnamed(self, wire: Wire, node: str) -> Bye | None:
         if wire.names is None or node in wire.names:

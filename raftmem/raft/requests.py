@@ -22,7 +22,8 @@ from raftmem.seams import Clock
 
 
 class Requests:
-    """`leading()`: this replica's leadership, None while it has none. `kick()`: a turn of consensus is due."""
+    """`birth_of(member)`: of its data folder, if it is known here. `leading()`: this replica's leadership, None while it
+    has none. `kick()`: a turn of consensus is due."""
 
     def __init__(
         self,
@@ -31,6 +32,7 @@ class Requests:
         journal: Journal,
         clock: Clock,
         first_ask: int,
+        birth_of: Callable[[str], str | None],
         leading: Callable[[], Leadership | None],
         send: Callable[[str, m.Message], None],
         kick: Callable[[], None],
@@ -42,6 +44,7 @@ class Requests:
         self._node_id = node_id
         self._journal = journal
         self._clock = clock
+        self._birth_of = birth_of
         self._leading = leading
         self._send = send
         self._kick = kick
@@ -108,6 +111,7 @@ class Requests:
     def _put(self, leading: Leadership, after: Members) -> tuple[int, int]:
         if not leading.is_settled():
             raise ChangeUnderWay("another change of the membership is under way; try again when it is committed")
+        after = membership.with_births(after, self._birth_of)
         return self._append(leading, codec.members_body(after), codec.MEMBERSHIP)
 
     def hand_over(self, member_id: str | None) -> None:

@@ -33,26 +33,34 @@ class Steward:
         members = self._journal.members
         if leading.heir is not None or not leading.is_settled():
             return
-        voters = ids(members.voters)
+        for candidate in (*members.voters, *members.learners):
+            if self._helped(leading, candidate):
+                return
+
+    def _helped(self, leading: Leadership, candidate: Member) -> bool:
+        """Whether a change was made for this one. One that has to wait keeps nobody else waiting."""
+        voters = ids(self._journal.members.voters)
+        target = candidate.replaces if candidate.replaces in voters else None
         try:
-            for voter in members.voters:
-                if voter.replaces in voters:
-                    return self._remove(voter.replaces, voter)
-            for learner in members.learners:
-                if not self._has_caught_up(leading, learner):
-                    continue
-                if learner.replaces in voters and learner.replaces not in leading.live():
-                    return self._remove(learner.replaces, learner)
-                return self._requests.promote(learner.id, ACTOR)
+            if candidate.id in voters:
+                return target is not None and self._remove(target, candidate)
+            if not self._has_caught_up(leading, candidate):
+                return False
+            if target is not None and target not in leading.live():
+                return self._remove(target, candidate)
+            self._requests.promote(candidate.id, ACTOR)
         except NotApplied as error:
             if str(error) != self._said:
                 self._said = str(error)
                 log.warning("a change of the membership has to wait: %s", error)
+            return False
+        return True
 
     def _has_caught_up(self, leading: Leadership, learner: Member) -> bool:
         match = leading.progress[learner.id].match
         near = self._journal.last_index - match <= self._lag_max and match >= self._journal.members_index
         return near and learner.folder_id is not None and learner.id in leading.live()
 
-    def _remove(self, gone: str, successor: Member) -> None:
+    def _remove(self, gone: str, successor: Member) -> bool:
         self._requests.change("remove", Member(gone, "", ""), ACTOR, f"replaced-by-{successor.id}")
+        return True

@@ -6,6 +6,8 @@ import pytest
 from raft_world import HERE, NAMES, PEER, TIMING, Bench, CountingStore, Solo, body, data, entries, store_of, wire
 
 from jepsen_like.simulator.group import bootstrap
+from raftmem import codec
+from raftmem.commands import Member, Members
 from raftmem.errors import Corrupt, NoSpace, StorageFailed
 from raftmem.raft import messages as m
 from raftmem.raft.promises import Promises
@@ -44,6 +46,21 @@ def test_sync_before_promise_a_claim_waits_for_the_disk() -> None:
     solo.run()
     assert (PEER, m.Accept(1, 3)) in solo.said
     assert solo.store.last_index() == 3
+
+
+def test_sync_before_promise_a_lone_voter_tells_a_learner_nothing_before_its_vote_is_on_disk() -> None:
+    store = store_of(voters=(HERE,))
+    learner = Members("5f2a9c01", 1, (Member(HERE, "a", "b"),), 1000, 10_000, (Member(PEER, "c", "d"),))
+    store.commit([Append((LogEntry(2, 0, codec.membership(learner, time=0, wall_ms=0)),))])
+    solo = Solo(store, applied=2)
+    solo.consensus.connected(PEER)
+    solo.machine.hold_syncs = True
+    solo.world.run(5.0)
+    assert solo.consensus.is_leader
+    assert solo.said == []
+    solo.machine.release_syncs()
+    solo.run()
+    assert solo.heard(m.Append)
 
 
 def test_sync_before_promise_a_held_answer_is_dropped_when_the_term_moves() -> None:

@@ -10,7 +10,7 @@ from raftmem.errors import ChangeUnderWay, NoLeader, NotFound, Removed, WrongSta
 from raftmem.limits import MEMBERS_MAX
 from raftmem.raft import membership
 from raftmem.raft import messages as m
-from raftmem.storage.contracts import LogEntry
+from raftmem.storage.contracts import Append, HardState, LogEntry
 
 OPERATOR = Actor("user", "operator")
 CHANGE = MemberChange("add", "n4", OPERATOR, "r1")
@@ -183,6 +183,43 @@ def test_who_is_no_voter_never_stands() -> None:
     solo = Solo(store_of((), term=1, voters=("n2", "n3")))
     solo.world.run(20.0)
     assert not solo.heard(m.PreVote)
+
+
+def test_a_change_that_has_to_wait_keeps_no_other_waiting() -> None:
+    """n3 is to replace n2, which is refused while n4 and n5 are dead; n6 is to replace n4, which can be done."""
+    five = ("n1", "n2", "n3", "n4", "n5")
+    store = store_of(voters=five)
+    waiting = msgspec.structs.replace(
+        THREE,
+        voters=(one("n1"), one("n2"), one("n3", replaces="n2"), one("n4"), one("n5")),
+        learners=(one("n6", replaces="n4"),),
+    )
+    store.commit([HardState(1, None), Append((LogEntry(2, 1, changed(waiting)),))])
+    solo = Solo(store, applied=2)
+    solo.consensus.connected("n6")
+    solo.run(5.0)
+    term = solo.consensus.term + 1
+    for peer in (PEER, OTHER):
+        solo.give(peer, m.PreVoteReply(term - 1, term, True))
+    solo.run()
+    for peer in (PEER, OTHER):
+        solo.give(peer, m.VoteReply(term, True))
+    assert solo.consensus.is_leader
+    last = solo.consensus.journal.last_index
+    for peer in (PEER, OTHER, "n6"):
+        solo.echo_last_round(peer)
+        solo.give(peer, m.Accept(term, last))
+    solo.run(0.1)
+    assert membership.ids(solo.consensus.members.voters) == ("n1", "n2", "n3", "n5")
+    assert solo.consensus.members.removed == ("n4",)
+
+
+def test_no_amnesia_births_that_are_known_are_written_down_with_the_next_change() -> None:
+    births = {"n1": "b1", "n2": "b2"}
+    after = membership.with_births(THREE, births.get)
+    assert [voter.birth for voter in after.voters] == ["b1", "b2", None]
+    births["n2"] = "another"
+    assert membership.with_births(after, births.get) == after
 
 
 # --- transfer ----------------------------------------------------------------------------------------------

@@ -1,0 +1,221 @@
+"""One replica on a stage: the production consensus, apply loop and snapshots over the twins in memory.
+
+Its disk outlives its crashes: log and snapshots always, the state unless the machine lost its power. A wiped folder is
+an empty one with a new birth, under the old name.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from jepsen_like.simulator.world import VirtualMachine, World
+from raftmem import codec
+from raftmem.commands import Member, Members
+from raftmem.errors import Stop
+from raftmem.raft.consensus import Consensus
+from raftmem.raft.frames import MAGIC, PROTOCOL_VERSION, Hello
+from raftmem.raft.timing import Timing
+from raftmem.replica import Replica
+from raftmem.snapshots import SnapshotKeeper
+from raftmem.storage.agreement import check_open
+from raftmem.storage.contracts import Append, Compact, LogEntry, LogWrite, Reset, SnapshotMeta, Truncate
+from raftmem.storage.memory_copy import MemoryFiles
+from raftmem.storage.memory_log import MemoryLogStore
+from raftmem.storage.memory_snapshot import MemorySnapshotStore
+from raftmem.storage.memory_state import MemoryStateStore
+from raftmem.storage.memory_vectors import MemoryVectorIndex
+from raftmem.storage.restore import restore
+
+CLUSTER = "5f2a9c01"
+
+
+class Setting(Protocol):
+    """What a replica is given by its stage."""
+
+    timing: Timing
+    append_bytes: int
+    chunk_bytes: int
+
+    def say(self, line: str) -> None: ...
+    def send(self, sender: str, to: str, data: bytes) -> None: ...
+    def applies(self, name: str, term: int, entries: list[LogEntry]) -> None: ...
+    def stops(self, name: str, error: Stop) -> None: ...
+    def members_moved(self, name: str) -> None: ...
+
+
+class _ShownLog(MemoryLogStore):
+    """Says what is taken off it."""
+
+    def __init__(self, name: str, say: Callable[[str], None]) -> None:
+        super().__init__()
+        self._name = name
+        self._say = say
+
+    def commit(self, writes: Sequence[LogWrite]) -> None:
+        last = self.last_index()
+        super().commit(writes)
+        for write in writes:
+            match write:
+                case Truncate(index=index) if index <= last:
+                    self._say(f"{self._name} cuts its log from {index}")
+                case Compact(first_index=first):
+                    self._say(f"{self._name} compacts its log: it begins at {first}")
+                case Reset(entry=entry):
+                    self._say(f"{self._name} begins its log anew at {entry.index}/{entry.term}")
+
+
+class _SmallPieces(SnapshotKeeper):
+    """Snapshots are read in pieces of a size that suits small states."""
+
+    chunk_bytes = 1
+
+    def read(self, meta: SnapshotMeta, offset: int, size: int, done: Callable[[bytes | None], None]) -> None:
+        super().read(meta, offset, min(size, self.chunk_bytes), done)
+
+
+def member(name: str, *, replaces: str | None = None) -> Member:
+    return Member(name, f"peer-{name}", f"http://{name}", f"folder-{name}", replaces)
+
+
+def first_entry(voters: Sequence[str], timing: Timing) -> LogEntry:
+    """Index 1 of a group that is bootstrapped; index 0 of a replica that joins, which names no voter."""
+    members = Members(CLUSTER, 1, tuple(map(member, voters)), int(timing.election_timeout * 1000), 10_000)
+    return LogEntry(1 if voters else 0, 0, codec.membership(members, time=0, wall_ms=0))
+
+
+class StageReplica:
+    """`consensus` is None while it is down. `stopped_by`: why it stopped by itself. `lives`: how often it started."""
+
+    def __init__(self, setting: Setting, world: World, name: str, voters: Sequence[str], patience: float) -> None:
+        self.name = name
+        self.consensus: Consensus | None = None
+        self.replica: Replica | None = None
+        self.keeper: SnapshotKeeper | None = None
+        self.machine = VirtualMachine(world, sync_seconds=0.0)
+        self.machine.alive = False
+        self.stopped_by: Stop | None = None
+        self.lives = 0
+        self.births = 0
+        self.met: dict[str, str] = {}  # births of the folders that it was connected with
+        self.members: Members | None = None
+        self.removed: tuple[str, ...] = ()
+        self._setting = setting
+        self._world = world
+        self.patience = patience  # share of the election timeout, beyond the first, that it waits
+        self.wipe(voters)
+
+    @property
+    def up(self) -> bool:
+        return self.consensus is not None
+
+    # --- its disk ---------------------------------------------------------------------------------
+    def wipe(self, voters: Sequence[str]) -> None:
+        """An empty folder: bootstrapped with these voters, or, with none, of a replica that joins."""
+        self.births += 1
+        self.log = _ShownLog(self.name, self._setting.say)
+        self.log.commit([Append((first_entry(voters, self._setting.timing),))])
+        self._files = MemoryFiles()
+        self.lose_state()
+
+    def lose_state(self) -> None:
+        """The machine lost its power: the state was not synced, and is not trusted."""
+        self.state = MemoryStateStore(snapshots=self._files)
+
+    # --- lives --------------------------------------------------------------------------------------
+    def start(self) -> None:
+        """Raises: Corrupt when the disk cannot be gone on from."""
+        self.lives += 1
+        self.stopped_by = None
+        self.machine = machine = VirtualMachine(self._world, sync_seconds=0.0)
+        snapshots = MemorySnapshotStore(self._files, self.state)
+        if check_open(self.log, self.state, path=self.name):
+            meta = restore(self.log, self.state, snapshots.all(), path=self.name)
+            self._setting.say(f"{self.name} restores its state from the snapshot of {meta.index}/{meta.term}")
+        self.replica = Replica(self.state, MemoryVectorIndex.open(self.state.read()))
+        if self.log.first_index() == 1 and self.replica.applied == 0:
+            self.replica.apply(self.log.read(1, 2))
+        self.keeper = keeper = _SmallPieces(
+            store=snapshots,
+            replica=self.replica,
+            executor=machine.chores,
+            loop=machine,
+            clock=machine,
+            members_at=self._members_at,
+            vectors=MemoryVectorIndex.open,
+            on_failed=self._stops,
+        )
+        keeper.chunk_bytes = self._setting.chunk_bytes
+        self.consensus = Consensus(
+            node_id=self.name,
+            store=self.log,
+            applied=self.replica.applied,
+            apply=self._apply,
+            on_stop=self._stops,
+            timing=self._setting.timing,
+            loop=machine,
+            clock=machine,
+            randomness=self,
+            executor=machine,
+            network=self,
+            snapshots=keeper,
+            on_members=self._on_members,
+            append_bytes_max=self._setting.append_bytes,
+        )
+
+    def begin(self) -> None:
+        """After it was attached to the network."""
+        if self.consensus is not None:
+            self.consensus.start()
+
+    def crash(self) -> None:
+        """At once: what is not on disk is gone."""
+        self.machine.alive = False
+        if self.consensus is not None:
+            self.consensus.stopped = True
+        self.consensus = self.replica = self.keeper = None
+
+    def _members_at(self, index: int) -> LogEntry:
+        assert self.consensus is not None
+        return self.consensus.journal.membership_at(index)
+
+    # --- what consensus calls -------------------------------------------------------------------------
+    def send(self, peer: str, data: bytes) -> None:
+        self._setting.send(self.name, peer, data)
+
+    def _apply(self, entries: list[LogEntry]) -> None:
+        assert self.consensus is not None
+        assert self.replica is not None
+        self._setting.applies(self.name, self.consensus.term, entries)
+        self.replica.apply(entries)
+
+    def random(self) -> float:
+        """Elections go by patience, and no two lives are alike."""
+        return self.patience + 0.01 * self.machine.random()
+
+    def bytes(self, count: int) -> bytes:
+        return self.machine.bytes(count)
+
+    def _stops(self, error: Stop) -> None:
+        self.stopped_by = error
+        self._setting.stops(self.name, error)
+
+    def _on_members(self, in_force: Members, committed: Members) -> None:
+        self.members, self.removed = in_force, committed.removed
+        self._setting.members_moved(self.name)
+
+    # --- the handshake -----------------------------------------------------------------------------------
+    def hello(self, to: str) -> Hello:
+        return Hello(
+            magic=MAGIC,
+            protocol=PROTOCOL_VERSION,
+            cluster_id=CLUSTER,
+            incarnation=1,
+            node_id=self.name,
+            to_node_id=to,
+            folder_id=f"folder-{self.name}",
+            birth=f"birth-{self.births}",
+            genesis=b"",
+            election_timeout_ms=int(self._setting.timing.election_timeout * 1000),
+            clock_drift_ppm=10_000,
+            rest_url="",
+            version="",
+        )
