@@ -132,10 +132,11 @@ class HttpServer(uvicorn.Server):
         )
 
     def leave(self, *, drains: bool) -> None:
-        """Begin to end. `drains`: what is under way may end first; else nobody here will decide it, so it is cut off
-        and its client asks another replica at once."""
+        """Begin to end. `drains`: what is under way may end first; else nobody here will decide it, so it is cut off,
+        and its client can ask another replica at once."""
         if not drains:
-            self.config.timeout_graceful_shutdown = 0
+            for task in list(self.server_state.tasks):
+                task.cancel()
         self.should_exit = True
 
     @contextmanager

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor as Pool
-from typing import Final
+from typing import Final, TypeVar
 
 from raftmem import codec, errors
 from raftmem.barrier import Barrier
@@ -26,6 +26,7 @@ from raftmem.waiting import Deadline, Promise, TimedOut
 
 log = logging.getLogger("raftmem.service")
 ANONYMOUS: Final = Actor("service", "anonymous")
+T = TypeVar("T")
 
 
 class LocalService:
@@ -109,20 +110,25 @@ class LocalService:
         self._writes += 1
         self._in_flight += 1
         try:
-            applied = await self._placing.commit(body, Deadline(timeout_ms), sheds=sheds(draft.header))
-        except asyncio.CancelledError:
-            if not self._placing.closing:
-                raise
-            self._placing.unknown += 1
-            raise errors.UnknownOutcome(
-                "this replica ends and will not learn what becomes of the entry: ask another one with the same "
-                "Idempotency-Key"
-            ) from None
+            applied = await self._decided(self._placing.commit(body, Deadline(timeout_ms), sheds=sheds(draft.header)))
         finally:
             self._in_flight -= 1
             if self._placing.closing and self._in_flight == 0:
                 self._idle.resolve(None)
         return self._written(applied)
+
+    async def _decided(self, work: Awaitable[T]) -> T:
+        """Of a write or a change. Raises: UnknownOutcome when this replica ends first, and cuts off what waits here."""
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if not self._placing.closing:
+                raise
+            self._placing.unknown += 1
+            raise errors.UnknownOutcome(
+                "this replica ends and will not learn what becomes of it: ask another one, with the same "
+                "Idempotency-Key if there was one"
+            ) from None
 
     def _used_key(self, header: Header) -> Written | None:
         """The first reply under this key, if it is applied here already: no entry is needed to say it again."""
@@ -283,16 +289,16 @@ class LocalService:
     # --- the group ---------------------------------------------------------------------------------------------
     async def add_member(self, member: Member, *, actor: Actor, request_id: str, timeout_ms: int) -> Changed:
         self._check_open()
-        return await self._changing.change("add", member, actor, request_id, Deadline(timeout_ms))
+        return await self._decided(self._changing.change("add", member, actor, request_id, Deadline(timeout_ms)))
 
     async def remove_member(self, member_id: str, *, actor: Actor, request_id: str, timeout_ms: int) -> Changed:
         self._check_open()
         gone = Member(member_id, "", "")
-        return await self._changing.change("remove", gone, actor, request_id, Deadline(timeout_ms))
+        return await self._decided(self._changing.change("remove", gone, actor, request_id, Deadline(timeout_ms)))
 
     async def transfer(self, member_id: str | None, *, timeout_ms: int) -> str:
         self._check_open()
-        return await self._changing.transfer(member_id, ANONYMOUS, Deadline(timeout_ms))
+        return await self._decided(self._changing.transfer(member_id, ANONYMOUS, Deadline(timeout_ms)))
 
     async def snapshot(self, *, timeout_ms: int) -> SnapshotMeta:
         self._check_open()

@@ -85,6 +85,11 @@ class Leadership:
         heard = {p for p in self.progress if self.rounds.has_echoed(p) and self.contact_seconds(p) < timeout}
         return heard | {self._node_id}
 
+    def knows_the_living(self) -> bool:
+        """Every member was heard in this term, or had an election timeout to be: `live` is not only too young."""
+        timeout = self._timing.election_timeout
+        return all(self.rounds.has_echoed(p) or self.contact_seconds(p) >= timeout for p in self.progress)
+
     def is_settled(self) -> bool:
         """An entry of this term and the membership in force are committed: the next change may come."""
         return self._core.commit_index >= max(self.own_index, self._journal.members_index)

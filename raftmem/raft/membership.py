@@ -54,7 +54,7 @@ def _check_wanted(members: Members, wanted: Member) -> None:
     if len(others) >= MEMBERS_MAX:
         raise WrongState(f"the group has {len(others)} members, the most there may be; remove one first")
     for other in others:
-        if other.peer_url == wanted.peer_url:
+        if other.peer_url == wanted.peer_url and other.id != wanted.replaces:
             raise WrongState(f"{other.id} has the peer address {other.peer_url} already; give {wanted.id} its own")
         if other.replaces is not None and other.replaces == wanted.replaces:
             raise WrongState(f"{other.id} is about to replace {other.replaces} already")

@@ -91,14 +91,21 @@ class Requests:
             if member.id == self._node_id and len(members.voters) > 1:
                 self.hand_over(None)
                 raise ChangeUnderWay("the leader that is to be removed gives way first; ask again")
-            change = MemberChange("remove", member.id, actor, request_id)
-            after = membership.remove(members, member.id, change, live=leading.live())
+            after = self._removed(leading, MemberChange("remove", member.id, actor, request_id))
         else:
             after = membership.add(members, member, MemberChange("add", member.id, actor, request_id))
         if after is None:
             standing = self._journal.membership_at(self._journal.last_index)
             return standing.index, standing.term
         return self._put(leading, after)
+
+    def _removed(self, leading: Leadership, change: MemberChange) -> Members | None:
+        try:
+            return membership.remove(self._journal.members, change.member_id, change, live=leading.live())
+        except WrongState as error:
+            if leading.knows_the_living():
+                raise
+            raise ChangeUnderWay(f"the leader has just taken over, ask again; as far as it knows, {error}") from error
 
     def promote(self, learner_id: str, actor: Actor) -> None:
         """A learner has caught up. Raises: WrongState when a majority with it would not answer."""
@@ -123,8 +130,10 @@ class Requests:
         live = [voter for voter in others if voter in leading.live() and voter in self.connected]
         if member_id is not None and member_id not in others:
             raise NotFound(f"{member_id} is no voter, so it cannot lead; see `raftmem member list`")
-        if not live or member_id not in (None, *live):
-            raise WrongState(f"{member_id or 'no other voter'} does not answer, so it cannot lead; start it first")
+        if not live:
+            raise WrongState("no other voter answers, so none can lead; start one first")
+        if member_id not in (None, *live):
+            raise WrongState(f"{member_id} does not answer, so it cannot lead; start it first")
         leading.hand_over(member_id or max(live, key=lambda voter: (leading.progress[voter].match, voter)))
 
     # --- of other replicas -------------------------------------------------------------------------------

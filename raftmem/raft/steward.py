@@ -31,7 +31,7 @@ class Steward:
     def look(self, leading: Leadership) -> None:
         """At most one change. What cannot be done now is looked at again."""
         members = self._journal.members
-        if leading.heir is not None or not leading.is_settled():
+        if leading.heir is not None or not leading.is_settled() or not leading.knows_the_living():
             return
         for candidate in (*members.voters, *members.learners):
             if self._helped(leading, candidate):

@@ -122,12 +122,14 @@ class Writer:
         self._timeout_ms = timeout_ms
         self._count = 0
         self.retried = 0
+        self.longest_s = 0.0  # that one write took, with all its attempts
 
     def write(self, method: str, target: str, body: object, *, give_up: Callable[[], bool] = bool) -> Answer | None:
         """The first answer that decides. None: `give_up` became true before there was one."""
         self._count += 1
         key = f"{self._name}-{self._count}"
-        deadline = time.monotonic() + PATIENCE_S
+        began = time.monotonic()
+        deadline = began + PATIENCE_S
         while not give_up():
             assert time.monotonic() < deadline, f"{key} was not decided within {PATIENCE_S} s"
             try:
@@ -136,6 +138,7 @@ class Writer:
                 pass
             else:
                 if answer.status not in (429, 503, 504, 507):
+                    self.longest_s = max(self.longest_s, time.monotonic() - began)
                     return answer
             self.retried += 1
             self._client = next(self._turn)

@@ -1,26 +1,30 @@
 """Clients that write without pause while something is broken, and the check that all of it is there, once."""
 
 import json
+import os
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from cluster_client import Lost, Writer, together, until
 from cluster_world import LoopbackGroup, Served, command
 
-CLIENTS = 6
+CLIENTS = int(os.environ.get("RAFTMEM_TEST_CLIENTS", "6"))
 INCREMENT = {"merge": {"value": {"op": "inc", "by": 1}}}
 
 
 class Load:
     """Clients that add memories and count them, each write done once whatever happens, until they are told to end.
 
-    `added`: texts whose ADD was acknowledged; `counted`: acknowledged increments; `unsure`: writes given up undecided.
+    `added`: texts whose ADD was acknowledged; `counted`: acknowledged increments; `unsure`: writes given up undecided;
+    `longest_s`: that one write took until it was acknowledged, with all its attempts.
     """
 
-    def __init__(self, group: LoopbackGroup, name: str) -> None:
+    def __init__(self, group: LoopbackGroup, name: str, urls: Sequence[str]) -> None:
         self.name = name
+        self._urls = urls
         self._group = group
         self._ending = threading.Event()
         self._deserting = threading.Event()
@@ -29,6 +33,7 @@ class Load:
         self.counted = 0
         self.unsure = 0
         self.retried = 0
+        self.longest_s = 0.0
         self.failure: BaseException | None = None
 
     def end(self) -> None:
@@ -57,7 +62,7 @@ class Load:
             self.desert()
 
     def _client(self, k: int) -> None:
-        writer = self._group.writer(f"{self.name}-{k}", first=k)
+        writer = self._group.writer(f"{self.name}-{k}", first=k, urls=self._urls)
         try:
             turn = 0
             while not self._ending.is_set():
@@ -65,7 +70,9 @@ class Load:
                 self._count(writer)
                 turn += 1
         finally:
-            self.retried += writer.retried
+            with self._lock:
+                self.retried += writer.retried
+                self.longest_s = max(self.longest_s, writer.longest_s)
             writer.close()
 
     def _add(self, writer: Writer, text: str) -> None:
@@ -89,10 +96,11 @@ class Load:
 
 
 @contextmanager
-def load(group: LoopbackGroup, name: str = "load") -> Iterator[Load]:
+def load(group: LoopbackGroup, name: str = "load", *, urls: Sequence[str] = ()) -> Iterator[Load]:
     """Clients at work meanwhile; at the end every one has finished its last write, unless they deserted."""
     group.writer(f"setup-{name}").write("PUT", f"/v1/memories/{name}", {"value": 0})
-    work = Load(group, name)
+    work = Load(group, name, urls)
+    began = time.monotonic()
     running = threading.Thread(target=work.run)
     running.start()
     try:
@@ -100,6 +108,8 @@ def load(group: LoopbackGroup, name: str = "load") -> Iterator[Load]:
     finally:
         work.end()
         running.join()
+        seconds = time.monotonic() - began
+        print(f"{name}: {work.acknowledged / seconds:.0f} writes/s for {seconds:.0f} s, longest {work.longest_s:.2f} s")
     assert work.failure is None, work.failure
 
 

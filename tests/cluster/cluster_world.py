@@ -5,6 +5,7 @@ gives to outgoing connections, and a block of them is claimed for the life of th
 """
 
 import contextlib
+import json
 import os
 import secrets
 import signal
@@ -15,12 +16,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cluster_client import PATIENCE_S, Answer, Client, Lost, Writer, once, until
+from cluster_links import Links
 
-from raftmem.cli.group import Group, Replica, settings_text
+from raftmem.cli.group import HOST, Group, Replica, settings_text
 from raftmem.cli.ports import is_free
 from raftmem.cli.supervisor import serve_argv
 
-PORTS = range(12_000, 28_000, 8)
+PORTS = range(12_000, 28_000, 16)
+REPLICAS_MAX = PORTS.step // 2  # that one group ever has: a REST port and a peer port each
 
 
 class Served:
@@ -29,6 +32,7 @@ class Served:
     def __init__(self, replica: Replica, settings: Path, folder: Path) -> None:
         self.id = replica.id
         self.url = replica.rest_url
+        self.peer = replica.peer
         self.settings = settings
         self.folder = folder
         self.output = settings.with_suffix(".output")
@@ -108,25 +112,87 @@ class Served:
 
 
 class LoopbackGroup:
-    """Three replicas in one folder. `extra`: lines of settings for every replica."""
+    """Replicas in one folder, `count` at first.
 
-    def __init__(self, data: Path, *, base: int, extra: str = "", names_folders: bool = True) -> None:
+    `extra`: lines of settings for every replica; `{id}` in them stands for its id.
+    """
+
+    def __init__(self, data: Path, *, base: int, extra: str = "", names_folders: bool = True, count: int = 3) -> None:
         self.data = data
-        described = tuple(
-            Replica(f"n{k + 1}", secrets.token_hex(16), rest_port=base + k, peer_port=base + 4 + k) for k in range(3)
-        )
+        self._base = base
+        described = tuple(self._described(f"n{k + 1}", k) for k in range(count))
         self._group = Group(secrets.token_hex(4), described)
         self._names_folders = names_folders
-        self.replicas = [Served(one, data / f"{one.id}.toml", data / one.id) for one in described]
+        self.replicas = [self._served(one) for one in described]
+        self.ever = list(self.replicas)  # also those that left
         self.configure(extra)
 
+    def _described(self, name: str, place: int) -> Replica:
+        assert place < REPLICAS_MAX
+        ports = {"rest_port": self._base + place, "peer_port": self._base + REPLICAS_MAX + place}
+        return Replica(name, secrets.token_hex(16), **ports)
+
+    def _served(self, described: Replica) -> Served:
+        return Served(described, self.data / f"{described.id}.toml", self.data / described.id)
+
     def configure(self, extra: str) -> None:
-        """Write the settings; they hold from each replica's next start."""
+        """Write the settings of the first replicas; they hold from each one's next start."""
+        self._extra = extra
         for described in self._group.replicas:
             text = settings_text(self._group, described)
             if not self._names_folders:
                 text = "\n".join(line for line in text.splitlines() if not line.startswith("folder_id"))
-            (self.data / f"{described.id}.toml").write_text(f"{extra}\n{text}\n")
+            (self.data / f"{described.id}.toml").write_text(f"{self._extra_of(described.id)}\n{text}\n")
+
+    def relay(self, links: Links) -> None:
+        """From each replica's next start, what goes between two of the first replicas goes over a link of theirs."""
+        for caller in self._group.replicas:
+            text = caller_settings = (self.data / f"{caller.id}.toml").read_text()
+            for called in self._group.replicas:
+                if called is not caller:
+                    port = links.open(caller.id, called.id, (HOST, called.peer_port))
+                    text = text.replace(f'peer = "{called.peer}"', f'peer = "{HOST}:{port}"')
+            assert text != caller_settings
+            (self.data / f"{caller.id}.toml").write_text(text)
+
+    def _extra_of(self, name: str) -> str:
+        return self._extra.replace("{id}", name)
+
+    def newcomer(self, *via: Served, extra: str = "") -> Served:
+        """A replica, not started yet, that is to join through the members named (any if none).
+
+        Its id is new; its ports are too, while there are any, and then those of one that left.
+        """
+        places = [self._described(f"n{len(self.ever) + 1}", place) for place in range(REPLICAS_MAX)]
+        used = [one.url for one in self.ever]
+        now = [one.url for one in self.replicas]
+        free = (one for one in places if one.rest_url not in now)
+        made = self._served(min(free, key=lambda one: used.count(one.rest_url)))
+        self.let_join(made, *via or self.replicas, extra=extra)
+        self.replicas.append(made)
+        self.ever.append(made)
+        return made
+
+    def let_join(self, replica: Served, *via: Served, extra: str = "") -> None:
+        """Write settings with which it joins, under the id that it has; they hold from its next start."""
+        lines = {
+            "node_id": replica.id,
+            "data": replica.folder.name,
+            "join": ",".join(one.url for one in via),
+            "rest": replica.url.removeprefix("http://"),
+            "peer": replica.peer,
+        }
+        text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in lines.items())
+        replica.settings.write_text(f"{self._extra_of(replica.id)}\n{extra}\n{text}")
+
+    def part_with(self, gone: Served) -> None:
+        """It is a member no more, or never was, and has ended: its ports are free."""
+        assert not gone.runs
+        self.replicas.remove(gone)
+
+    @property
+    def cluster_id(self) -> str:
+        return self._group.cluster_id
 
     def __getitem__(self, name: str) -> Served:
         return next(replica for replica in self.replicas if replica.id == name)
@@ -134,6 +200,11 @@ class LoopbackGroup:
     @property
     def urls(self) -> list[str]:
         return [replica.url for replica in self.replicas]
+
+    @property
+    def every_url(self) -> list[str]:
+        """Also of those that may come yet; nobody may be there."""
+        return [f"http://{HOST}:{self._base + place}" for place in range(REPLICAS_MAX)]
 
     def others(self, one: Served) -> list[Served]:
         return [replica for replica in self.replicas if replica is not one]
@@ -151,22 +222,43 @@ class LoopbackGroup:
             until(lambda one=replica: _readiness(one), what=f"{replica.id} is ready")
 
     def clean_up(self) -> None:
-        for replica in self.replicas:
+        for replica in self.ever:
             replica.clean_up()
 
     # --- looking ------------------------------------------------------------------------------------
     def leader(self, *, but: Served | None = None) -> Served:
-        """The replica that leads by its own word and another's, as soon as there is one. `but`: not this one."""
+        """The replica that leads by its own word and another's, as soon as there is one. `but`: not this one.
+
+        Where one alone is running, its own word is enough.
+        """
 
         def find() -> Served | None:
             seen = [(one, one.look("/v1/cluster")) for one in self.replicas if one.runs and one is not but]
             words = [(one, answer.at("term"), answer.at("leader")) for one, answer in seen if answer is not None]
             for one, term, named in words:
-                if one.id == named and sum((t, n) == (term, named) for _, t, n in words) > 1:
+                if one.id == named and sum((t, n) == (term, named) for _, t, n in words) >= min(2, len(seen)):
                     return one
             return None
 
         return until(find, what="a leader is elected")
+
+    def roles(self) -> dict[str, str]:
+        """Of every member by its id, as who leads has it; empty while nobody does."""
+        for replica in (one for one in self.replicas if one.runs):
+            answer = replica.look("/v1/cluster")
+            if answer is not None and answer.at("leader") == replica.id:
+                return {str(row["id"]): str(row["role"]) for row in answer.rows("members")}
+        return {}
+
+    def wait_voters(self, *voters: Served) -> None:
+        """These vote, and nobody else is a member."""
+        wanted = {one.id for one in voters}
+
+        def found() -> bool:
+            roles = self.roles()
+            return roles.keys() == wanted and "learner" not in roles.values()
+
+        until(found, what=f"{', '.join(sorted(wanted))} are the voters")
 
     def settle(self) -> int:
         """The index that every running replica has applied, once there is nothing more to apply."""
@@ -183,6 +275,11 @@ class LoopbackGroup:
             return only if len(applied) == 1 and isinstance(only, int) else None
 
         return until(find, what="every replica has applied everything")
+
+    def highest(self) -> int:
+        """The greatest commit index that any running replica knows of."""
+        seen = [one.look("/v1/cluster") for one in self.replicas if one.runs]
+        return max(answer.integer("commit_index") for answer in seen if answer is not None)
 
     def digests(self, index: int) -> set[str]:
         """Of every running replica at one index: a single one when they agree."""
@@ -208,8 +305,9 @@ class LoopbackGroup:
         finally:
             client.close()
 
-    def writer(self, name: str, *, first: int = 0) -> Writer:
-        return Writer(self.urls, name=name, first=first % len(self.replicas))
+    def writer(self, name: str, *, first: int = 0, urls: Sequence[str] = ()) -> Writer:
+        """`urls`: where it may ask; the replicas of now if none are given. It begins with one of these."""
+        return Writer(urls or self.urls, name=name, first=first % len(self.replicas))
 
 
 def _readiness(replica: Served) -> bool:
@@ -234,16 +332,16 @@ def claimed_ports() -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def new_group(data: Path, *, extra: str = "", names_folders: bool = True) -> Iterator[LoopbackGroup]:
+def new_group(data: Path, *, extra: str = "", names_folders: bool = True, count: int = 3) -> Iterator[LoopbackGroup]:
     """A group that has just been made, ready; all its processes are gone afterwards."""
     with claimed_ports() as base:
-        group = LoopbackGroup(data, base=base, extra=extra, names_folders=names_folders)
+        group = LoopbackGroup(data, base=base, extra=extra, names_folders=names_folders, count=count)
         try:
             group.start(bootstrap=True)
             yield group
         finally:
             group.clean_up()
-            for replica in group.replicas:  # shown by pytest when the test has failed
+            for replica in group.ever:  # shown by pytest when the test has failed
                 print(f"--- {replica.id} ({replica.url}) said, at the end:\n{replica.said()[-3000:]}")
 
 

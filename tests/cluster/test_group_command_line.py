@@ -120,7 +120,7 @@ def test_log_list_shows_who_did_what_when_and_with_which_outcome(group: Loopback
     (digest,) = group.digests(index)
     group["n1"].stop()
     offline = lines_of("log", "list", "--data", folder)
-    assert offline == live
+    assert offline[: len(live)] == live  # a leader that ends hands over first, and may hear of its heir's first entry
     assert [event["op"] for event in offline[:2]] == ["RAFT", "RAFT"]
     add, update = [event for event in offline if event.get("memory_id") == "m"]
     assert (add["index"], add["op"], add["outcome"]) == (written.index, "ADD", "applied")
