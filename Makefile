@@ -2,11 +2,12 @@
 #   make up          install what is missing, then three replicas on this machine (ARGS="--port 9000")
 #   make test        all tests
 #   make check       ruff, mypy, pyright, import-linter
-#   make sim         hostile schedules on the simulator (SEEDS=2000 WORKERS=2 ARGS="--level async")
+#   make sim         hostile schedules on the simulator (SEEDS=2000, or FRESH=500 that nobody chose; ARGS="--level async")
 #   make lock        resolve requirements.lock anew from pyproject.toml
 VENV ?= .venv
 WORKERS ?= 2
 SEEDS ?= 2000
+FRESH ?=
 ARGS ?=
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -41,7 +42,7 @@ check: install
 
 # one process unless WORKERS is asked for
 sim: install
-	$(BIN)/python -m jepsen_like.simulator --seeds 0-$$(($(SEEDS) - 1)) \
+	$(BIN)/python -m jepsen_like.simulator $(if $(FRESH),--fresh $(FRESH),--seeds 0-$$(($(SEEDS) - 1))) \
 	    --workers $(if $(filter file,$(origin WORKERS)),1,$(WORKERS)) $(ARGS)
 
 lock:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from jepsen_like.simulator import campaign, hostile, schedule, shrink
+from jepsen_like.simulator import campaign, hostile, recorded, schedule, shrink
 from jepsen_like.simulator.options import Options, draw, overridden, spelled_out
 from jepsen_like.simulator.oracles import Stuck, Violation
 from jepsen_like.simulator.sometimes import CAMPAIGN_SEEDS, missed, table
@@ -57,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--faults", type=_numbers, help="of one seed: only the faults with these numbers, as 3,7,9")
     parser.add_argument("--shrink", action="store_true", help="of one seed that fails: the fewest faults that still do")
     parser.add_argument("--trace", action="store_true", help="of one seed: what happened, in Raft's words")
+    parser.add_argument("--record", metavar="WHY", help="of one seed: keep its schedule with what it showed")
+    parser.add_argument("--recorded", action="store_true", help="the schedules that are kept, instead of seeds")
     parser.add_argument("--without", metavar="NAME", help="with that obligation switched off")
     parser.add_argument("--list-obligations", action="store_true", help="those that can be, and what each is")
     knobs = parser.add_argument_group("drawn from the seed unless given")
@@ -92,7 +94,20 @@ def main(words: Sequence[str] | None = None) -> int:
     gc.set_threshold(100_000, 20, 20)  # schedules make garbage by the million, few cycles
     if arguments.list_obligations or arguments.without is not None:
         return _without(parser, arguments)
+    if arguments.recorded:
+        return _recorded()
     return _run(parser, arguments)
+
+
+def _recorded() -> int:
+    failed = 0
+    for number, kept in enumerate(recorded.load(), start=1):
+        result = campaign.one(kept.options, kept.faults)
+        if isinstance(result, campaign.Failed):
+            failed += 1
+            print(f"{result.kind} {result.what}\n  {kept.why} (line {number} of {recorded.FILE.name})", flush=True)
+    print(f"{len(recorded.load())} recorded schedules, {failed} failed")
+    return 1 if failed else 0
 
 
 def _without(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
@@ -106,16 +121,20 @@ def _without(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
         if arguments.seeds is None and arguments.fresh is None:
             return without.show(arguments.without)
         with without.switched_off(arguments.without):
-            return _run(parser, arguments)
+            ended = _run(parser, arguments)
+        if ended == 1:
+            return ended
+        print("these seeds do not show it; what does:")
+        return without.show(arguments.without)
     except ValueError as error:
         parser.error(str(error))
 
 
 def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     schedules = _schedules(parser, arguments)
-    if arguments.faults is not None or arguments.shrink or arguments.trace:
+    if arguments.faults is not None or arguments.shrink or arguments.trace or arguments.record is not None:
         if len(schedules) != 1:
-            parser.error("--faults, --shrink and --trace are of one seed")
+            parser.error("--faults, --shrink, --trace and --record are of one seed")
         return _single(schedules[0], arguments)
     return _campaign(schedules, arguments)
 
@@ -123,6 +142,8 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
 def _single(options: Options, arguments: argparse.Namespace) -> int:
     """One schedule, looked at closely."""
     faults = schedule.draw(options) if arguments.faults is None else shrink.chosen(options, arguments.faults)
+    if arguments.record is not None:
+        recorded.record(arguments.record, options, faults)
     if not arguments.trace:
         print(spelled_out(options))
     try:

@@ -22,8 +22,8 @@ from raftmem.seams import Clock
 
 
 class Requests:
-    """`birth_of(member)`: of its data folder, if it is known here. `leading()`: this replica's leadership, None while it
-    has none. `kick()`: a turn of consensus is due."""
+    """`birth_of(member)`: of its data folder, if it is known here. `leading()`: the leadership of this replica, None
+    while it has none. `kick()`: a turn of consensus is due."""
 
     def __init__(
         self,

@@ -11,21 +11,14 @@ from jepsen_like.simulator.oracles import Violation
 from jepsen_like.simulator.scenario_commands import ScriptError
 from raftmem.machine import entry
 from raftmem.machine.idempotency import Admitted
-from raftmem.raft import election, frames, membership, rules
-from raftmem.raft import messages as m
-from raftmem.raft.asks import Asks
+from raftmem.raft import membership, rules
 from raftmem.raft.compacting import Compacting
 from raftmem.raft.following import Following
-from raftmem.raft.inbox import Inbox
-from raftmem.raft.installing import Installing
-from raftmem.raft.journal import Journal
 from raftmem.raft.leadership import Leadership
 from raftmem.raft.progress import Progress
-from raftmem.raft.promises import Promises
 from raftmem.raft.rounds import Rounds
 from raftmem.raft.shipping import Shipping
 from raftmem.raft.timing import Timing
-from raftmem.raft.voting import Voting
 from raftmem.raft.writer import Writer
 
 FOLDER = Path(__file__).parents[1] / "scenarios"
@@ -47,10 +40,6 @@ def test_a_scenario_begins_with_its_point_and_ends_with_a_check(path: Path) -> N
 
 
 # --- without the rule ------------------------------------------------------------------------------------
-_judge, _objection, _first = rules.judge_append, frames.objection, Asks.__init__
-_handle, _truncate = Inbox.handle, Journal.truncate
-
-
 def _commits_by_counting(self: Leadership) -> None:
     matches = [progress.match for peer, progress in self.progress.items() if peer in self.rounds.voters]
     durable = self._journal.durable_index
@@ -62,31 +51,6 @@ def _counts_learners(self: Leadership) -> None:
     self._core.raise_commit(rules.agreed([*matches, self._journal.durable_index], rules.quorum(self.rounds.voters)))
 
 
-def _commits_unverified(log: rules.LogView, message: m.Append, *, floor: int) -> rules.Accepted | m.Reject:
-    verdict = _judge(log, message, floor=floor)
-    if isinstance(verdict, m.Reject):
-        return verdict
-    return verdict._replace(commit=min(message.commit, log.last_index))
-
-
-def _cuts_what_matches(log: rules.LogView, message: m.Append, *, floor: int) -> rules.Accepted | m.Reject:
-    verdict = _judge(log, message, floor=floor)
-    if isinstance(verdict, m.Reject) or not message.entries:
-        return verdict
-    return rules.Accepted(message.prev_index, message.log_entries(), verdict.verified, verdict.commit)
-
-
-def _any_folder_will_do(
-    mine: frames.Hello, theirs: frames.Hello, *, is_removed: bool, **_: object
-) -> frames.Bye | None:
-    return _objection(mine, theirs, is_removed=is_removed, bound_folder=None, known_birth=None)
-
-
-def _at_once(self: Promises, peer: str, message: m.Message, *, unless: Callable[[], bool] = lambda: False) -> None:
-    if not unless():
-        self._send(peer, message)
-
-
 def _claims_what_is_queued(self: Following, *, term: int, **_: object) -> int | None:
     return self._verified if term == self._term and self._verified else None
 
@@ -96,73 +60,26 @@ def _lasts_from_the_echo(self: Rounds, voter: str, number: int) -> None:
     self._confirmed_sent = self.echo_at[voter] = self._clock.boottime()
 
 
-def _follows_the_last_refusal(self: Progress, _log: rules.LogView, reject: m.Reject) -> None:
-    self.match, self.following, self.probing, self._probe_out = 0, reject.prev_index, False, False
-    self._in_flight.clear()
-
-
-def _takes_any_answer(self: Inbox, peer: str, message: m.Message) -> None:
-    leading = self._tenure.leading
-    if leading is not None and isinstance(message, m.Accept):
-        leading.answered(peer, message)
-    else:
-        _handle(self, peer, message)
-
-
-def _counts_votes(self: Voting, peer: str, reply: m.VoteReply) -> None:
-    if reply.granted:
-        self._core.deliver_vote(peer, term=reply.term)
-
-
-def _stands_unasked(self: Voting) -> None:
-    self._core.follow_nobody()
-    self._begin()
-
-
 def _confirms_by_any_echo(self: Rounds, callback: Callable[[bool], None]) -> None:
     self._waiting.append((self.confirmed + 1, callback))
 
 
-def _cut_leaves_the_durable_index(self: Journal, index: int) -> None:
-    durable = self.durable_index
-    _truncate(self, index)
-    self.durable_index = durable
-    self._cuts.clear()
-
-
 #: (scenario, whose rule, its name, what stands in its place)
 WITHOUT: list[tuple[str, object, str, object]] = [
-    ("cut_during_a_sync", Journal, "truncate", _cut_leaves_the_durable_index),
-    ("claim_of_an_older_term", Inbox, "handle", _takes_any_answer),
-    ("vote_counted_twice", Voting, "voted", _counts_votes),
     ("read_by_an_old_round", Rounds, "when_confirmed", _confirms_by_any_echo),
     ("figure_7", Progress, "rejected", lambda _self, _log, _reject: None),
     ("figure_8", Leadership, "advance", _commits_by_counting),
-    ("v1_unverified_tail", rules, "judge_append", _commits_unverified),
-    ("v2_late_answers", rules, "judge_append", _cuts_what_matches),
     ("v4_compaction_at_a_kill", Compacting, "_limit", lambda self: self._wanted),
-    ("v5_snapshot_to_an_up_to_date_follower", Installing, "_needs", lambda _self, _meta: True),
     ("v6_old_echo_and_the_lease", Rounds, "echo", _lasts_from_the_echo),
-    ("v7_answer_to_an_earlier_life", Asks, "__init__", lambda self, first: _first(self, first * 0)),
-    ("v8_refusals_of_a_pipeline", Progress, "rejected", _follows_the_last_refusal),
-    ("v10_wiped_voter", frames, "objection", _any_folder_will_do),
-    ("lease_across_sigstop", Rounds, "holds_lease", lambda self: self.confirmed > 0),
     ("lease_and_drift", Timing, "lease", property(lambda self: self.election_timeout)),
     ("leader_with_a_stuck_disk", Writer, "is_stuck", lambda _self, _patience: False),
-    ("terms_apart", Inbox, "_learn", lambda self, term: term <= self._core.term),
-    ("lease_and_drift", election, "is_sticky", lambda **_: False),
-    ("leader_without_a_majority", Rounds, "silent_seconds", lambda _self: 0.0),
-    ("membership_2015", Leadership, "is_settled", lambda _self: True),
     ("newest_log_on_one", rules, "is_up_to_date", lambda _log, _question: True),
     ("transfer_that_fails", Leadership, "given_up", property(lambda _self: False, lambda _self, _value: None)),
-    ("transfer", Leadership, "given_up", property(lambda _self: False, lambda _self, _value: None)),
     ("unknown_write", entry, "admit", lambda _view, _actor, _key, _now: Admitted(())),
     ("removed_replica", membership, "check_majority", lambda _voters, _live, _situation: None),
     ("behind_the_log", Shipping, "reconnected", lambda _self: None),
     ("v9_leader_goes_on_during_a_snapshot", Shipping, "answered", lambda self, _reply: self.offer(0)),
     ("joining_replica", Leadership, "advance", _counts_learners),
-    ("pre_vote_of_a_returning_replica", Voting, "ask_around", _stands_unasked),
-    ("vote_before_the_sync", Promises, "send", _at_once),
     ("claim_before_the_sync", Following, "claim", _claims_what_is_queued),
 ]
 

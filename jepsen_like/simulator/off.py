@@ -1,0 +1,197 @@
+"""The switches: what the production code would be without an obligation, one for each that the simulator can show.
+
+A switch names attributes of the production code and what stands in their place while it is off. Each is written as
+somebody would write it who did not know of the obligation, and no worse. The code itself has no switches.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Final
+
+from jepsen_like.simulator import replicas
+from jepsen_like.simulator.disk import MemoryDisk
+from raftmem.raft import election, frames, rules
+from raftmem.raft import messages as m
+from raftmem.raft.applying import Applying
+from raftmem.raft.asks import Asks
+from raftmem.raft.following import Following
+from raftmem.raft.inbox import Inbox
+from raftmem.raft.installing import Installing
+from raftmem.raft.journal import Journal
+from raftmem.raft.leadership import Leadership, OnIndex
+from raftmem.raft.progress import Progress
+from raftmem.raft.promises import Promises
+from raftmem.raft.quarantine import Core
+from raftmem.raft.rounds import Rounds
+from raftmem.raft.voting import Voting
+from raftmem.records import Step
+from raftmem.storage.contracts import LogEntry
+from raftmem.storage.memory_snapshot import MemorySnapshotStore
+from raftmem.storage.memory_state import MemoryStateStore
+
+Swap = tuple[object, str, object]  # whose attribute, its name, what stands in its place
+_ABSENT: Final = object()
+
+
+@contextmanager
+def swapped(swaps: tuple[Swap, ...]) -> Iterator[None]:
+    """Each attribute is the other one inside, and itself again after."""
+    with ExitStack() as undo:
+        for owner, name, other in swaps:
+            before = vars(owner).get(name, _ABSENT)
+            undo.callback(_put_back, owner, name, before)
+            setattr(owner, name, other)
+        yield
+
+
+def _put_back(owner: object, name: str, before: object) -> None:
+    if before is _ABSENT:
+        delattr(owner, name)
+    else:
+        setattr(owner, name, before)
+
+
+# --- durability ------------------------------------------------------------------------------------------
+def _at_once(self: Promises, peer: str, message: m.Message, *, unless: Callable[[], bool] = lambda: False) -> None:
+    if not unless():
+        self._send(peer, message)
+
+
+def _claims_what_is_queued(self: Following, *, term: int, **_: object) -> int | None:
+    return self._verified if term == self._term and self._verified else None
+
+
+def _commits_what_is_counted(self: Core, index: int) -> None:
+    self._commit = max(self._commit, min(index, self.journal.last_index))
+
+
+_truncate = Journal.truncate
+
+
+def _cut_leaves_the_durable_index(self: Journal, index: int) -> None:
+    durable = self.durable_index
+    _truncate(self, index)
+    self.durable_index = durable
+    self._cuts.clear()
+
+
+_open = MemoryDisk.open
+
+
+def _trusts_what_was_not_synced(self: MemoryDisk, *, power_lost: bool) -> None:
+    """After a stop of the machine: the head of the state reached the disk, the newest records did not."""
+    before = self.state
+    _open(self, power_lost=power_lost)
+    if not power_lost:
+        return
+    self.state = MemoryStateStore(snapshots=self._files)
+    kept, reached = before._kept, before.head().index
+    with self.state.write() as writer:
+        for (row, step), head in zip(kept.events, kept.heads[1:], strict=False):
+            writer.put(row, step if row.index < reached - 8 else Step(step.result, ()), head)
+    self.snapshots = MemorySnapshotStore(self._files, self.state)
+
+
+def _skips_what_found_no_room(self: Applying, entries: list[LogEntry]) -> bool:
+    try:
+        self._apply(entries)
+    except OSError:
+        return True
+    return True
+
+
+# --- log matching and commit -------------------------------------------------------------------------------
+_judge = rules.judge_append
+
+
+def _cuts_what_matches(log: rules.LogView, message: m.Append, *, floor: int) -> rules.Accepted | m.Reject:
+    verdict = _judge(log, message, floor=floor)
+    if isinstance(verdict, m.Reject) or not message.entries or message.prev_index < log.first_index:
+        return verdict
+    return rules.Accepted(message.prev_index, message.log_entries(), verdict.verified, verdict.commit)
+
+
+def _commits_unverified(log: rules.LogView, message: m.Append, *, floor: int) -> rules.Accepted | m.Reject:
+    verdict = _judge(log, message, floor=floor)
+    if isinstance(verdict, m.Reject):
+        return verdict
+    return verdict._replace(commit=min(message.commit, max(verdict.verified, log.last_index)))
+
+
+_handle = Inbox.handle
+
+
+def _takes_any_answer(self: Inbox, peer: str, message: m.Message) -> None:
+    leading = self._tenure.leading
+    if leading is not None and isinstance(message, m.Accept):
+        leading.answered(peer, message)
+    else:
+        _handle(self, peer, message)
+
+
+def _follows_the_last_refusal(self: Progress, _log: rules.LogView, reject: m.Reject) -> None:
+    self.match, self.following, self.probing, self._probe_out = 0, reject.prev_index, False, False
+    self._in_flight.clear()
+
+
+# --- elections -----------------------------------------------------------------------------------------------
+def _counts_votes(self: Voting, peer: str, reply: m.VoteReply) -> None:
+    if reply.granted:
+        self._core.deliver_vote(peer, term=reply.term)
+
+
+def _stands_unasked(self: Voting) -> None:
+    self._core.follow_nobody()
+    self._begin()
+
+
+def _learns_nothing(self: Inbox, term: int) -> bool:
+    return term <= self._core.term
+
+
+def _keeps_its_lease(self: Leadership) -> int | None:
+    committed = self._core.commit_index
+    return committed if committed >= self.own_index and self.rounds.holds_lease() else None
+
+
+# --- reads and the rest ------------------------------------------------------------------------------------------
+def _confirms_unasked(self: Leadership, *, quorum: bool, callback: OnIndex) -> None:  # noqa: ARG001  # the signature
+    callback(self._core.commit_index)
+
+
+_first = Asks.__init__
+_objection = frames.objection
+
+
+def _any_folder_will_do(
+    mine: frames.Hello, theirs: frames.Hello, *, is_removed: bool, **_: object
+) -> frames.Bye | None:
+    return _objection(mine, theirs, is_removed=is_removed, bound_folder=None, known_birth=None)
+
+
+SWITCHES: Final[dict[str, tuple[Swap, ...]]] = {
+    "sync-before-promise": ((Promises, "send", _at_once), (Following, "claim", _claims_what_is_queued)),
+    "durable-commit": ((Core, "_SyncObj__raftCommitIndex", property(Core._get_commit, _commits_what_is_counted)),),
+    "atomic-files": ((Journal, "truncate", _cut_leaves_the_durable_index),),
+    "checked-files": ((MemoryDisk, "open", _trusts_what_was_not_synced),),
+    "truncate-on-conflict": ((rules, "judge_append", _cuts_what_matches),),
+    "verified-commit": ((rules, "judge_append", _commits_unverified),),
+    "termed-answers": ((Inbox, "handle", _takes_any_answer),),
+    "vote-set": ((Voting, "voted", _counts_votes),),
+    "whole-snapshots": ((Installing, "_needs", lambda _self, _meta: True),),
+    "apply-once": ((Applying, "_try", _skips_what_found_no_room),),
+    "pre-vote": ((Voting, "ask_around", _stands_unasked),),
+    "stickiness": ((election, "is_sticky", lambda **_: False),),
+    "learn-terms": ((Inbox, "_learn", _learns_nothing),),
+    "check-quorum": ((Rounds, "silent_seconds", lambda _self: 0.0),),
+    "transfer": ((Leadership, "lease_index", _keeps_its_lease),),
+    "lease": ((Rounds, "holds_lease", lambda self: self.confirmed > 0),),
+    "read-index": ((Leadership, "confirm", _confirms_unasked),),
+    "membership": ((Leadership, "is_settled", lambda _self: True),),
+    "no-blind-retry": ((Asks, "__init__", lambda self, first: _first(self, first * 0)),),
+    "bounded-backtrack": ((Progress, "rejected", _follows_the_last_refusal),),
+    "no-amnesia": (
+        (frames, "objection", _any_folder_will_do),
+        (replicas, "objection", _any_folder_will_do),
+    ),
+}
