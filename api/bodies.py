@@ -11,10 +11,11 @@ from typing import Annotated, Final, Literal, TypeVar, get_args
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from raftmem.addresses import ADDRESS_BYTES_MAX, NODE_ID
+from raftmem.addresses import NODE_ID
 from raftmem.commands import ActorType, ClaimType, MemoryType, MergeOp, Visibility
 from raftmem.errors import BadRequest
 from raftmem.limits import (
+    ADDRESS_BYTES_MAX,
     EMBEDDING_FLOATS_MAX,
     GUARDS_MAX,
     JSON_INTEGER_MAX,

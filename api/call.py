@@ -87,11 +87,9 @@ class Call:
         """Whether this request may change something."""
         return self.method not in ("GET", "HEAD", "OPTIONS") and self.path != b"/v1/memories/search"
 
-    def extension(self, name: str) -> Callable[[int, list[tuple[bytes, bytes]], bytes], bool] | None:
+    def extension(self, name: str) -> WriteWhole | None:
         """What the server offers beyond ASGI, or None."""
-        offered: dict[str, Callable[[int, list[tuple[bytes, bytes]], bytes], bool]] = (
-            self._scope.get("extensions") or {}
-        )
+        offered: dict[str, WriteWhole] = self._scope.get("extensions") or {}
         return offered.get(name)
 
     def identify(self) -> None:

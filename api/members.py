@@ -14,9 +14,9 @@ from raftmem.api.parameters import segment
 from raftmem.codec import decode
 from raftmem.commands import Member, Members
 from raftmem.errors import BadRequest
-from raftmem.service import Changed, Service
+from raftmem.service import Role, Service
 
-Role = Literal["leader", "follower", "learner", "removed"]
+Standing = Role | Literal["removed"]
 
 
 async def add(call: Call) -> Reply:
@@ -57,7 +57,7 @@ async def remove(call: Call) -> Reply:
         timeout_ms=levels.timeout_ms(query),
     )
     gone = replies.GroupMember(target, "removed", None, None, None, None) if stood is None else _shown(stood, "removed")
-    event = _event(changed)
+    event = views.internal_event(changed.row, decode(changed.row.data, index=changed.row.index))
     return Reply(200, views.encode(replies.MemberRemoved(gone, event)), changed.row.index)
 
 
@@ -100,11 +100,7 @@ def _node_id(text: str, place: str) -> str:
     return text
 
 
-def _event(changed: Changed) -> views.EventView:
-    return views.internal_event(changed.row, decode(changed.row.data, index=changed.row.index))
-
-
-def _role(members: Members, member_id: str, service: Service) -> Role:
+def _role(members: Members, member_id: str, service: Service) -> Standing:
     if any(learner.id == member_id for learner in members.learners):
         return "learner"
     if members.member(member_id) is None:
@@ -112,7 +108,7 @@ def _role(members: Members, member_id: str, service: Service) -> Role:
     return "leader" if service.leader_id == member_id else "follower"
 
 
-def _shown(member: Member, role: Role) -> replies.GroupMember:
+def _shown(member: Member, role: Standing) -> replies.GroupMember:
     return replies.GroupMember(member.id, role, member.peer_url, member.rest_url, member.folder_id, member.replaces)
 
 

@@ -33,7 +33,6 @@ _LIST: Final = (*levels.TRAVEL, *SCOPE_IDS, "memory_type", "status", "filter", "
 _LIST_REPEATABLE: Final = ("id", "tag", "include")
 _INCLUDE: Final = ("embedding",)
 _HISTORY: Final = (*levels.TRAVEL, "limit", "cursor")
-_QUERY: Final = (*levels.TRAVEL, "include")
 
 
 # --- one ------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from typing import Literal
 from msgspec import Struct
 
 from raftmem.api.views import EventView, MemoryView
+from raftmem.service import Role
 
 
 class MemoryWritten(Struct, frozen=True):
@@ -72,7 +73,7 @@ class Member(Struct, frozen=True):
     """One replica; a learner has no vote (yet); null is not known here (only the leader knows what the others have)."""
 
     id: str
-    role: str  # leader, follower or learner
+    role: Role
     rest_url: str
     peer_url: str
     applied_index: int | None
@@ -98,7 +99,7 @@ class GroupMember(Struct, frozen=True):
     """One replica as the membership names it. `replaces`: of a learner, the voter that leaves for it."""
 
     id: str
-    role: Literal["leader", "follower", "learner", "removed"]
+    role: Role | Literal["removed"]
     peer_url: str | None
     rest_url: str | None
     folder_id: str | None

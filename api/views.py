@@ -16,6 +16,7 @@ from raftmem.commands import (
     ActorType,
     ClaimType,
     Decision,
+    MembershipOp,
     MemoryType,
     Provenance,
     Scope,
@@ -25,7 +26,6 @@ from raftmem.records import Record, Status
 from raftmem.storage.contracts import EventRow, StateReader
 
 encode = msgspec.json.Encoder().encode
-MemberChangeOp = Literal["add", "promote", "remove", "update", "recover"]
 _RAFT: Final = Actor("system", "raft")
 _EMPTY_OBJECT: Final = Raw(b"{}")
 
@@ -103,7 +103,7 @@ class EventView(Struct, frozen=True, kw_only=True):
     outcome: Literal["applied", "refused"]
     code: str | None
     member_id: str | UnsetType = UNSET
-    change: MemberChangeOp | UnsetType = UNSET
+    change: MembershipOp | UnsetType = UNSET
     memory_id: str | None | UnsetType = UNSET
     version: int | None | UnsetType = UNSET
     requested_op: str | UnsetType = UNSET

@@ -7,8 +7,9 @@ import ipaddress
 import re
 from typing import Final
 
+from raftmem.limits import ADDRESS_BYTES_MAX
+
 NODE_ID: Final = "^[A-Za-z0-9._-]{1,64}$"  # of a replica; safe in a path, a file name and a certificate
-ADDRESS_BYTES_MAX: Final = 300  # host names end at 253
 _NODE_ID: Final = re.compile(NODE_ID.removeprefix("^").removesuffix("$"))
 _URL: Final = re.compile(r"https?://[!-~]+")
 

@@ -18,12 +18,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from raftmem.addresses import is_node_id
 from raftmem.errors import BadRequest
+from raftmem.limits import CERTIFICATE_HOSTS_MAX
 
 AUTHORITY: Final = "ca"
 AUTHORITY_DAYS_MIN: Final = 3650
 BACKDATED: Final = timedelta(hours=1)  # clocks of replicas may be behind
-HOSTS_MAX: Final = 64
-HOST_CHARACTERS_MAX: Final = 253
+HOST_CHARACTERS_MAX: Final = 253  # RFC 1035
 
 
 class Files(NamedTuple):
@@ -69,8 +69,10 @@ def _check(folder: Path, nodes: Sequence[str], hosts: Sequence[str]) -> None:
         for path in files(folder, node):
             if os.path.lexists(path):
                 raise BadRequest(f"{path} is there already; move it away, or give another folder", parameter="--out")
-    if len(hosts) > HOSTS_MAX:
-        raise BadRequest(f"--hosts names {len(hosts)}, at most {HOSTS_MAX} are possible", parameter="--hosts")
+    if len(hosts) > CERTIFICATE_HOSTS_MAX:
+        raise BadRequest(
+            f"--hosts names {len(hosts)}, at most {CERTIFICATE_HOSTS_MAX} are possible", parameter="--hosts"
+        )
     for host in hosts:
         if host in nodes or os.path.lexists(files(folder, host).cert):
             raise BadRequest(f"--hosts: {host} is a replica's id; no other may speak for it", parameter="--hosts")

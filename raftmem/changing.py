@@ -14,6 +14,7 @@ from raftmem.raft.consensus import Consensus
 from raftmem.service import Changed
 from raftmem.waiting import Deadline, Promise, TimedOut
 
+_NOBODY = Actor("service", "anonymous")  # a transfer leaves no entry that would say who asked
 _AGAIN = (errors.NoLeader, errors.ChangeUnderWay)
 _REFUSALS: dict[str, type[errors.RaftmemError]] = {
     cls.code: cls
@@ -45,13 +46,13 @@ class Changing:
             if applied.row.term == term and members is not None:
                 return Changed(applied.row, members)
 
-    async def transfer(self, member_id: str | None, actor: Actor, deadline: Deadline) -> str:
+    async def transfer(self, member_id: str | None, deadline: Deadline) -> str:
         """The id of who leads then. Raises: WrongState, NotFound, NoLeader."""
         old = self._consensus.leader
         if old is not None and member_id == old:
             return old
         term = self._consensus.term
-        await self._ask("transfer", Member(member_id or "", "", ""), actor, "transfer", deadline)
+        await self._ask("transfer", Member(member_id or "", "", ""), _NOBODY, "transfer", deadline)
         while self._consensus.term == term or self._consensus.leader is None:
             if deadline.remaining * 1000 <= RETRY_MS:
                 raise errors.NoLeader("the transfer did not come about in time; the group goes on, try again")

@@ -192,17 +192,20 @@ class Member(Struct, frozen=True, array_like=True):
     birth: str | None = None
 
 
+MembershipOp = Literal["add", "promote", "remove", "update", "recover"]
+
+
 class MemberChange(Struct, frozen=True, array_like=True):
     """What a membership entry changed, and who asked: for people, decides nothing."""
 
-    op: Literal["add", "promote", "remove", "update", "recover"]
+    op: MembershipOp
     member_id: str
     actor: Actor
     request_id: str
 
 
 class Members(Struct, frozen=True, array_like=True):
-    """The whole membership, in every membership entry; index 1 of every log is one.
+    """The whole membership, in every membership entry; a group's first entry, index 1, is one.
 
     `learners` are sent the log and have no vote. `removed`: ids that were members and never are again, oldest first.
     """

@@ -6,6 +6,7 @@ snapshot. The rule that must hold: after `open_disks`, first index <= applied <=
 """
 
 import logging
+from contextlib import ExitStack
 from typing import NamedTuple
 
 from raftmem import codec
@@ -14,7 +15,7 @@ from raftmem.errors import BadRequest, Corrupt
 from raftmem.limits import CLOCK_DRIFT_PPM, ELECTION_TIMEOUT_MS
 from raftmem.raft.journal import members_of
 from raftmem.seams import Randomness
-from raftmem.settings import Settings
+from raftmem.settings import Settings, check_timing
 from raftmem.storage.agreement import check_open
 from raftmem.storage.contracts import Append, LogEntry, LogStore
 from raftmem.storage.folder import Folder, genesis_of, open_folder
@@ -45,37 +46,47 @@ class Disks(NamedTuple):
 
 
 def open_disks(settings: Settings, randomness: Randomness) -> Disks:
-    """Raises: Corrupt, FolderRefused, BadRequest."""
-    folder = open_folder(
-        settings.data,
-        node_id=settings.node_id,
-        cluster_id=settings.cluster_id,
-        folder_id=settings.folder_id or randomness.bytes(8).hex(),
-        birth=randomness.bytes(8).hex(),
-        bootstrap=settings.bootstrap,
-    )
-    store = LmdbLogStore(folder.log_path, map_bytes=settings.map_bytes)
-    _bootstrap(folder, store, settings)
-    _verify(store)
-    first = store.read(store.first_index(), store.first_index() + 1)[0]
-    if not folder.identity.genesis and first.index == 1:
-        folder.remember_genesis(genesis_of(first.data))
-    members = members_of(store.memberships()[-1])
-    _check_timing(settings, members)
-    state = LmdbStateStore(
-        folder.state_path,
-        mark=folder.state_mark(),
-        map_bytes=settings.map_bytes,
-        snapshots=folder.snapshots_path,
-    )
-    space = Space(folder.path, low_bytes=settings.disk_low_bytes)
-    snapshots = FileSnapshotStore(folder.snapshots_path, state, spare_bytes=space.spare_bytes)
+    """Raises: Corrupt, FolderRefused, BadRequest; then nothing stays open."""
+    with ExitStack() as opened:
+        folder = open_folder(
+            settings.data,
+            node_id=settings.node_id,
+            cluster_id=settings.cluster_id,
+            folder_id=settings.folder_id or randomness.bytes(8).hex(),
+            birth=randomness.bytes(8).hex(),
+            bootstrap=settings.bootstrap,
+        )
+        opened.callback(folder.close)
+        store = LmdbLogStore(folder.log_path, map_bytes=settings.map_bytes)
+        opened.callback(store.close)
+        _bootstrap(folder, store, settings)
+        _verify(store)
+        first = store.read(store.first_index(), store.first_index() + 1)[0]
+        if not folder.identity.genesis and first.index == 1:
+            folder.remember_genesis(genesis_of(first.data))
+        members = members_of(store.memberships()[-1])
+        check_timing(settings, election_timeout_ms=members.election_timeout_ms, clock_drift_ppm=members.clock_drift_ppm)
+        state = LmdbStateStore(
+            folder.state_path,
+            mark=folder.state_mark(),
+            map_bytes=settings.map_bytes,
+            snapshots=folder.snapshots_path,
+        )
+        opened.callback(state.close, clean=False)
+        space = Space(folder.path, low_bytes=settings.disk_low_bytes)
+        snapshots = FileSnapshotStore(folder.snapshots_path, state, spare_bytes=space.spare_bytes)
+        _catch_up(store, state, snapshots, folder)
+        opened.pop_all()
+    return Disks(folder, store, state, snapshots, space, members, first)
+
+
+def _catch_up(store: LmdbLogStore, state: LmdbStateStore, snapshots: FileSnapshotStore, folder: Folder) -> None:
+    """The state stands at the first index of the log or above when this returns. Raises: Corrupt."""
     for damage in snapshots.damaged:
         log.warning("snapshot %s cannot be used: %s", damage.name, damage.what)
     if check_open(store, state, path=str(folder.path)):
         meta = restore(store, state, snapshots.all(), path=str(folder.path))
         log.warning("the state was made again from the snapshot of index %d", meta.index)
-    return Disks(folder, store, state, snapshots, space, members, first)
 
 
 def _bootstrap(folder: Folder, store: LogStore, settings: Settings) -> None:
@@ -102,22 +113,3 @@ def _verify(store: LmdbLogStore) -> None:
     """Read the whole log once before anything is promised on its word. Raises: Corrupt naming file and index."""
     for index, what in store.verify():
         raise Corrupt(store.path, what, index=index)
-
-
-def _check_timing(settings: Settings, members: Members) -> None:
-    """Obligation one-timing: timing belongs to the replicated configuration, a file cannot change it."""
-    for name, given, group in (
-        ("election_timeout_ms", settings.election_timeout_ms, members.election_timeout_ms),
-        ("clock_drift_ppm", settings.clock_drift_ppm, members.clock_drift_ppm),
-    ):
-        if given not in (None, group):
-            raise BadRequest(
-                f"{name} = {given}, but this group was made with {group}, and all must use the same: leave it out",
-                parameter=name,
-            )
-    if settings.heartbeat_ms * 3 > members.election_timeout_ms:
-        raise BadRequest(
-            f"heartbeat_ms = {settings.heartbeat_ms} must be at most a third of the group's election_timeout_ms, "
-            f"which is {members.election_timeout_ms}",
-            parameter="heartbeat_ms",
-        )

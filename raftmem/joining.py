@@ -24,13 +24,13 @@ from raftmem.addresses import check_rest_url, is_unspecified, split_address
 from raftmem.commands import Members
 from raftmem.errors import BadRequest, FolderRefused, NoLeader, WrongState
 from raftmem.seams import Randomness
-from raftmem.settings import Settings
+from raftmem.settings import Settings, check_timing
 from raftmem.storage.contracts import Append, HardState, LogEntry
 from raftmem.storage.folder import Folder, open_folder, read_identity
 from raftmem.storage.log import LmdbLogStore
 
 log = logging.getLogger("raftmem.joining")
-ROUNDS_MAX: Final = 60  # over all members that were named, a pause between them: a minute, many elections
+ROUNDS_MAX: Final = 60  # over all members that were named, a pause between them: at least a minute, many elections
 PAUSE_S: Final = 1.0
 ANSWER_S: Final = 10.0  # a member that has not answered so long is passed over
 
@@ -132,7 +132,7 @@ def _enter(settings: Settings, folder: Folder, group: "_Remote", cluster: _Clust
         raise
     if taken.cluster_id != cluster.cluster_id:
         raise FolderRefused(f"{settings.join} names members of different groups; name those of one")
-    _check_timing(settings, taken)
+    check_timing(settings, election_timeout_ms=taken.election_timeout_ms, clock_drift_ppm=taken.clock_drift_ppm)
     _write_first_entry(folder, taken, map_bytes=settings.map_bytes)
     folder.finish_bootstrap(genesis=taken.genesis)
     log.info("%s was taken into %s/%d as a learner", settings.node_id, taken.cluster_id, taken.incarnation)
@@ -156,21 +156,6 @@ def _advertised(settings: Settings, cluster: _Cluster) -> tuple[str, str]:
             raise BadRequest(f"rest_url = {rest_url} names no address that clients reach; set it", parameter="rest_url")
         rest_url = known.rest_url
     return peer_url, rest_url
-
-
-def _check_timing(settings: Settings, group: _Group) -> None:
-    for name, own, theirs in (
-        ("election_timeout_ms", settings.election_timeout_ms, group.election_timeout_ms),
-        ("clock_drift_ppm", settings.clock_drift_ppm, group.clock_drift_ppm),
-    ):
-        if own not in (None, theirs):
-            raise BadRequest(f"{name} = {own}, but the group runs with {theirs}; leave it out", parameter=name)
-    if settings.heartbeat_ms * 3 > group.election_timeout_ms:
-        raise BadRequest(
-            f"heartbeat_ms = {settings.heartbeat_ms} must be at most a third of the group's "
-            f"election_timeout_ms = {group.election_timeout_ms}",
-            parameter="heartbeat_ms",
-        )
 
 
 def _write_first_entry(folder: Folder, group: _Group, *, map_bytes: int) -> None:

@@ -13,7 +13,6 @@ VALUE_BYTES_MAX: Final = 256 << 10  # `value` as compact JSON
 METADATA_BYTES_MAX: Final = 64 << 10  # `metadata` as compact JSON
 TAGS_MAX: Final = 64  # tags of one memory
 NAME_BYTES_MAX: Final = 255  # ids, tags, scope ids, actor ids, models, keys: UTF-8
-ACTOR_ROLE_BYTES_MAX: Final = 255
 PROVENANCE_ITEMS_MAX: Final = 64  # derived_from, resources
 PROVENANCE_TEXT_BYTES_MAX: Final = 4096  # source_ref, reason, each item
 EMBEDDING_FLOATS_MAX: Final = 4096  # dimension of one vector
@@ -65,13 +64,15 @@ PEER_STRANGERS_MAX: Final = 16  # connections of replicas of this cluster that t
 APPLY_ENTRIES_MAX: Final = 1000  # one turn of apply, then the loop gets its turn
 APPLY_TURN_MS: Final = 5
 EXPIRE_PER_ENTRY_MAX: Final = 256  # memories one expiry entry may end
+ADDRESS_BYTES_MAX: Final = 300  # of a member's peer or REST address; host names end at 253
 MEMBERS_MAX: Final = 9  # voters and learners together
-REMOVED_MAX: Final = 256  # ids of removed members that a membership remembers
+REMOVED_MAX: Final = 256  # newest ids of removed members that a membership remembers
 LEARNER_LAG_MAX: Final = 1000  # entries that a learner may lack when it becomes a voter
 SNAPSHOT_CHUNK_BYTES: Final = 1 << 20  # of a snapshot in one message; one is under way per follower
 SNAPSHOTS_KEPT: Final = 2  # newest finished snapshots that stay on disk
-COMPACT_ENTRIES_MAX: Final = 2000  # entries that one compaction of the log removes: bounds its transaction
+COMPACT_ENTRIES_MAX: Final = 2000  # entries that one step of a compaction forgets; the next looks anew
 SNAPSHOT_WAIT_ENTRIES_MAX: Final = 1_000_000  # entries that are kept for a follower that is being sent a snapshot
+CERTIFICATE_HOSTS_MAX: Final = 64  # names beside the id in one certificate that `raftmem certs` makes
 
 # --- storage --------------------------------------------------------------------------------
 MAP_BYTES: Final = 1 << 40  # LMDB map reserved once: growing it under a reader kills the reader

@@ -1,10 +1,14 @@
-"""The service of one running replica: places writes in the log, and lets reads through the barrier of their level."""
+"""The service of one running replica: places writes and changes of the members in the log, lets reads through the
+barrier of their level, has snapshots taken.
+
+It decides none of that itself. The rule: once it is closing it takes nothing new, and whoever still waits is answered.
+"""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor as Pool
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from raftmem import codec, errors
 from raftmem.barrier import Barrier
@@ -17,7 +21,7 @@ from raftmem.raft.consensus import Consensus
 from raftmem.records import PutRecord
 from raftmem.replica import Replica
 from raftmem.seams import Clock, Randomness
-from raftmem.service import Changed, MemberView, Point, ReadOptions, Status, Written
+from raftmem.service import Changed, MemberView, Point, ReadOptions, Role, Status, Written
 from raftmem.snapshots import SnapshotKeeper
 from raftmem.storage.contracts import Hit, SnapshotMeta, StateReader, VectorQuery
 from raftmem.storage.cosine import search_at
@@ -25,7 +29,6 @@ from raftmem.storage.space import Space
 from raftmem.waiting import Deadline, Promise, TimedOut
 
 log = logging.getLogger("raftmem.service")
-ANONYMOUS: Final = Actor("service", "anonymous")
 T = TypeVar("T")
 
 
@@ -228,7 +231,7 @@ class LocalService:
         greeting = self._greeting(member.id)
         return member.rest_url if greeting is None else greeting[0]
 
-    def _member_view(self, member: Member, role: str) -> MemberView:
+    def _member_view(self, member: Member, role: Role) -> MemberView:
         """What this replica knows of a member: all of itself, more of the others when it leads."""
         consensus, node = self._consensus, member.id
         if node == consensus.leader:
@@ -298,7 +301,7 @@ class LocalService:
 
     async def transfer(self, member_id: str | None, *, timeout_ms: int) -> str:
         self._check_open()
-        return await self._decided(self._changing.transfer(member_id, ANONYMOUS, Deadline(timeout_ms)))
+        return await self._decided(self._changing.transfer(member_id, Deadline(timeout_ms)))
 
     async def snapshot(self, *, timeout_ms: int) -> SnapshotMeta:
         self._check_open()
@@ -327,7 +330,7 @@ class LocalService:
         deadline = Deadline(timeout_ms)
         if self._consensus.is_leader and len(self.members.voters) > 1:
             try:
-                await self._changing.transfer(None, ANONYMOUS, Deadline(timeout_ms // 2))
+                await self._changing.transfer(None, Deadline(timeout_ms // 2))
             except errors.NotApplied as error:
                 log.warning("leaves without having handed over the lead: %s", error)
         self._placing.closing = True

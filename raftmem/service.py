@@ -5,7 +5,7 @@ This module knows no HTTP. A write is decided in the log; a read passes the barr
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -69,9 +69,14 @@ class Written(NamedTuple):
         return self.records.get(seq) or self.reader.memory(target, Position(self.row.index, seq))
 
 
+Role = Literal["leader", "follower", "learner"]
+
+
 class MemberView(NamedTuple):
+    """One member as this replica knows it; None is not known here."""
+
     id: str
-    role: str
+    role: Role
     rest_url: str
     peer_url: str
     applied_index: int | None

@@ -44,7 +44,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one replica runs with."""
 
     node_id: Annotated[str, Meta(pattern=NODE_ID, description="name of this replica in the group")]
-    data: Annotated[Path, Meta(description="folder of this replica's log, state and vectors")]
+    data: Annotated[Path, Meta(description="folder of this replica's log, state, vectors and snapshots")]
     cluster_id: Annotated[
         Annotated[str, Meta(pattern="^[0-9a-f]{8}$")] | None,
         Meta(
@@ -58,7 +58,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     bootstrap: Annotated[bool, Meta(description="make an empty data folder a voter of a new group")] = False
     folder_id: Annotated[str | None, Meta(description="identity to give the folder at bootstrap")] = None
     join: Annotated[
-        str | None, Meta(description="REST address of any member: an empty data folder joins that group")
+        str | None, Meta(description="REST addresses of members, one is enough: an empty data folder joins that group")
     ] = None
     election_timeout_ms: Annotated[
         Annotated[int, Meta(ge=50, le=60_000)] | None,
@@ -147,6 +147,22 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def voters(self) -> tuple[Member, ...]:
         """The members as the log has them."""
         return tuple(Member(v.id, v.peer, v.rest_url, v.folder_id) for v in self.members)
+
+
+def check_timing(settings: Settings, *, election_timeout_ms: int, clock_drift_ppm: int) -> None:
+    """Obligation one-timing: these two are the group's own, settings may only repeat them. Raises: BadRequest."""
+    for name, own, group in (
+        ("election_timeout_ms", settings.election_timeout_ms, election_timeout_ms),
+        ("clock_drift_ppm", settings.clock_drift_ppm, clock_drift_ppm),
+    ):
+        if own not in (None, group):
+            raise BadRequest(f"{name} = {own}, but the group runs with {group}; leave it out", parameter=name)
+    if settings.heartbeat_ms * 3 > election_timeout_ms:
+        raise BadRequest(
+            f"heartbeat_ms = {settings.heartbeat_ms} must be at most a third of the group's "
+            f"election_timeout_ms = {election_timeout_ms}; set it lower",
+            parameter="heartbeat_ms",
+        )
 
 
 class Loaded(NamedTuple):

@@ -1,6 +1,6 @@
 """The seams of the storage: what a log store, a state store and a vector index must do, whoever implements them.
 
-Two implementations of each stand side by side (LMDB or FAISS, and an in-memory twin) and pass the same contract
+Two implementations of each stand side by side (LMDB, FAISS or files, and an in-memory twin) and pass the same contract
 tests. This module knows no network, no consensus and no HTTP.
 """
 
@@ -267,7 +267,7 @@ class StateStore(Protocol):
     def head(self) -> Head: ...
 
     def write(self) -> AbstractContextManager[StateWriter]:
-        """Commits when the block ends, leaves nothing when it raises. Not synced: the log rebuilds it."""
+        """Commits when the block ends, leaves nothing when it raises. Not synced: a snapshot and the log rebuild it."""
         ...
 
     def read(self) -> StateReader:

@@ -1,11 +1,13 @@
 """The data folder of one replica, DATA/n1: its layout, its lock, and whose it is.
 
-    folder.json   identity: cluster, node, and the folder's own random id
+    folder.json   identity: cluster, node, the folder's own random id and birth, and whether it was removed
     lock          held by the process that writes, with its pid
     log/          the log; the truth
     state/        the state, with its mark `state.json` beside it; a cache of the log
     vectors/      saved vector indexes; a cache of the state
-    snapshots/    copies of the state, from which it can be restored when the log no longer begins at its first entry
+    snapshots/    copies of the state, from which it is restored when the log no longer begins at its first entry
+
+Beside them stands `acquaintances.json`: the births of other members' folders, as first met.
 
 It refuses a second writer, another node's or cluster's folder, that of a replica which its group has removed, and an
 empty folder without an explicit bootstrap or join: a voter that forgot its votes could elect a second leader. The rule
@@ -197,7 +199,7 @@ def _unready(identity: Identity | None) -> str:
 
 
 def _begin(path: Path, left: Identity | None, identity: Identity) -> Identity:
-    """Start a bootstrap, over again if one was cut short (it has promised nothing)."""
+    """Start a bootstrap or a join, over again if one was cut short (it has promised nothing)."""
     there = [name for name in _CONTENTS if (path / name).exists()]
     if there and left is None:
         raise FolderRefused(f"{path}: holds {', '.join(there)} but no {_IDENTITY}; put it back, or use another folder")

@@ -39,7 +39,7 @@ class StateMark:
         return mark.clean or mark.boot_id == self._boot_id
 
     def discard_untrusted(self) -> bool:
-        """Remove a state that is not trusted, so that it is rebuilt from the log; whether it did."""
+        """Remove a state that is not trusted, so that it is rebuilt from a snapshot and the log; whether it did."""
         if self.trusted() or not self._state.exists():
             return False
         shutil.rmtree(self._state)

@@ -1,4 +1,5 @@
-"""The state on disk: an LMDB environment of its own that the log can rebuild, so its commits are not synced.
+"""The state on disk: an LMDB environment of its own, whose commits are not synced: the log can make it again, or
+a snapshot and the log that goes on from it.
 
 Rule: records, indexes, event, outcome and head of every entry change in one transaction; a kill of the process
 leaves some whole entry's state. After a stop of the machine the clean mark decides whether it is trusted; what is

@@ -171,7 +171,7 @@ def _any_folder_will_do(
 
 SWITCHES: Final[dict[str, tuple[Swap, ...]]] = {
     "sync-before-promise": ((Promises, "send", _at_once), (Following, "claim", _claims_what_is_queued)),
-    "durable-commit": ((Core, "_SyncObj__raftCommitIndex", property(Core._get_commit, _commits_what_is_counted)),),
+    "durable-commit": ((Core, "_set_commit", _commits_what_is_counted),),
     "atomic-files": ((Journal, "truncate", _cut_leaves_the_durable_index),),
     "checked-files": ((MemoryDisk, "open", _trusts_what_was_not_synced),),
     "truncate-on-conflict": ((rules, "judge_append", _cuts_what_matches),),

@@ -33,7 +33,7 @@ class Exit(IntEnum):
 EPILOG: Final = (
     "Exit codes: 0 ok; 1 failed; 2 usage; 3 outcome unknown (ask again with the same --idempotency-key); "
     "4 precondition failed (read, decide again); 5 no leader (try later); "
-    "6 a replica refuses to go on with its folder (only `serve`; a restart does not help)."
+    "6 a replica refuses to go on with its folder, or was removed (only `serve`; a restart does not help)."
 )
 
 

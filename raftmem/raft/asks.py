@@ -1,4 +1,4 @@
-"""Questions to the leader that wait for its answer: forwarded commands and read indexes, by number.
+"""Questions to the leader that wait for its answer, by number: forwarded commands and changes, and read indexes.
 
 Rule (no-blind-retry): a question whose connection broke is answered None, once: its fate is not known.
 """

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from raftmem.codec import PREFIX_BYTES
-from raftmem.commands import Actor, Member
+from raftmem.commands import Actor, ActorType, Member
 from raftmem.limits import APPEND_ENTRIES_MAX, ENTRY_BYTES_MAX, NAME_BYTES_MAX, SNAPSHOT_CHUNK_BYTES
 from raftmem.storage.contracts import LogEntry, SnapshotMeta
 
@@ -161,9 +161,39 @@ class Change(Struct, frozen=True, array_like=True, tag=17):
 
     id: Count
     op: ChangeOp
-    member: Member
-    actor: Actor
+    member_id: Text
+    peer_url: Text
+    rest_url: Text
+    folder_id: Text | None
+    replaces: Text | None
+    actor_type: ActorType
+    actor_id: Text
+    actor_role: Text | None
     request_id: Text
+
+    @property
+    def member(self) -> Member:
+        return Member(self.member_id, self.peer_url, self.rest_url, self.folder_id, self.replaces)
+
+    @property
+    def actor(self) -> Actor:
+        return Actor(self.actor_type, self.actor_id, self.actor_role)
+
+
+def change(number: int, op: ChangeOp, member: Member, actor: Actor, request_id: str) -> Change:
+    return Change(
+        id=number,
+        op=op,
+        member_id=member.id,
+        peer_url=member.peer_url,
+        rest_url=member.rest_url,
+        folder_id=member.folder_id,
+        replaces=member.replaces,
+        actor_type=actor.type,
+        actor_id=actor.id,
+        actor_role=actor.role,
+        request_id=request_id,
+    )
 
 
 Message = (

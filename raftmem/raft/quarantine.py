@@ -301,7 +301,7 @@ class Core(SyncObj):  # type: ignore[misc]  # untyped base
 
     def set_voters(self, voters: Iterable[str]) -> None:
         """Whose votes and copies count from now on; the library counts this replica among them without asking."""
-        others = {self._node(voter) for voter in voters if voter != self._self_id}
+        others: set[Node] = {self._node(voter) for voter in voters if voter != self._self_id}
         for node in others - self._SyncObj__otherNodes:
             self._SyncObj__raftMatchIndex[node] = 0
             self._SyncObj__raftNextIndex[node] = self.journal.last_index + 1
@@ -347,9 +347,6 @@ class Core(SyncObj):  # type: ignore[misc]  # untyped base
         self._SyncObj__onMessageReceived(self._node(sender), message)
 
     # --- what the library finds instead of its own --------------------------------------------------
-    def _get_commit(self) -> int:
-        return self._commit
-
     def _set_commit(self, index: int) -> None:
         """Obligation durable-commit: never past what is durable here, and never back.
 
@@ -361,7 +358,7 @@ class Core(SyncObj):  # type: ignore[misc]  # untyped base
             return
         self._commit = max(self._commit, reached)
 
-    _SyncObj__raftCommitIndex = property(_get_commit, _set_commit)
+    _SyncObj__raftCommitIndex = property(lambda self: self._commit, lambda self, index: self._set_commit(index))
 
     def _SyncObj__applyLogEntries(self) -> bool:
         return False  # applied in batches by the driver

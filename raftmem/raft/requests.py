@@ -118,8 +118,9 @@ class Requests:
     def _put(self, leading: Leadership, after: Members) -> tuple[int, int]:
         if not leading.is_settled():
             raise ChangeUnderWay("another change of the membership is under way; try again when it is committed")
-        after = membership.with_births(after, self._birth_of)
-        return self._append(leading, codec.members_body(after), codec.MEMBERSHIP)
+        body = codec.members_body(membership.with_births(after, self._birth_of))
+        forwarded.check_size(body)
+        return self._append(leading, body, codec.MEMBERSHIP)
 
     def hand_over(self, member_id: str | None) -> None:
         """Begin to give way to that voter; None: the one that is furthest. Raises: WrongState, NotFound, NoLeader."""
@@ -171,7 +172,7 @@ class Requests:
     def ask_change(self, op: m.ChangeOp, member: Member, actor: Actor, request_id: str, callback: OnForwarded) -> None:
         leader = self._known_leader()
         number = self.asks.forward(leader, callback)
-        self._send(leader, m.Change(number, op, member, actor, request_id))
+        self._send(leader, m.change(number, op, member, actor, request_id))
 
     def _reachable_leader(self) -> str | None:
         leader = None if self.core is None else self.core.leader

@@ -168,6 +168,17 @@ def test_wrong_cluster_is_refused_before_anything_is_written(machine: Machine) -
     assert machine.registered == []
 
 
+def test_members_of_two_groups_are_refused_and_nothing_is_made(machine: Machine) -> None:
+    """One that is named belongs to another group, and only says which it is."""
+    seen = {"cluster_id": "00000000", "members": []}
+    machine.fault = lambda request: None if posts(request) else httpx.Response(200, json=seen)
+    with pytest.raises(errors.FolderRefused, match="members of different groups"):
+        machine.start()
+    identity = read_identity(machine.path)
+    assert identity is not None
+    assert not identity.ready
+
+
 def test_folder_begun_for_another_group_is_refused(machine: Machine) -> None:
     open_folder(machine.path, node_id="n4", cluster_id="00000000", folder_id="f", joining=True).close()
     with pytest.raises(errors.FolderRefused, match="belongs to cluster 00000000, not 5f2a9c01"):
@@ -192,6 +203,7 @@ def test_refusal_leaves_a_folder_that_another_id_may_take(machine: Machine) -> N
         ({"election_timeout_ms": 60_000, "heartbeat_ms": 400}, "the group runs with 1000"),
         ({"join": "n1:8101"}, "join = 'n1:8101' is not an http:// address"),
         ({"peer": "0.0.0.0:9104", "insecure": True}, "names no address that the other replicas reach"),
+        ({"rest": "0.0.0.0:8104", "insecure": True}, "names no address that clients reach"),
     ],
 )
 def test_settings_that_do_not_fit_the_group_are_refused(

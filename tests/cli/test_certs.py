@@ -76,6 +76,9 @@ def test_a_group_that_grows_gets_its_certificates_of_the_same_authority(cli: Cli
         pytest.param(None, ("--nodes", "ca"), "cannot be the id", id="the authority's own name"),
         pytest.param(None, ("--nodes", "../n1"), "cannot be the id", id="no id at all"),
         pytest.param(None, ("--nodes", "n1", "--hosts", "a b"), "no host name", id="no host name"),
+        pytest.param(
+            None, ("--nodes", "n1", "--hosts", ",".join(f"h{n}" for n in range(65))), "at most 64", id="hosts"
+        ),
         pytest.param(None, ("--nodes", "n1", "--days", "0"), "days", id="no day"),
     ],
 )
@@ -104,6 +107,8 @@ def test_an_authority_with_the_key_of_another_is_refused(cli: Cli, tmp_path: Pat
     ended = cli("certs", "--out", str(tmp_path / "a"), "--nodes", "n2")
     assert ended.code == Exit.USAGE
     assert "is not the key to" in ended.err
+    (tmp_path / "b" / "ca.pem").write_text("no certificate")
+    assert "no authority can be read" in cli("certs", "--out", str(tmp_path / "b"), "--nodes", "n2").err
 
 
 CERTIFICATES = {"peer_cert": "c", "peer_key": "k", "peer_ca": "a"}

@@ -9,7 +9,7 @@ from raftmem import codec
 from raftmem.cli.exits import Exit
 from raftmem.commands import Member, Members
 from raftmem.machine.run import step_entry
-from raftmem.storage.contracts import Append, HardState, LogEntry
+from raftmem.storage.contracts import Append, HardState, LogEntry, Truncate
 from raftmem.storage.folder import ReadLock, open_folder
 from raftmem.storage.log import LmdbLogStore
 from raftmem.storage.state import LmdbStateStore
@@ -172,6 +172,24 @@ def test_group_that_cannot_be_is_refused_and_nothing_changes(
     log = LmdbLogStore(data / "log", readonly=True)
     assert (log.last_index(), log.hard_state()) == (6, HardState(9, "n1"))
     log.close()
+
+
+@pytest.mark.parametrize("flag", ["--plan", "--yes"])
+def test_what_is_not_there_is_refused(flag: str, data: Path, file: Path, tmp_path: Path, cli: Cli) -> None:
+    ended = cli("recover", "--data", str(tmp_path / "none"), "--members", str(file), flag)
+    assert (ended.code, "is not a replica's data folder" in ended.err) == (Exit.USAGE, True)
+    ended = cli("recover", "--data", str(data), "--members", str(tmp_path / "none"), flag)
+    assert (ended.code, "cannot read" in ended.err) == (Exit.USAGE, True)
+
+
+@pytest.mark.parametrize("flag", ["--plan", "--yes"])
+def test_state_beyond_its_log_is_refused(flag: str, tmp_path: Path, file: Path, cli: Cli) -> None:
+    data = make_folder(tmp_path / "n1", applied=6)
+    log = LmdbLogStore(data / "log")
+    log.commit([Truncate(5)])
+    log.close()
+    ended = cli("recover", "--data", str(data), "--members", str(file), flag)
+    assert (ended.code, "log ends at index 4 but the state stands at index 6" in ended.err) == (Exit.FAILED, True)
 
 
 def test_folder_in_use_is_refused(data: Path, file: Path, cli: Cli) -> None:

@@ -1,14 +1,17 @@
 """Settings: file < environment < flags, nothing unknown, nothing invalid, nothing secret shown."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from raftmem.commands import Member
 from raftmem.errors import BadRequest
+from raftmem.limits import MEMBERS_MAX
 from raftmem.settings import FIELDS, Loaded, Settings, load, mask_url
 
 NAMED = {"node_id": "n1", "data": "d", "cluster_id": "5f2a9c01"}
+VOTER = {"id": "n1", "peer": "127.0.0.1:9101", "rest_url": "http://127.0.0.1:8101"}
 MEMBERS = '[{"id": "n1", "peer": "127.0.0.1:9101", "rest_url": "http://127.0.0.1:8101", "folder_id": "f"}]'
 
 
@@ -129,6 +132,8 @@ REFUSED = [
     ({"bootstrap": "true"}, "bootstrap needs members"),
     ({"bootstrap": "true", "members": MEMBERS, "join": "http://a:1"}, "set one of them"),
     ({"peer_cert": "a"}, "belong together"),
+    ({"members": json.dumps([VOTER, VOTER])}, "names an id twice"),
+    ({"members": json.dumps([VOTER | {"id": f"n{n}"} for n in range(MEMBERS_MAX + 1)])}, "names 10 voters, at most 9"),
     ({"members": MEMBERS, "node_id": "n2"}, "not this node_id n2"),
     ({"members": "{"}, "not JSON"),
     ({"members": '[{"id": "n1", "port": 1}]'}, "unknown field `port`|missing required field"),

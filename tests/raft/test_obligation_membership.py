@@ -48,6 +48,7 @@ def test_who_stands_already_is_no_change_and_a_new_address_is_one() -> None:
         (msgspec.structs.replace(one("n2"), folder_id="other"), "bound to data folder folder-n2"),
         (one("n0"), "was removed"),
         (msgspec.structs.replace(NEW, peer_url="peer-n1"), "n1 has the peer address"),
+        (one("n2", replaces="n2"), "n2 cannot replace itself"),
     ],
 )
 def test_who_cannot_be_added_is_refused_in_words(wanted: Member, words: str) -> None:
@@ -84,6 +85,11 @@ def test_a_removal_keeps_a_live_majority(gone: str, live: set[str], allowed: boo
     else:
         with pytest.raises(WrongState, match="of which only"):
             membership.remove(THREE, gone, CHANGE, live=live)
+
+
+def test_who_was_never_a_member_cannot_be_removed() -> None:
+    with pytest.raises(NotFound, match="n9 is no member"):
+        membership.remove(THREE, "n9", CHANGE, live={"n1", "n2", "n3"})
 
 
 def test_the_last_voter_stays() -> None:
@@ -166,6 +172,41 @@ def test_a_change_waits_for_an_entry_of_the_leaders_own_term() -> None:
     solo.lead()
     with pytest.raises(ChangeUnderWay):
         solo.consensus.change("add", NEW, OPERATOR, "r")
+
+
+def test_a_change_that_another_replica_asks_for_is_answered_with_its_place_or_the_reason() -> None:
+    solo = Solo()
+    asked = m.change(7, "add", NEW, OPERATOR, "r")
+    assert m.Forwarded(7, 0, 0, "no-leader", "this replica is not the leader; ask again, or ask another replica") in (
+        solo.give(PEER, asked)
+    )
+    term = solo.lead_with_lease()
+    assert m.Forwarded(7, solo.consensus.journal.last_index + 1, term) in solo.give(PEER, asked)
+    assert membership.ids(solo.consensus.members.learners) == ("n4",)
+    assert m.Forwarded(8, solo.consensus.journal.last_index, term) in (
+        solo.give(PEER, m.change(8, "add", NEW, OPERATOR, "again"))  # it stands: the entry that made it so
+    )
+    refused = solo.give(PEER, m.change(9, "transfer", Member("n4", "", ""), OPERATOR, "r"))
+    assert [said.code for said in refused if isinstance(said, m.Forwarded)] == ["not-found"]
+
+
+def test_a_change_goes_to_the_leader_and_a_lost_answer_is_told() -> None:
+    solo = Solo(store_of((), term=1))
+    answers: list[m.Forwarded | None] = []
+    with pytest.raises(NoLeader):
+        solo.consensus.ask_change("add", NEW, OPERATOR, "r", answers.append)
+    solo.give(PEER, m.Append(1, 1, 1, 0, 1, ()))
+    for _ in range(2):
+        solo.consensus.ask_change("add", NEW, OPERATOR, "r", answers.append)
+    (to, first), (_, second) = [(to, said) for to, said in solo.said if isinstance(said, m.Change)]
+    assert isinstance(first, m.Change)
+    assert isinstance(second, m.Change)
+    assert (to, first.op, first.member, first.id != second.id) == (PEER, "add", NEW, True)
+    solo.give(OTHER, m.Forwarded(first.id, 9, 1))  # it was not asked
+    assert answers == []
+    solo.give(PEER, m.Forwarded(first.id, 5, 1))
+    solo.consensus.disconnected(PEER)
+    assert answers == [m.Forwarded(first.id, 5, 1), None]
 
 
 def test_a_removed_replica_stops_when_its_removal_is_committed() -> None:
@@ -314,3 +355,6 @@ def test_a_lead_is_handed_only_to_a_voter_that_answers() -> None:
         solo.consensus.transfer(OTHER)
     with pytest.raises(NotFound):
         solo.consensus.transfer("n9")
+    solo.consensus.disconnected(PEER)
+    with pytest.raises(WrongState, match="no other voter answers"):
+        solo.consensus.transfer(None)

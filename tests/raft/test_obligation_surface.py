@@ -7,6 +7,7 @@ import pytest
 from raft_world import OTHER, PEER, Solo, body, data, store_of
 
 from raftmem.codec import PREFIX_BYTES
+from raftmem.commands import Actor, Member
 from raftmem.errors import NoLeader, TooLarge, TooManyRequests
 from raftmem.limits import APPEND_ENTRIES_MAX, ENTRY_BYTES_MAX, FRAME_BYTES_MAX
 from raftmem.raft import frames
@@ -65,6 +66,8 @@ def test_no_pickle_an_append_has_no_room_for_a_snapshot() -> None:
         m.encode(m.Append(1, 1, 1, 1, 1, ((1, bytes(ENTRY_BYTES_MAX + 1)),))),
         m.encode(m.Forward(1, bytes(ENTRY_BYTES_MAX - PREFIX_BYTES + 1))),
         m.encode(m.Forward(1, b"")),
+        m.encode(m.change(1, "add", Member("n4", "x" * 2000, "http://n4"), Actor("user", "u"), "r")),
+        m.encode(m.change(1, "add", Member("n4", "peer", "http://n4"), Actor("user", "u" * 2000), "r")),
         m.encode(m.Forwarded(1, 1, 1, "code", "text")).replace(b"text", b"\xff\xfe\xff\xfe"),
         b"\x94\x02\x01\x01\x01" + b"\x91" * 100_000,
         b"\x95\x02\x01\x01\x01" + b"\x91" * 100_000 + b"\x01",

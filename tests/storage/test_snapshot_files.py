@@ -169,9 +169,20 @@ def empty_manifest(folder: Path, meta: SnapshotMeta) -> None:
     (folder / f"{meta.name}.manifest").write_bytes(b"")
 
 
+def of_a_later_format(folder: Path, meta: SnapshotMeta) -> None:
+    raw = msgspec.msgpack.encode((2, meta))
+    (folder / f"{meta.name}.manifest").write_bytes(hashlib.blake2b(raw, digest_size=16).digest() + raw)
+
+
 @pytest.mark.parametrize(
     ("harm", "said"),
-    [(cut_file, "bytes, not"), (lose_file, "not there"), (damage_manifest, "damaged"), (empty_manifest, "damaged")],
+    [
+        (cut_file, "bytes, not"),
+        (lose_file, "not there"),
+        (damage_manifest, "damaged"),
+        (empty_manifest, "damaged"),
+        (of_a_later_format, "has format 2, this program knows 1"),
+    ],
 )
 def test_what_is_damaged_is_not_listed_and_said(
     tmp_path: Path, taken: SnapshotMeta, harm: Callable[[Path, SnapshotMeta], None], said: str
