@@ -56,9 +56,13 @@ class Barrier:
         if index <= self._replica.applied:
             return
         promise: Promise[None] = Promise()
-        self._replica.when_applied(index, lambda: promise.resolve(None))
+
+        def tell() -> None:
+            promise.resolve(None)
+
+        self._replica.when_applied(index, tell)
         try:
-            await promise.wait(deadline)
+            await promise.wait(deadline, on_timeout=lambda: self._replica.forget_applied(index, tell))
         except TimedOut:
             raise errors.ConsistencyTimeout(
                 f"this replica has applied index {self._replica.applied}, the read needs {index}; "

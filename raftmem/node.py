@@ -133,7 +133,7 @@ class Node:
                 magic=MAGIC,
                 protocol=PROTOCOL_VERSION,
                 cluster_id=members.cluster_id,
-                incarnation=members.incarnation,
+                incarnation=self._disks.incarnation,
                 node_id=settings.node_id,
                 to_node_id="",
                 folder_id=identity.folder_id,
@@ -166,6 +166,7 @@ class Node:
             loop=AsyncioLoop(self._loop),
             clock=self._clock,
             members_at=lambda index: self.consensus.journal.membership_at(index),
+            holds=lambda meta: self.consensus.journal.term_at(meta.index) == meta.term,
             vectors=lambda reader: FaissVectorIndex.build(
                 self._disks.folder.vectors_path, reader, executor=self._chores, snapshot=state.read_private
             ),

@@ -7,6 +7,7 @@ it, and are only queued (a callback given here must not raise).
 import heapq
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from raftmem import codec
 from raftmem.errors import Corrupt
@@ -15,6 +16,7 @@ from raftmem.records import Head, Step
 from raftmem.storage.contracts import LogEntry, PreparedState, StateReader, StateStore, VectorIndex
 
 OnEntry = Callable[[Applied], None]
+T = TypeVar("T")
 
 
 class Replica:
@@ -26,8 +28,8 @@ class Replica:
         self.head: Head = store.head()
         self.bytes_applied = 0  # of entries, since this run began
         self._entry_waiters: defaultdict[int, list[OnEntry]] = defaultdict(list)
-        self._index_waiters: list[tuple[int, int, Callable[[], None]]] = []  # a heap
-        self._order = 0
+        self._index_waiters: defaultdict[int, list[Callable[[], None]]] = defaultdict(list)
+        self._awaited: list[int] = []  # a heap of their indexes, and of some that nobody awaits any more
 
     @property
     def applied(self) -> int:
@@ -70,8 +72,9 @@ class Replica:
         self._tell_reached()
 
     def _tell_reached(self) -> None:
-        while self._index_waiters and self._index_waiters[0][0] <= self.head.index:
-            heapq.heappop(self._index_waiters)[2]()
+        while self._awaited and self._awaited[0] <= self.head.index:
+            for tell in self._index_waiters.pop(heapq.heappop(self._awaited), ()):
+                tell()
 
     def when_entry(self, index: int, callback: OnEntry) -> None:
         """Call back with the entry of `index` when it is applied here: at once if it is already."""
@@ -90,14 +93,29 @@ class Replica:
         """Call back once everything up to `index` is applied here."""
         if index <= self.head.index:
             callback()
-        else:
-            self._order += 1
-            heapq.heappush(self._index_waiters, (index, self._order, callback))
+            return
+        if index not in self._index_waiters:
+            heapq.heappush(self._awaited, index)
+        self._index_waiters[index].append(callback)
+
+    def forget_applied(self, index: int, callback: Callable[[], None]) -> None:
+        """That caller waits no more."""
+        if not self._forget(self._index_waiters, index, callback):
+            return
+        if len(self._awaited) > 2 * len(self._index_waiters) + 16:  # most of the heap is nobody's any more
+            self._awaited = sorted(self._index_waiters)
 
     def forget_entry(self, index: int, callback: OnEntry) -> None:
         """That caller waits no more."""
-        waiters = self._entry_waiters.get(index)
-        if waiters is not None and callback in waiters:
-            waiters.remove(callback)
-            if not waiters:
-                del self._entry_waiters[index]
+        self._forget(self._entry_waiters, index, callback)
+
+    @staticmethod
+    def _forget(waiters: dict[int, list[T]], index: int, callback: T) -> bool:
+        """Whether nobody waits for that index any more."""
+        waiting = waiters.get(index)
+        if waiting is None or callback not in waiting:
+            return False
+        waiting.remove(callback)
+        if not waiting:
+            del waiters[index]
+        return not waiting

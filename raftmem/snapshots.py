@@ -41,8 +41,9 @@ class _Prepared:
 class SnapshotKeeper:
     """Loop thread only. `executor`: its own, because a copy may take seconds.
 
-    `members_at(index)`: the membership entry in force there; asked on the executor's thread, LookupError when the log
-    no longer knows. `vectors(reader)`: the index of a state, made on that thread too.
+    `holds(meta)`: the log goes on from this snapshot, or ends with it. `members_at(index)`: the membership entry in
+    force there; asked on the executor's thread, LookupError when the log no longer knows. `vectors(reader)`: the
+    index of a state, made on that thread too.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class SnapshotKeeper:
         loop: Loop,
         clock: Clock,
         members_at: Callable[[int], LogEntry],
+        holds: Callable[[SnapshotMeta], bool],
         vectors: Callable[[StateReader], VectorIndex],
         on_failed: Callable[[Stop], None],
     ) -> None:
@@ -63,6 +65,7 @@ class SnapshotKeeper:
         self._loop = loop
         self._clock = clock
         self._members_at = members_at
+        self._holds = holds
         self._vectors = vectors
         self._on_failed = on_failed
         self._failed = False
@@ -78,18 +81,28 @@ class SnapshotKeeper:
         if self._replica.applied == 0:
             self._loop.call_soon(lambda: done(None))
             return
-        wall_ms, sent = self._clock.wall_ms(), self._in_transfer()
+        wall_ms = self._clock.wall_ms()
 
         def work() -> SnapshotMeta | None:
             try:
-                taken = self._store.take(self._members_at, wall_ms)
+                return self._store.take(self._members_at, wall_ms)
             except LookupError:
                 return None
-            listed = self._store.all()
-            self._store.keep_only([*listed[:SNAPSHOTS_KEPT], *(meta for meta in listed if meta.name in sent)])
-            return taken
 
-        self._submit(work, done, no_room=lambda: done(None))
+        def taken(meta: SnapshotMeta | None) -> None:
+            self._drop_old()
+            done(meta)
+
+        self._submit(work, taken, no_room=lambda: done(None))
+
+    def _drop_old(self) -> None:
+        """What stays: the newest two that this log goes on from, what is being sent, and the newest that was received
+        and is not installed yet: that one is of no use to this log."""
+        listed, sent = self._store.all(), self._in_transfer()
+        held = [meta for meta in listed if self._holds(meta)][:SNAPSHOTS_KEPT]
+        ahead = [meta for meta in listed if meta.index > self._replica.applied and meta not in held][:1]
+        kept = [*held, *ahead, *(meta for meta in listed if meta.name in sent)]
+        self._submit(lambda: self._store.keep_only(kept), lambda _: None)
 
     def all(self) -> list[SnapshotMeta]:
         """Newest first."""
@@ -102,7 +115,14 @@ class SnapshotKeeper:
 
     # --- the protocol `Snapshots` of consensus ------------------------------------------------------
     def newest(self) -> SnapshotMeta | None:
-        return next(iter(self._store.all()), None)
+        return next((meta for meta in self._store.all() if self._holds(meta)), None)
+
+    def doubt(self, meta: SnapshotMeta) -> None:
+        def work() -> None:
+            if self._store.verify(meta) is not None:
+                self._store.keep_only([other for other in self._store.all() if other != meta])
+
+        self._submit(work, lambda _: None)
 
     def read(self, meta: SnapshotMeta, offset: int, size: int, done: Callable[[bytes | None], None]) -> None:
         self._read_at[meta.name] = self._clock.boottime()

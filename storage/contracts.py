@@ -163,6 +163,10 @@ class SnapshotStore(Protocol):
         """
         ...
 
+    def verify(self, meta: SnapshotMeta) -> str | None:
+        """What is wrong with it, in words; None when it is sound. Reads all of it."""
+        ...
+
     def keep_only(self, kept: Collection[SnapshotMeta]) -> None:
         """All others go."""
         ...

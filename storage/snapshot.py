@@ -86,7 +86,7 @@ class FileSnapshotStore:
         for known in self._listed:
             if (known.index, known.term, known.digest) == (head.index, head.term, head.digest):
                 return known
-        self._check_room(os.path.getsize(source.path))
+        self._check_room(_size(source.path))
         taking = self.folder / _TAKING
         try:
             with open(taking, "wb") as file:
@@ -263,3 +263,11 @@ def _read_manifest(path: Path) -> SnapshotMeta:
     if version != FORMAT:
         raise ValueError(f"its manifest has format {version}, this program knows {FORMAT}")
     return meta
+
+
+def _size(path: str) -> int:
+    """0 while the file is being replaced by another state."""
+    try:
+        return os.path.getsize(path)
+    except FileNotFoundError:
+        return 0

@@ -52,6 +52,9 @@ class WatchedSnapshotStore:
     def finish(self, meta: SnapshotMeta) -> bool:
         return self._inner.finish(meta)
 
+    def verify(self, meta: SnapshotMeta) -> str | None:
+        return self._inner.verify(meta)
+
     def keep_only(self, kept: Collection[SnapshotMeta]) -> None:
         self._inner.keep_only(kept)
 
@@ -59,7 +62,13 @@ class WatchedSnapshotStore:
 class WatchedSnapshots(SnapshotKeeper):
     """What consensus is given."""
 
-    def __init__(self, replica: "Replica", apply_loop: ApplyLoop, members_at: Callable[[int], LogEntry]) -> None:
+    def __init__(
+        self,
+        replica: "Replica",
+        apply_loop: ApplyLoop,
+        members_at: Callable[[int], LogEntry],
+        holds: Callable[[SnapshotMeta], bool],
+    ) -> None:
         machine = replica.machine
         super().__init__(
             store=WatchedSnapshotStore(replica),
@@ -68,6 +77,7 @@ class WatchedSnapshots(SnapshotKeeper):
             loop=machine,
             clock=machine,
             members_at=members_at,
+            holds=holds,
             vectors=MemoryVectorIndex.open,
             on_failed=lambda error: replica.stops(machine, error),
         )
@@ -96,11 +106,15 @@ class Chores:
         self._of = replica
         self._apply_loop = apply_loop
         self._consensus: Consensus | None = None
-        self.snapshots = WatchedSnapshots(replica, apply_loop, self._members_at)
+        self.snapshots = WatchedSnapshots(replica, apply_loop, self._members_at, self._holds)
 
     def _members_at(self, index: int) -> LogEntry:
         assert self._consensus is not None, "nothing is taken before consensus is there"
         return self._consensus.journal.membership_at(index)
+
+    def _holds(self, meta: SnapshotMeta) -> bool:
+        assert self._consensus is not None, "nothing is asked before consensus is there"
+        return self._consensus.journal.term_at(meta.index) == meta.term
 
     def begin(self, consensus: Consensus) -> None:
         self._consensus = consensus

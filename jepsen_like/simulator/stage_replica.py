@@ -140,6 +140,7 @@ class StageReplica:
             loop=machine,
             clock=machine,
             members_at=self._members_at,
+            holds=self._holds,
             vectors=MemoryVectorIndex.open,
             on_failed=self._stops,
         )
@@ -172,6 +173,10 @@ class StageReplica:
         if self.consensus is not None:
             self.consensus.stopped = True
         self.consensus = self.replica = self.keeper = None
+
+    def _holds(self, meta: SnapshotMeta) -> bool:
+        assert self.consensus is not None, "nothing is asked before consensus is there"
+        return self.consensus.journal.term_at(meta.index) == meta.term
 
     def _members_at(self, index: int) -> LogEntry:
         assert self.consensus is not None

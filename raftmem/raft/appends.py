@@ -72,7 +72,7 @@ class Appends:
     def claim(self, *, owed: bool) -> None:
         """Say how far this log is verified and on disk, if that is news or an answer is owed (termed-answers)."""
         leader, term = self._core.leader, self._core.term
-        if leader is None or self._core.role == LEADER:
+        if leader is None or self._core.role == LEADER or self._journal.is_resetting:
             return
         match = self._following.claim(term=term, durable=self._journal.durable_index, owed=owed)
         if match is not None:

@@ -13,7 +13,7 @@ from raftmem.raft.appends import Appends
 from raftmem.raft.applying import Applying
 from raftmem.raft.journal import Journal
 from raftmem.raft.promises import Promises
-from raftmem.raft.quarantine import Core
+from raftmem.raft.quarantine import FOLLOWER, Core
 from raftmem.raft.timing import Snapshots
 from raftmem.storage.contracts import LogEntry, SnapshotMeta
 
@@ -105,7 +105,7 @@ class Installing:
         self._receiving = None
         if not sound:
             self._busy = False
-        elif not self._needs(meta):
+        elif self._core.role != FOLLOWER or not self._needs(meta):
             self._busy = False
             self._snapshots.discard()
             self._claim(meta)

@@ -151,6 +151,11 @@ class Journal:
         return number
 
     @property
+    def is_resetting(self) -> bool:
+        """A reset is on its way: the disk does not hold yet what this log says."""
+        return self.durable_index < self.first_index
+
+    @property
     def members_index(self) -> int:
         """Index of the entry that holds the membership in force."""
         return self._memberships[-1].index

@@ -258,7 +258,8 @@ class Leadership:
         if shipping is None or shipping.over:
             meta = self._snapshots.newest()
             if meta is None:
-                raise Corrupt("log", "begins above 1 and there is no snapshot", index=self._journal.first_index)
+                log.error("%s needs a snapshot and there is none; it has to wait for the next", peer)
+                return
             shipping = self._shipping[peer] = Shipping(
                 snapshots=self._snapshots,
                 meta=meta,

@@ -38,6 +38,7 @@ class Shipping:
         self._chunk_bytes = chunk_bytes
         self._under_way: int | None = None  # offset of the chunk that is not answered yet
         self._since = 0.0
+        self._sent_all = False
         self._life = 0  # a reading of the disk that began before a reconnection is not sent after it
 
     def offer(self, number: int) -> None:
@@ -57,6 +58,10 @@ class Shipping:
             return
         if reply.received >= self.meta.size or reply.received == self._under_way:
             return
+        if reply.received == 0 and self._sent_all:
+            self.over = True  # all of it went there, and it was not sound: look at it, go on with the newest
+            self._snapshots.doubt(self.meta)
+            return
         offset, life = reply.received, self._life
         self._under_way, self._since = offset, self._clock.boottime()
 
@@ -66,6 +71,7 @@ class Shipping:
             if data is None:
                 self.over = True
             else:
+                self._sent_all = offset + len(data) >= self.meta.size
                 self._send(m.Chunk(self._term, 0, self.meta, offset, data))
 
         self._snapshots.read(self.meta, offset, self._chunk_bytes, read)

@@ -29,7 +29,11 @@ class Snapshots(Protocol):
     """Copies of the state. What blocks runs elsewhere; `done` runs on the loop, never inside the call."""
 
     def newest(self) -> SnapshotMeta | None:
-        """The newest that is whole and on disk."""
+        """The newest that is whole, on disk, and of this log: one that was received counts once it is installed."""
+        ...
+
+    def doubt(self, meta: SnapshotMeta) -> None:
+        """A follower has begun it anew, as if it had not been sound: look at it, and drop it if it is damaged."""
         ...
 
     def read(self, meta: SnapshotMeta, offset: int, size: int, done: Callable[[bytes | None], None]) -> None:

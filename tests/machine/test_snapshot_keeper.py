@@ -4,6 +4,7 @@ import errno
 from collections.abc import Callable
 from functools import partial
 
+import msgspec
 import pytest
 from machine_world import World, add, floats, update
 
@@ -81,6 +82,7 @@ class One:
         self.snapshots = MemorySnapshotStore(self.files, self.store)
         self.replica = Replica(self.store, MemoryVectorIndex())
         self.stops: list[Stop] = []
+        self.foreign: set[str] = set()  # names of snapshots that this log does not hold
         self.keeper = SnapshotKeeper(
             store=self.snapshots,
             replica=self.replica,
@@ -88,6 +90,7 @@ class One:
             loop=self.machine,
             clock=self.machine,
             members_at=lambda _index: MEMBERS,
+            holds=lambda meta: meta.name not in self.foreign,
             vectors=MemoryVectorIndex.open,
             on_failed=self.stops.append,
         )
@@ -269,6 +272,7 @@ def test_a_failed_disk_stops_the_replica_once_and_answers_nobody(ahead: One, err
         loop=ahead.machine,
         clock=ahead.machine,
         members_at=lambda _index: MEMBERS,
+        holds=lambda _meta: True,
         vectors=MemoryVectorIndex.open,
         on_failed=ahead.stops.append,
     )
@@ -306,3 +310,26 @@ def test_a_snapshot_is_kept_for_as_long_as_it_is_being_sent(ahead: One) -> None:
     metas.append(grow(ahead))
     assert ahead.keeper.all() == [metas[-1], metas[-2]]
     assert ahead.keeper.newest() == metas[-1]
+
+
+def test_a_received_snapshot_counts_when_the_log_holds_it_and_pushes_out_no_other(ahead: One) -> None:
+    """A log that was compacted by it would begin above its own state, with nothing to make that again from."""
+    own = [grow(ahead), grow(ahead)]
+    later, data = taken(ahead)
+    received = msgspec.structs.replace(later, index=later.index + 50, term=9)
+    ahead.files.listed[received] = data
+    ahead.foreign.add(received.name)
+    assert ahead.keeper.newest() == later
+    newest = grow(ahead)
+    assert ahead.keeper.newest() == newest
+    assert ahead.keeper.all() == [received, newest, later]
+    assert own[0] not in ahead.keeper.all()
+
+
+def test_a_doubted_snapshot_goes_only_if_it_is_damaged(ahead: One) -> None:
+    sound, damaged = grow(ahead), grow(ahead)
+    ahead.files.listed[damaged] = ahead.files.listed[damaged][:-1] + b"?"
+    for meta in (sound, damaged):
+        ahead.keeper.doubt(meta)
+    ahead.machine.run()
+    assert ahead.keeper.all() == [sound]

@@ -123,6 +123,9 @@ class FakeSnapshots:
     def discard(self) -> None:
         self.asked.append("discard")
 
+    def doubt(self, meta: SnapshotMeta) -> None:
+        self.asked.append(f"doubt {meta.index}")
+
 
 def snapshot_of(index: int, term: int, *, size: int = 100) -> SnapshotMeta:
     """Of a group whose membership has not changed; its last entry is what `entries` gives."""

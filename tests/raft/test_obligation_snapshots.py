@@ -244,6 +244,34 @@ def test_a_snapshot_is_resumed_where_the_follower_says() -> None:
     assert chunks(solo) == [(2_000_000, 500_000)]
 
 
+def test_a_snapshot_that_is_begun_anew_after_its_last_byte_is_doubted_and_the_newest_sent() -> None:
+    solo, snapshots = leading_above_three()
+    term, meta = solo.consensus.term, snapshots.listed[0]
+    for received in (0, 1 << 20, 2 << 20):
+        solo.give(OTHER, m.ChunkReply(term, 5, meta.checksum, received))
+    snapshots.listed.insert(0, snapshot_of(6, 1))
+    solo.forget()
+    solo.give(OTHER, m.ChunkReply(term, 5, meta.checksum, 0))
+    assert snapshots.asked[-1] == "doubt 5"
+    solo.run(0.2)
+    assert next(said.meta.index for to, said in solo.said if to == OTHER and isinstance(said, m.Chunk)) == 6
+
+
+def test_nothing_is_claimed_while_a_reset_is_on_its_way() -> None:
+    snapshots = FakeSnapshots()
+    solo = offered(snapshots, terms=(1, 1, 1))
+    meta = snapshot_of(9, 2, size=30)
+    solo.machine.hold_syncs = True
+    solo.give(PEER, m.Chunk(3, 0, meta, 0, b""))
+    solo.give(PEER, m.Chunk(3, 0, meta, 0, bytes(30)))
+    solo.give(PEER, m.Append(3, 1, 9, 2, 10, wire(3, start=10)))
+    solo.run()
+    assert not solo.heard(m.Accept)
+    solo.machine.release_syncs()
+    solo.run()
+    assert m.Accept(3, 10) in solo.heard(m.Accept)
+
+
 def test_an_answer_for_another_snapshot_moves_nothing() -> None:
     solo, _ = leading_above_three()
     solo.forget()

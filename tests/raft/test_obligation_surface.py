@@ -72,7 +72,7 @@ def test_no_pickle_an_append_has_no_room_for_a_snapshot() -> None:
         b"\x94\x02\x01\x01\x01" + b"\x91" * 100_000,
         b"\x95\x02\x01\x01\x01" + b"\x91" * 100_000 + b"\x01",
     ],
-    ids=range(13),
+    ids=range(15),
 )
 def test_no_pickle_what_is_out_of_bounds_does_not_decode(raw: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
