@@ -1,7 +1,8 @@
 """The routes that read the log: a list of events with filters and long-poll, and the events of one entry.
 
 Ordered by (index, seq); `limit` counts events. A page that looked at `LIST_SCAN_ROWS_MAX` entries answers what it has
-and hands out a cursor. Raft's own entries and changes of the members show only under `include=internal`.
+and hands out a cursor. Raft's own entries and changes of the members show only under `include=internal`,
+the latter also when `op=MEMBER` asks for them.
 """
 
 import asyncio
@@ -164,7 +165,7 @@ def _wanted(given: Parameters) -> Wanted:
         outcome=given.choice("outcome", OUTCOMES),
         scope=scope_pairs(given),
         tags=given.many("tag"),
-        internal="internal" in given.choices("include", _INCLUDE),
+        internal="internal" in given.choices("include", _INCLUDE) or given.choice("op", OPS) == "MEMBER",
     )
 
 

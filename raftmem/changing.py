@@ -22,6 +22,10 @@ _REFUSALS: dict[str, type[errors.RaftmemError]] = {
 }
 
 
+class _AnswerLost(errors.NoLeader):
+    """Asked, and never answered."""
+
+
 class Changing:
     """Loop thread only."""
 
@@ -33,12 +37,14 @@ class Changing:
         self, op: m.ChangeOp, member: Member, actor: Actor, request_id: str, deadline: Deadline
     ) -> Changed:
         """Raises: WrongState, NotFound, NoSpace, NoLeader; UnknownOutcome at the deadline."""
+        is_lost = False  # an answer: from then on nobody here knows that nothing was done
         while True:
             try:
                 index, term = await self._ask(op, member, actor, request_id, deadline)
             except _AGAIN as error:
+                is_lost = is_lost or isinstance(error, _AnswerLost)
                 if deadline.remaining * 1000 <= RETRY_MS:
-                    raise _at_the_end(error) from None
+                    raise _at_the_end(error, is_lost=is_lost) from None
                 await asyncio.sleep(RETRY_MS / 1000)
                 continue
             applied = await self._placing.applied(index, deadline)
@@ -77,11 +83,13 @@ class Changing:
         except TimedOut:
             reply = None
         if reply is None:
-            raise errors.NoLeader("the leader's answer was lost; the change may still be made: ask again")
+            raise _AnswerLost("the leader's answer was lost; the change may still be made: ask again")
         if reply.code is not None:
             raise _REFUSALS.get(reply.code, errors.WrongState)(reply.detail or reply.code)
         return reply.index, reply.term
 
 
-def _at_the_end(error: errors.RaftmemError) -> errors.RaftmemError:
+def _at_the_end(error: errors.RaftmemError, *, is_lost: bool) -> errors.RaftmemError:
+    if is_lost:
+        return errors.UnknownOutcome(f"an answer was lost, so the change may still be made: ask again ({error})")
     return errors.WrongState(str(error)) if isinstance(error, errors.ChangeUnderWay) else error

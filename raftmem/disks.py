@@ -1,8 +1,8 @@
 """What one replica has on disk, opened in the order that keeps it whole: folder, log, state, snapshots.
 
-It refuses a log that is damaged anywhere, and a state that does not belong to it. A state that is behind the log's
-first entry (discarded after a stop of the machine, or a snapshot's install that was cut short) is made again from a
-snapshot. The rule that must hold: after `open_disks`, first index <= applied <= last index.
+It refuses a log that is damaged anywhere, a state that does not belong to it, and a recovery that was cut short. A
+state that is behind the log's first entry (discarded after a stop of the machine, or a snapshot's install that was cut
+short) is made again from a snapshot. The rule that must hold: after `open_disks`, first index <= applied <= last index.
 """
 
 import logging
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from raftmem import codec
 from raftmem.commands import Member, Members
-from raftmem.errors import BadRequest, Corrupt
+from raftmem.errors import BadRequest, Corrupt, FolderRefused
 from raftmem.limits import CLOCK_DRIFT_PPM, ELECTION_TIMEOUT_MS
 from raftmem.raft.journal import members_of
 from raftmem.seams import Randomness
@@ -29,7 +29,8 @@ log = logging.getLogger("raftmem.disks")
 
 
 class Disks(NamedTuple):
-    """`members`: the membership in force at the end of the log. `first`: the log's first entry."""
+    """`members`: the membership in force at the end of the log. `first`: the log's first entry. `incarnation`: the
+    group's; the log of a replica that is still catching up may hold a membership of an older one."""
 
     folder: Folder
     log: LmdbLogStore
@@ -38,6 +39,7 @@ class Disks(NamedTuple):
     space: Space
     members: Members
     first: LogEntry
+    incarnation: int
 
     def close(self, *, clean: bool) -> None:
         self.state.close(clean=clean)
@@ -65,6 +67,7 @@ def open_disks(settings: Settings, randomness: Randomness) -> Disks:
         if not folder.identity.genesis and first.index == 1:
             folder.remember_genesis(genesis_of(first.data))
         members = members_of(store.memberships()[-1])
+        _check_recovered(folder, members)
         check_timing(settings, election_timeout_ms=members.election_timeout_ms, clock_drift_ppm=members.clock_drift_ppm)
         state = LmdbStateStore(
             folder.state_path,
@@ -77,7 +80,22 @@ def open_disks(settings: Settings, randomness: Randomness) -> Disks:
         snapshots = FileSnapshotStore(folder.snapshots_path, state, spare_bytes=space.spare_bytes)
         _catch_up(store, state, snapshots, folder)
         opened.pop_all()
-    return Disks(folder, store, state, snapshots, space, members, first)
+    incarnation = max(folder.identity.incarnation, members.incarnation)
+    return Disks(folder, store, state, snapshots, space, members, first, incarnation)
+
+
+def _check_recovered(folder: Folder, members: Members) -> None:
+    """A recovery says in the folder what the group will be, then in the log: between the two there is no group.
+
+    Who joined a later incarnation has such a log too while it catches up, but no older membership ever named it.
+    Raises: FolderRefused.
+    """
+    identity = folder.identity
+    if identity.incarnation > members.incarnation and members.member(identity.node_id) is not None:
+        raise FolderRefused(
+            f"{folder.path}: a recovery to incarnation {identity.incarnation} was cut short, the log still says "
+            f"{members.incarnation}; run `raftmem recover` on it again, nothing was lost"
+        )
 
 
 def _catch_up(store: LmdbLogStore, state: LmdbStateStore, snapshots: FileSnapshotStore, folder: Folder) -> None:

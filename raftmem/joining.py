@@ -96,16 +96,18 @@ def prepare_joining(
                 f"{settings.join} is of cluster {cluster.cluster_id}, "
                 f"not {settings.cluster_id}; check join and cluster_id"
             )
+        addresses = _advertised(settings, cluster)
+        folder_id = randomness.bytes(8).hex()
         folder = open_folder(
             settings.data,
             node_id=settings.node_id,
             cluster_id=cluster.cluster_id,
-            folder_id=randomness.bytes(8).hex(),
+            folder_id=folder_id,
             birth=randomness.bytes(8).hex(),
             joining=True,
         )
         try:
-            _enter(settings, folder, group, cluster)
+            _enter(settings, folder, group, cluster, addresses, is_new=folder.identity.folder_id == folder_id)
         finally:
             folder.close()
     finally:
@@ -117,8 +119,17 @@ def _is_ready(path: Path) -> bool:
     return identity is not None and identity.ready
 
 
-def _enter(settings: Settings, folder: Folder, group: "_Remote", cluster: _Cluster) -> None:
-    peer_url, rest_url = _advertised(settings, cluster)
+def _enter(
+    settings: Settings,
+    folder: Folder,
+    group: "_Remote",
+    cluster: _Cluster,
+    addresses: tuple[str, str],
+    *,
+    is_new: bool,
+) -> None:
+    """`is_new`: this run has begun the folder, so that nobody was ever asked to take it in."""
+    peer_url, rest_url = addresses
     body = {
         "id": settings.node_id,
         "peer_url": peer_url,
@@ -127,14 +138,19 @@ def _enter(settings: Settings, folder: Folder, group: "_Remote", cluster: _Clust
     }
     try:
         taken = group.ask("POST", "/v1/cluster/members", body, _Taken).cluster
-    except WrongState:
+    except WrongState as error:
+        if group.unsure or not is_new:  # the id may be bound to this folder: without it, it would be lost for good
+            raise WrongState(
+                f"{error}; {folder.path} stays {settings.node_id}'s, an earlier request may have been taken: "
+                "start it again, or delete the folder to join under another id"
+            ) from error
         folder.abandon()  # the group does not know this folder, so the next attempt may be under another id
         raise
     if taken.cluster_id != cluster.cluster_id:
         raise FolderRefused(f"{settings.join} names members of different groups; name those of one")
     check_timing(settings, election_timeout_ms=taken.election_timeout_ms, clock_drift_ppm=taken.clock_drift_ppm)
     _write_first_entry(folder, taken, map_bytes=settings.map_bytes)
-    folder.finish_bootstrap(genesis=taken.genesis)
+    folder.finish_bootstrap(genesis=taken.genesis, incarnation=taken.incarnation)
     log.info("%s was taken into %s/%d as a learner", settings.node_id, taken.cluster_id, taken.incarnation)
 
 
@@ -174,7 +190,10 @@ class _Later(Exception):
 
 
 class _Remote:
-    """The members that were named, asked one after the other until one has an answer that stands."""
+    """The members that were named, asked one after the other until one has an answer that stands.
+
+    `unsure`: a POST was sent, and no replica has answered it with a refusal: it may have been taken.
+    """
 
     def __init__(self, urls: str, transport: httpx.BaseTransport | None, sleep: Callable[[float], None]) -> None:
         self._urls = [url.strip().rstrip("/") for url in urls.split(",")]
@@ -183,6 +202,7 @@ class _Remote:
                 check_rest_url(url, name="join")
             except ValueError as error:
                 raise BadRequest(str(error), parameter="join") from error
+        self.unsure = False
         self._sleep = sleep
         self._client = httpx.Client(transport=transport, timeout=ANSWER_S, trust_env=False)
 
@@ -206,18 +226,24 @@ class _Remote:
     def _attempt(self, url: str, method: str, path: str, body: object, kind: type[_A]) -> _A:
         content = None if body is None else msgspec.json.encode(body)
         headers = {"Raftmem-Actor": "system/join"} | ({} if body is None else {"Content-Type": "application/json"})
+        before, self.unsure = self.unsure, self.unsure or method == "POST"
         try:
             response = self._client.request(method, url + path, content=content, headers=headers)
         except httpx.TransportError as error:
+            if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+                self.unsure = before  # nothing was sent
             raise _Later(f"{url} does not answer ({error or type(error).__name__})") from error
+        status = response.status_code
         try:
             if response.is_success:
                 return msgspec.json.decode(response.content, type=kind)
             problem = msgspec.json.decode(response.content, type=_Problem)
         except msgspec.DecodeError as error:
-            raise WrongState(
-                f"{url} answered {response.status_code}, but not as a raftmem replica does: {error}"
-            ) from error
-        if problem.retryable or response.status_code >= 500:
+            if status >= 500:  # of a proxy in between
+                raise _Later(f"{url} answered {status}") from error
+            raise WrongState(f"{url} answered {status}, but not as a raftmem replica does: {error}") from error
+        if problem.retryable or status >= 500:
             raise _Later(f"{url} says {problem.code}: {problem.detail}")
-        raise WrongState(f"{url} refuses: {problem.code}: {problem.detail}")
+        if problem.code:
+            self.unsure = before
+        raise WrongState(f"{url} refuses: {problem.code or status}: {problem.detail}")

@@ -39,6 +39,7 @@ class LocalService:
         self,
         *,
         genesis: str,
+        incarnation: int,
         consensus: Consensus,
         replica: Replica,
         space: Space,
@@ -52,7 +53,8 @@ class LocalService:
     ) -> None:
         members = consensus.members
         self.genesis = genesis
-        self.cluster = f"{members.cluster_id}/{members.incarnation}"
+        self.cluster = f"{members.cluster_id}/{incarnation}"
+        self._incarnation = incarnation
         self.node_id = consensus.node_id
         self._consensus = consensus
         self._replica = replica
@@ -212,7 +214,7 @@ class LocalService:
         return Status(
             node_id=self.node_id,
             cluster_id=self.members.cluster_id,
-            incarnation=self.members.incarnation,
+            incarnation=self._incarnation,
             term=consensus.term,
             leader_id=consensus.leader,
             leader_url=self.leader_url,
@@ -250,7 +252,8 @@ class LocalService:
             )
         leading, greeting = consensus.leading, self._greeting(node)
         progress = None if leading is None else leading.progress[node]
-        contact = None if leading is None else leading.contact_seconds(node)
+        heard = leading is not None and leading.rounds.has_echoed(node)
+        contact = leading.contact_seconds(node) if leading is not None and heard else None
         return MemberView(
             id=node,
             role=role,

@@ -224,6 +224,7 @@ class Node:
 
         return LocalService(
             genesis=self._disks.folder.identity.genesis,
+            incarnation=self._disks.incarnation,
             consensus=self.consensus,
             replica=self.replica,
             space=self._disks.space,

@@ -5,8 +5,10 @@ learners, which start with an empty folder, join, and are promoted as they catch
 acknowledged and this folder lacks is gone, and what stands here beyond the commit index becomes committed: so the
 plan is printed first, and the folder with the greatest (last term, last index) of all survivors is the one to take.
 
-It refuses a folder in use, one that never finished to join, and ids that were removed before. The rule that must
-hold: the new membership and its term enter the log in one commit, or nothing is changed.
+It refuses a folder in use, one that never finished to join, and for the others every id that was a member before: an
+empty folder under such an id would find itself a voter while it is sent the old log, and could elect a second leader.
+The rule that must hold: the folder belongs to the new incarnation before the log does, and the new membership and its
+term enter the log in one commit; cut short in between, the replica does not serve, and `recover` does the same again.
 """
 
 import tomllib
@@ -23,7 +25,7 @@ from raftmem.commands import Actor, Member, MemberChange, Members
 from raftmem.errors import BadRequest, Corrupt, FolderRefused
 from raftmem.limits import MEMBERS_MAX, REMOVED_MAX
 from raftmem.storage.contracts import Append, HardState, LogEntry, LogStore
-from raftmem.storage.folder import Identity, ReadLock, open_folder, read_identity, state_mark
+from raftmem.storage.folder import Identity, ReadLock, genesis_of, open_folder, read_identity, state_mark
 from raftmem.storage.log import LmdbLogStore
 from raftmem.storage.state import LmdbStateStore
 
@@ -117,10 +119,10 @@ def recover(path: Path, members: Sequence[NewMember], *, actor: Actor, request_i
             entry = LogEntry(
                 found.last_index + 1, found.term + 1, codec.membership(found.after, time=time, wall_ms=wall_ms)
             )
+            folder.enter_incarnation(found.after.incarnation, genesis=genesis_of(entry.data))
             log.commit([HardState(found.term + 1, None), Append((entry,))])
         finally:
             log.close()
-        (path / "acquaintances.json").unlink(missing_ok=True)  # of voters that are none any more
     finally:
         folder.close()
     return found
@@ -145,7 +147,8 @@ def _plan(
     last = log.last_index()
     if last == 0:
         raise FolderRefused(f"{path}: has joined a group but was sent nothing yet; take another folder")
-    before = _membership(log)
+    history = _memberships(log)
+    before = history[-1]
     node_id = identity.node_id
     if before.member(node_id) is None:
         raise FolderRefused(f"{path}: its group does not name {node_id} any more; take another folder")
@@ -156,20 +159,30 @@ def _plan(
         last_term=log.read(last, last + 1)[0].term,
         term=log.hard_state().term,
         before=before,
-        after=_next(identity, before, members, actor, request_id),
+        after=_next(identity, history, members, actor, request_id),
     )
     if found.applied > last:
         raise Corrupt(str(path), f"log ends at index {last} but the state stands", index=found.applied)
     return found
 
 
-def _membership(log: LogStore) -> Members:
-    """The membership in force at the end of the log."""
-    entry = log.memberships()[-1]
-    members = codec.decode(entry.data, index=entry.index).members
-    if members is None:
-        raise Corrupt("log", "holds another entry where a membership should be", index=entry.index)
-    return members
+def _memberships(log: LogStore) -> list[Members]:
+    """All that the log knows, oldest first; the last is in force. Raises: Corrupt."""
+    found: list[Members] = []
+    for entry in log.memberships():
+        members = codec.decode(entry.data, index=entry.index).members
+        if members is None:
+            raise Corrupt("log", "holds another entry where a membership should be", index=entry.index)
+        found.append(members)
+    return found
+
+
+def _ever(history: Sequence[Members], node_id: str) -> tuple[str, ...]:
+    """Every other id that ever was a member, those that were removed first."""
+    ids = [*history[-1].removed]
+    for members in history:
+        ids += [*members.removed, *(one.id for one in (*members.voters, *members.learners))]
+    return tuple(one for one in dict.fromkeys(ids) if one != node_id)
 
 
 def _applied(path: Path, log: LogStore) -> int:
@@ -184,26 +197,28 @@ def _applied(path: Path, log: LogStore) -> int:
         state.close(clean=False)
 
 
-def _next(identity: Identity, before: Members, members: Sequence[NewMember], actor: Actor, request_id: str) -> Members:
+def _next(
+    identity: Identity, history: Sequence[Members], members: Sequence[NewMember], actor: Actor, request_id: str
+) -> Members:
     """The new group: this replica alone votes, the others are to catch up. Raises: BadRequest."""
     node_id = identity.node_id
     own = next((one for one in members if one.id == node_id), None)
     if own is None:
         raise BadRequest(f"--members does not name {node_id}, whose folder this is; add it", parameter="--members")
-    named = {one.id for one in members}
-    back = sorted(named.intersection(before.removed))
+    before = history[-1]
+    gone = _ever(history, node_id)
+    back = sorted({one.id for one in members}.intersection(gone))
     if back:
         raise BadRequest(
-            f"--members names {', '.join(back)}, removed from the group before: that id never comes back; "
-            "give the new replica another one",
+            f"--members names {', '.join(back)}, a member of this group before: an empty folder of that id would "
+            "find itself in the old log, which it is sent, and could vote there; give each new replica a new id",
             parameter="--members",
         )
-    gone = tuple(one.id for one in (*before.voters, *before.learners) if one.id not in named)
     return msgspec.structs.replace(
         before,
         incarnation=before.incarnation + 1,
         voters=(Member(own.id, own.peer, own.rest_url, identity.folder_id),),
         learners=tuple(Member(one.id, one.peer, one.rest_url) for one in members if one.id != node_id),
-        removed=(*before.removed, *gone)[-REMOVED_MAX:],
+        removed=gone[-REMOVED_MAX:],
         change=MemberChange("recover", node_id, actor, request_id),
     )

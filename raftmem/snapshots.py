@@ -6,6 +6,7 @@ force, and installing it only swaps what is in memory and two names on disk.
 """
 
 import errno
+import logging
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -22,6 +23,7 @@ from raftmem.storage.contracts import (
     VectorIndex,
 )
 
+log = logging.getLogger("raftmem.snapshots")
 RETRY_SECONDS: Final = 0.25  # what found no room is answered late, so that the sender does not spin
 IN_TRANSFER_SECONDS: Final = 30.0  # a snapshot that was read within is being sent, and not dropped
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
@@ -119,7 +121,9 @@ class SnapshotKeeper:
 
     def doubt(self, meta: SnapshotMeta) -> None:
         def work() -> None:
-            if self._store.verify(meta) is not None:
+            wrong = self._store.verify(meta)
+            if wrong is not None:
+                log.error("snapshot %s is damaged and is dropped: %s", meta.name, wrong)
                 self._store.keep_only([other for other in self._store.all() if other != meta])
 
         self._submit(work, lambda _: None)

@@ -32,6 +32,7 @@ FORMAT: Final = 1
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _IDENTITY: Final = "folder.json"
 _LOCK: Final = "lock"
+_ACQUAINTANCES: Final = "acquaintances.json"
 _MAKE_ONE: Final = "bootstrap a new cluster there, or join one"
 _CONTENTS: Final = ("log", "state", "vectors", "snapshots")
 
@@ -40,7 +41,9 @@ class Identity(Struct, frozen=True, forbid_unknown_fields=True):
     """`folder_id`: consensus binds the voter to it. `birth`: random at every bootstrap, so that a folder that was
     emptied and bootstrapped again is another one even under the same `folder_id`. `ready`: the first entry is in the
     log. `genesis`: of the group that it belongs to (`genesis_of`), "" where an older version made the folder.
-    `joining`: begun to join a group, not to make one. `removed`: the group has removed this replica, for good."""
+    `joining`: begun to join a group, not to make one. `removed`: the group has removed this replica, for good.
+    `incarnation`: of the group when this replica entered it, or of the recovery of this folder. A log that is still
+    being caught up says less, and one that an older version wrote more: the greater of the two is the group's."""
 
     format: int
     cluster_id: str
@@ -51,10 +54,11 @@ class Identity(Struct, frozen=True, forbid_unknown_fields=True):
     genesis: str = ""
     joining: bool = False
     removed: bool = False
+    incarnation: int = 1
 
 
 def genesis_of(data: bytes) -> str:
-    """What names a group beside its id: BLAKE2b-256 of its bootstrap entry, hex."""
+    """What names a group beside its id: BLAKE2b-256 of the entry that made it (bootstrap, or recovery), hex."""
     return hashlib.blake2b(data, digest_size=32).hexdigest()
 
 
@@ -92,10 +96,18 @@ class Folder:
         """`boot_id`: of this start of the machine (default: the kernel's)."""
         return state_mark(self.path, boot_id=boot_id)
 
-    def finish_bootstrap(self, *, genesis: str = "") -> None:
+    def finish_bootstrap(self, *, genesis: str = "", incarnation: int = 1) -> None:
         """The log holds its first entry: from now on this folder is a member's. On disk when this returns."""
         sync_folder(self.log_path)
-        self._identify(msgspec.structs.replace(self.identity, ready=True, joining=False, genesis=genesis))
+        self._identify(
+            msgspec.structs.replace(self.identity, ready=True, joining=False, genesis=genesis, incarnation=incarnation)
+        )
+
+    def enter_incarnation(self, incarnation: int, *, genesis: str) -> None:
+        """Said before the log says so: until it does, the replica does not serve. On disk when this returns."""
+        self._identify(msgspec.structs.replace(self.identity, genesis=genesis, incarnation=incarnation))
+        (self.path / _ACQUAINTANCES).unlink(missing_ok=True)  # of voters that are none any more
+        sync_folder(self.path)
 
     def remember_genesis(self, genesis: str) -> None:
         """For a folder that an older version made. On disk when this returns."""

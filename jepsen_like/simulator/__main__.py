@@ -26,22 +26,23 @@ FRESH_BELOW = 10**9
 def _seeds(text: str) -> range:
     """`7` or `0-199`, inclusive."""
     first, _, last = text.partition("-")
-    seeds = range(int(first), int(last or first) + 1)
-    if not seeds:
-        raise ValueError(f"{text} names no seed")
-    return seeds
+    if not first.isdecimal() or not (last or first).isdecimal() or int(last or first) < int(first):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a seed (7) nor first-last (0-199)")
+    return range(int(first), int(last or first) + 1)
 
 
 def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise ValueError(f"{text} is none")
-    return count
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
 
 
 def _numbers(text: str) -> frozenset[int]:
     """`3,7,9`, or nothing."""
-    return frozenset(int(number) for number in text.split(",") if number)
+    numbers = [number for number in text.split(",") if number]
+    if not all(number.isdecimal() for number in numbers):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of fault numbers (3,7,9)")
+    return frozenset(map(int, numbers))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -141,7 +142,12 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
 
 def _single(options: Options, arguments: argparse.Namespace) -> int:
     """One schedule, looked at closely."""
-    faults = schedule.draw(options) if arguments.faults is None else shrink.chosen(options, arguments.faults)
+    faults = schedule.draw(options)
+    if arguments.faults is not None:
+        if not arguments.faults <= {fault.number for fault in faults}:
+            print(f"this schedule has the faults 0 to {len(faults) - 1}", file=sys.stderr)
+            return 2
+        faults = shrink.chosen(options, arguments.faults)
     if arguments.record is not None:
         recorded.record(arguments.record, options, faults)
     if not arguments.trace:

@@ -9,6 +9,8 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from raftmem.limits import MEMBERS_MAX
+
 Level = Literal["tcp", "async"]
 Mode = Literal["safety", "liveness"]
 Store = Literal["memory", "lmdb", "files"]
@@ -100,9 +102,12 @@ def overridden(options: Options, given: dict[str, str]) -> Options:
     if unknown:
         raise ValueError(f"no such option: {', '.join(sorted(unknown))}")
     try:
-        return msgspec.convert({**msgspec.structs.asdict(options), **given}, Options, strict=False)
+        chosen = msgspec.convert({**msgspec.structs.asdict(options), **given}, Options, strict=False)
     except msgspec.ValidationError as error:
         raise ValueError(str(error)) from error
+    if not 1 <= chosen.replicas <= MEMBERS_MAX or chosen.seconds <= 0 or chosen.election_timeout <= 0:
+        raise ValueError(f"1 to {MEMBERS_MAX} replicas, and seconds and timeouts above 0")
+    return chosen
 
 
 def flags(options: Options) -> str:

@@ -18,6 +18,7 @@ from raftmem import limits
 from raftmem.cli.exits import CommandFailed
 from raftmem.errors import BadRequest
 from raftmem.storage.atomic import sync_folder, write_atomic
+from raftmem.storage.folder import read_identity
 
 PEER_PORT_OFFSET: Final = 1000
 HOST: Final = "127.0.0.1"
@@ -116,6 +117,26 @@ def open_group(
     group = msgspec.structs.replace(group, is_prepared=True)
     _write_description(layout, group)
     return group, True
+
+
+def without_leavers(layout: Layout, group: Group) -> tuple[Group, dict[str, str]]:
+    """The group without those who must not run any more, and why each: removed ones, and, where a folder was
+    recovered, those of an older incarnation, which would be a majority of a group that is over."""
+    found = {replica.id: read_identity(layout.folder(replica)) for replica in group.replicas}
+    newest = max((one.incarnation for one in found.values() if one is not None), default=1)
+    reasons: dict[str, str] = {}
+    for replica_id, identity in found.items():
+        if identity is None:
+            continue
+        if identity.removed:
+            reasons[replica_id] = "the group has removed it; a new replica joins under a new id"
+        elif identity.incarnation < newest:
+            reasons[replica_id] = (
+                f"its folder is of incarnation {identity.incarnation}, and another was recovered as {newest}; "
+                "a new replica joins under a new id"
+            )
+    stay = tuple(replica for replica in group.replicas if replica.id not in reasons)
+    return msgspec.structs.replace(group, replicas=stay), reasons
 
 
 def _write_description(layout: Layout, group: Group) -> None:

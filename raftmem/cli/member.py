@@ -157,10 +157,11 @@ def wait_until(
     wait_s: float,
     *,
     sleep: Callable[[float], None] = time.sleep,
+    now_s: Callable[[], float] = time.monotonic,
 ) -> None:
     """Look again and again, saying on stderr what has changed. Raises: CommandFailed when it takes longer."""
-    said = ""
-    for _ in range(int(wait_s / POLL_S) + 1):
+    said, until = "", now_s() + wait_s
+    while True:
         try:
             rows = look()
             now, is_done = progress(rows), done(rows)
@@ -171,6 +172,8 @@ def wait_until(
             said = now
         if is_done:
             return
+        if now_s() >= until:
+            break
         sleep(POLL_S)
     raise CommandFailed(f"not done after {wait_s:.0f} s: {said}; it goes on by itself, see `raftmem member list`")
 

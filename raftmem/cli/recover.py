@@ -20,7 +20,11 @@ from raftmem.recovery import recover as carry_out
 def recover(
     data: DataOption,
     members: Annotated[
-        Path, typer.Option("--members", help="The new group, TOML or JSON: [{id, peer, rest_url}], this replica too.")
+        Path,
+        typer.Option(
+            "--members",
+            help="The new group, TOML or JSON: [{id, peer, rest_url}]: this replica, all others under new ids.",
+        ),
     ],
     show_plan: Annotated[
         bool, typer.Option("--plan", help="Print what would be done and lost; change nothing.")
@@ -32,7 +36,8 @@ def recover(
 
     Everything that the lost majority had acknowledged and this folder does not hold is lost. Run it with --plan on
     every folder that survived, and with --yes on one alone: that of the greatest last term, then last index. Every
-    other folder of the group must never be started again.
+    other folder of the group must never be started again, and no other id of the group comes back. Cut short, run it
+    again: until it has ended, the replica does not start.
     """
     if show_plan == yes:
         raise BadRequest("give --plan to see what would be done, or --yes to do it", parameter="--plan")
@@ -102,6 +107,7 @@ def _lines(data: Path, found: Plan) -> list[str]:
         ]
     lines += [
         f"With --yes: incarnation {after.incarnation}, in term {found.term + 1}: {_ids(after.voters)} votes alone",
+        f"  never to come back, as an id or as a folder: {', '.join(after.removed) or 'none'}",
         *_to_start(after),
     ]
     return lines

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raftmem.cli.exits import CommandFailed, Exit
-from raftmem.cli.group import Group, Layout, Replica, open_group, remove_permit
+from raftmem.cli.group import Group, Layout, Replica, open_group, remove_permit, without_leavers
 from raftmem.cli.output import JsonFlag, console, print_json, printable
 from raftmem.cli.ports import PORT_WAIT_S, check_ports
 from raftmem.cli.supervisor import Command, Supervisor, serve_argv
@@ -44,14 +44,19 @@ def up(
     lock = layout.lock()
     try:
         group, is_new = open_group(layout, replicas=replicas, port=port, token=secrets.token_hex)
+        group, left_out = without_leavers(layout, group)
+        if not group.replicas:
+            raise CommandFailed(f"{layout.data}: all its replicas were removed from their group; use another --data")
         check_ports(group, wait_s=0.0 if is_new else PORT_WAIT_S)
-        return asyncio.run(_run(layout, group, restart=not no_restart, as_json=as_json))
+        return asyncio.run(_run(layout, group, left_out, restart=not no_restart, as_json=as_json))
     finally:
         os.close(lock)
 
 
-async def _run(layout: Layout, group: Group, *, restart: bool, as_json: bool) -> int:
+async def _run(layout: Layout, group: Group, left_out: dict[str, str], *, restart: bool, as_json: bool) -> int:
     say = _teller(group, as_json=as_json)
+    for replica_id, why in left_out.items():
+        say("up", f"{replica_id} stays down: {why}")
     supervisor = Supervisor([_command(layout, replica) for replica in group.replicas], say=say, restart=restart)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

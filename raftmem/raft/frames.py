@@ -35,7 +35,9 @@ class Hello(Struct, frozen=True, array_like=True, tag="hello"):
     to_node_id: Name
     folder_id: Name
     birth: Name
-    genesis: Annotated[bytes, Meta(max_length=32)]  # hash of the entry at index 1, also when that is compacted
+    genesis: Annotated[
+        bytes, Meta(max_length=32)
+    ]  # hash of the entry that made the group: its bootstrap, or its last recovery
     election_timeout_ms: int
     clock_drift_ppm: int
     rest_url: Url
@@ -127,7 +129,7 @@ def objection(
     if theirs.to_node_id != mine.node_id:
         return Bye(f"wants {theirs.to_node_id}, this is {mine.node_id}; check the peer addresses")
     if theirs.genesis != mine.genesis:
-        return Bye("was bootstrapped with another membership; its log has nothing in common with this one")
+        return Bye("was made by another bootstrap or recovery; its log is not a continuation of this one")
     if bound_folder is not None and theirs.folder_id != bound_folder:
         return Bye(f"{theirs.node_id} is bound to data folder {bound_folder}, not {theirs.folder_id}; {_REPLACE}")
     if known_birth is not None and theirs.birth != known_birth:

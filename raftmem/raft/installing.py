@@ -104,6 +104,7 @@ class Installing:
     def _prepared(self, meta: SnapshotMeta, *, sound: bool) -> None:
         self._receiving = None
         if not sound:
+            log.warning("the snapshot of index %d came damaged, or there is no room for it; it begins anew", meta.index)
             self._busy = False
         elif self._core.role != FOLLOWER or not self._needs(meta):
             self._busy = False

@@ -16,6 +16,7 @@ from raftmem.raft import frames, peer_tls
 from raftmem.raft.frames import Bye, Hello, Unframer
 
 log = logging.getLogger("raftmem.peers")
+_TLS_GREETING = b"\x16\x03"  # how a ClientHello begins (RFC 8446, 5.1)
 HANDSHAKE_SECONDS = 2.0  # for the certificates, and again for the greetings
 SILENT_SECONDS: Final = 10  # bytes unacknowledged, or no life sign of an idle peer, for this long: the host is gone
 
@@ -133,7 +134,9 @@ class Wire(asyncio.Protocol):
                 else:
                     self._heard(self.peer, whole)
         except (frames.FrameTooLarge, msgspec.DecodeError) as error:
-            log.warning("closing the connection to %s: %s", self.peer or "a stranger", error)
+            tls = self.peer is None and data.startswith(_TLS_GREETING)
+            what = "it speaks TLS, this replica does not: set peer_cert, peer_key and peer_ca" if tls else str(error)
+            log.warning("closing the connection to %s: %s", self.peer or "a stranger", what)
             self.close()
 
     def _greeted(self, data: bytes) -> None:

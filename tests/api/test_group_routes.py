@@ -193,7 +193,7 @@ def test_changes_of_the_members_show_only_when_asked_for(world: World) -> None:
         "include=internal&op=RAFT": ["RAFT"],
         "include=internal&actor_id=mia": ["MEMBER"],
         "include=internal&request_id=req-1": ["MEMBER"],
-        "op=MEMBER": [],
+        "op=MEMBER": ["MEMBER"],
     }
     assert world("GET", "/v1/events/101").json()["events"] == []
     assert world("GET", "/v1/events/101?include=internal").json()["events"][0]["member_id"] == "n4"

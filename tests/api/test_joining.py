@@ -10,9 +10,11 @@ from api_world import GENESIS, World
 
 from raftmem import codec, errors
 from raftmem.commands import Members
+from raftmem.disks import open_disks
 from raftmem.joining import PAUSE_S, ROUNDS_MAX, prepare_joining
+from raftmem.runtime import SystemRandomness
 from raftmem.settings import Settings
-from raftmem.storage.contracts import HardState, LogEntry
+from raftmem.storage.contracts import Append, HardState, LogEntry
 from raftmem.storage.folder import open_folder, read_identity
 from raftmem.storage.log import LmdbLogStore
 
@@ -101,6 +103,20 @@ def test_empty_folder_becomes_a_learner_s_with_a_first_entry_that_names_no_voter
     folder.close()
 
 
+def test_learner_of_a_recovered_group_knows_its_incarnation_while_its_log_is_of_an_older_one(machine: Machine) -> None:
+    before = machine.world.service.members
+    machine.world.service.members = msgspec.structs.replace(before, incarnation=2)
+    machine.start()
+    log = LmdbLogStore(machine.path / "log")
+    log.commit([HardState(5, None), Append((LogEntry(1, 0, codec.membership(before, time=0, wall_ms=0)),))])
+    log.close()
+    settings = Settings(node_id="n4", data=machine.path, join=JOIN, map_bytes=64 << 20)
+    for _ in range(2):
+        disks = open_disks(settings, SystemRandomness())
+        assert (disks.incarnation, disks.members.incarnation) == (2, 1)
+        disks.close(clean=True)
+
+
 def test_folder_of_a_member_is_left_alone(machine: Machine) -> None:
     machine.start()
     before = (machine.path / "folder.json").read_bytes()
@@ -132,6 +148,69 @@ def test_join_cut_short_after_the_group_agreed_goes_on_under_the_same_ids(machin
     assert found is not None
     assert (found.folder_id, found.birth, found.ready) == (left.folder_id, left.birth, True)
     assert [folder_id for _, folder_id, _, _ in machine.registered] == [found.folder_id]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(502, text="<html>Bad Gateway</html>"),
+        httpx.Response(503, json={"code": "corrupt", "detail": "this replica has stopped", "retryable": False}),
+    ],
+)
+def test_error_of_a_server_is_never_a_refusal_whatever_its_body(answer: httpx.Response, machine: Machine) -> None:
+    """The group took the folder in, and its answer was lost: the folder must not be."""
+    taken: list[str] = []
+
+    def lost(request: httpx.Request) -> httpx.Response | None:
+        if not posts(request):
+            return None
+        if not taken:
+            machine.world(request.method, request.url.path, content=request.content)
+            taken.extend(folder_id or "" for _, folder_id, _, _ in machine.registered)
+            raise httpx.ReadTimeout("no answer")
+        return answer
+
+    machine.fault = lost
+    with pytest.raises(errors.NoLeader, match=r"answered 502|says corrupt"):
+        machine.start()
+    kept = read_identity(machine.path)
+    assert kept is not None
+    assert [kept.folder_id] == taken
+    machine.fault = lambda _: None
+    machine.start()
+    assert [folder_id for _, folder_id, _, _ in machine.registered] == taken
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_refusal_after_a_request_that_may_have_been_taken_keeps_the_folder(restarted: bool, machine: Machine) -> None:
+    machine.world("DELETE", "/v1/cluster/members/n3")
+    asked = 0
+
+    class Killed(BaseException):
+        pass
+
+    def doubtful(request: httpx.Request) -> None:
+        nonlocal asked
+        if posts(request) and (asked := asked + 1) == 1:
+            raise Killed if restarted else httpx.ReadError("reset")
+
+    machine.fault = doubtful
+    if restarted:
+        with pytest.raises(Killed):
+            machine.start(node_id="n3")
+    with pytest.raises(errors.WrongState, match=r"n3 was removed for good.*stays n3's.*delete the folder"):
+        machine.start(node_id="n3")
+    assert asked == 2
+    kept = read_identity(machine.path)
+    assert kept is not None
+    assert (kept.node_id, kept.joining) == ("n3", True)
+
+
+def test_refusal_of_something_else_than_a_replica_keeps_the_folder(machine: Machine) -> None:
+    machine.fault = lambda request: httpx.Response(403, json={"message": "no"}) if posts(request) else None
+    with pytest.raises(errors.WrongState, match=r"refuses: 403.*delete the folder"):
+        machine.start()
+    assert read_identity(machine.path) is not None
 
 
 def test_group_without_a_leader_is_waited_for(machine: Machine) -> None:
@@ -188,8 +267,9 @@ def test_folder_begun_for_another_group_is_refused(machine: Machine) -> None:
 
 def test_refusal_leaves_a_folder_that_another_id_may_take(machine: Machine) -> None:
     machine.world("DELETE", "/v1/cluster/members/n3")
+    machine.fault = lambda request: down(request) if posts(request) and request.url.port == 1 else None
     with pytest.raises(errors.WrongState, match="n3 was removed for good"):
-        machine.start(node_id="n3")
+        machine.start(node_id="n3", join=f"http://127.0.0.1:1, {JOIN}")
     assert read_identity(machine.path) is None
     machine.start(node_id="n4")
     assert [name for name, *_ in machine.registered] == ["n4"]

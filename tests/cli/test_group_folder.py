@@ -9,10 +9,11 @@ import pytest
 from cli_world import free_ports
 
 from raftmem.cli.exits import CommandFailed
-from raftmem.cli.group import Group, Layout, describe, open_group, remove_permit
+from raftmem.cli.group import Group, Layout, describe, open_group, remove_permit, without_leavers
 from raftmem.cli.ports import check_ports
 from raftmem.errors import BadRequest
 from raftmem.settings import load
+from raftmem.storage.folder import open_folder
 
 
 def tokens() -> Callable[[int], str]:
@@ -114,3 +115,27 @@ def test_port_that_is_being_left_is_waited_for() -> None:
         other.bind(("127.0.0.1", port))
         other.listen()
         check_ports(describe(replicas=1, port=port, token=tokens()), wait_s=5, sleep=lambda _: other.close())
+
+
+def test_who_was_removed_or_is_of_an_older_incarnation_stays_down(layout: Layout) -> None:
+    """Old folders beside a recovered one would be a majority of a group that is over."""
+    group, _ = opened(layout)
+    assert without_leavers(layout, group) == (group, {})
+    for replica in group.replicas:
+        folder = open_folder(
+            layout.folder(replica),
+            node_id=replica.id,
+            cluster_id=group.cluster_id,
+            folder_id=replica.folder_id,
+            bootstrap=True,
+        )
+        folder.finish_bootstrap()
+        if replica.id == "n1":
+            folder.enter_incarnation(2, genesis="00")
+        if replica.id == "n3":
+            folder.mark_removed()
+        folder.close()
+    left, reasons = without_leavers(layout, group)
+    assert [replica.id for replica in left.replicas] == ["n1"]
+    assert "recovered as 2" in reasons["n2"]
+    assert "has removed it" in reasons["n3"]

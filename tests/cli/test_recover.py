@@ -7,10 +7,15 @@ from cli_world import Cli
 
 from raftmem import codec
 from raftmem.cli.exits import Exit
-from raftmem.commands import Member, Members
+from raftmem.commands import Actor, Member, Members
+from raftmem.disks import open_disks
+from raftmem.errors import FolderRefused
 from raftmem.machine.run import step_entry
-from raftmem.storage.contracts import Append, HardState, LogEntry, Truncate
-from raftmem.storage.folder import ReadLock, open_folder
+from raftmem.recovery import read_members, recover
+from raftmem.runtime import SystemRandomness
+from raftmem.settings import Settings
+from raftmem.storage.contracts import Append, Compact, HardState, LogEntry, Truncate
+from raftmem.storage.folder import ReadLock, genesis_of, open_folder, read_identity
 from raftmem.storage.log import LmdbLogStore
 from raftmem.storage.state import LmdbStateStore
 
@@ -28,14 +33,14 @@ peer = "127.0.0.1:9101"
 rest_url = "http://127.0.0.1:8101"
 
 [[members]]
-id = "n2"
-peer = "127.0.0.1:9102"
-rest_url = "http://127.0.0.1:8102"
-
-[[members]]
 id = "n4"
 peer = "127.0.0.1:9104"
 rest_url = "http://127.0.0.1:8104"
+
+[[members]]
+id = "n5"
+peer = "127.0.0.1:9105"
+rest_url = "http://127.0.0.1:8105"
 """
 
 
@@ -73,8 +78,9 @@ def file(tmp_path: Path) -> Path:
 
 
 def newest(path: Path) -> tuple[HardState, LogEntry, Members]:
+    """The hard state, and the newest membership with its entry."""
     log = LmdbLogStore(path / "log", readonly=True)
-    entry = log.read(log.last_index(), log.last_index() + 1)[0]
+    entry = log.memberships()[-1]
     hard_state = log.hard_state()
     log.close()
     members = codec.decode(entry.data).members
@@ -109,15 +115,75 @@ def test_yes_makes_the_replica_the_only_voter_of_a_new_incarnation(data: Path, f
     assert codec.times(entry.data)[0] == 6_000_000  # log time goes on where it stood
     assert (members.cluster_id, members.incarnation) == ("5f2a9c01", 5)
     assert members.voters == (member("n1", "f1"),)
-    assert members.learners == (member("n2"), member("n4"))
-    assert members.removed == ("n3",)
+    assert members.learners == (member("n4"), member("n5"))
+    assert members.removed == ("n2", "n3")
     assert (members.election_timeout_ms, members.clock_drift_ppm) == (900, 300)
     assert members.change is not None
     assert (members.change.op, members.change.member_id, members.change.actor.type) == ("recover", "n1", "user")
     assert not (data / "acquaintances.json").exists()
+    identity = read_identity(data)
+    assert identity is not None
+    assert (identity.incarnation, identity.genesis, identity.folder_id) == (5, genesis_of(entry.data), "f1")
     assert cli("log", "verify", "--data", str(data)).code == 0
     shown = cli("log", "list", "--data", str(data), "--op", "MEMBER").out
     assert "MEMBER recover" in shown
+
+
+def test_ids_that_only_older_memberships_name_never_come_back(tmp_path: Path, file: Path, cli: Cli) -> None:
+    """The log that newcomers are sent says that n9 and n4 voted, the membership in force knows nothing of them."""
+    data = make_folder(tmp_path / "n1", Members("5f2a9c01", 4, (member("n1", "f1"), member("n9")), 900, 300))
+    then = [Members("5f2a9c01", 4, (member("n1", "f1"), member(name)), 900, 300) for name in ("n4", "n2")]
+    log = LmdbLogStore(data / "log")
+    later = enumerate(then, 7)
+    log.commit([Append(tuple(LogEntry(k, 7, codec.membership(one, time=6_000_000, wall_ms=0)) for k, one in later))])
+    log.commit([Compact(5, log.memberships()[0])])
+    log.close()
+    asked = ("recover", "--data", str(data), "--members", str(file), "--yes")
+    assert "n4, a member of this group before" in cli(*asked).err
+    file.write_text(NEW.replace('"n4"', '"n9"'))
+    assert "n9, a member of this group before" in cli(*asked).err
+    file.write_text(NEW.replace('"n4"', '"n6"'))
+    assert cli(*asked).code == 0
+    assert newest(data)[2].removed == ("n9", "n4", "n2")
+
+
+def test_recovery_cut_short_does_not_serve_and_does_the_same_again(
+    data: Path, file: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LmdbLogStore, "commit", killed)
+        with pytest.raises(Killed):
+            recover(data, read_members(file), actor=Actor("user", "o"), request_id="r", wall_ms=1)
+    assert newest(data)[0] == HardState(9, "n1")
+    settings = Settings(node_id="n1", data=data, map_bytes=64 << 20)
+    with pytest.raises(FolderRefused, match="recovery to incarnation 5 was cut short, the log still says 4"):
+        open_disks(settings, SystemRandomness())
+    assert cli("recover", "--data", str(data), "--members", str(file), "--yes").code == 0
+    _, entry, members = newest(data)
+    identity = read_identity(data)
+    assert identity is not None
+    assert (members.incarnation, identity.incarnation, identity.genesis) == (5, 5, genesis_of(entry.data))
+    disks = open_disks(settings, SystemRandomness())
+    assert (disks.incarnation, disks.folder.identity) == (5, identity)
+    disks.close(clean=False)
+
+
+def test_two_recoveries_of_one_group_have_nothing_in_common(tmp_path: Path, file: Path, cli: Cli) -> None:
+    made = []
+    for name in ("one", "other"):
+        data = make_folder(tmp_path / name)
+        assert cli("recover", "--data", str(data), "--members", str(file), "--yes").code == 0
+        made.append(read_identity(data))
+    assert made[0] is not None
+    assert made[1] is not None
+    assert made[0].incarnation == made[1].incarnation
+    assert made[0].genesis != made[1].genesis
 
 
 def test_members_may_be_json_too(data: Path, tmp_path: Path, cli: Cli) -> None:
@@ -152,12 +218,14 @@ def test_either_plan_or_yes_is_asked_for(flags: tuple[str, ...], data: Path, fil
 @pytest.mark.parametrize(
     ("new", "group", "reason"),
     [
-        (NEW.replace('"n1"', '"n5"'), GROUP, "does not name n1"),
-        (NEW.replace('"n4"', '"n2"'), GROUP, "each once"),
+        (NEW.replace('"n1"', '"n6"'), GROUP, "does not name n1"),
+        (NEW.replace('"n5"', '"n4"'), GROUP, "each once"),
+        (NEW.replace('"n4"', '"n2"'), GROUP, "n2, a member of this group before: an empty folder"),
+        (NEW, Members("5f2a9c01", 4, GROUP.voters, 900, 300, learners=(member("n5"),)), "n5, a member of this group"),
         (NEW.replace("127.0.0.1:9104", "0.0.0.0:9104"), GROUP, "peer of n4"),
         (NEW.replace("peer =", "port ="), GROUP, "unknown field|missing required"),
         ("members = [", GROUP, "new.toml"),
-        (NEW, Members("5f2a9c01", 4, GROUP.voters, 900, 300, removed=("n4",)), "n4, removed from the group before"),
+        (NEW, Members("5f2a9c01", 4, GROUP.voters, 900, 300, removed=("n4",)), "n4, a member of this group before"),
         (NEW, Members("5f2a9c01", 4, GROUP.voters[1:], 900, 300), "does not name n1 any more"),
     ],
 )

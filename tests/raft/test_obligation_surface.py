@@ -244,7 +244,7 @@ def test_membership_a_removed_replica_is_told_so() -> None:
         ({"incarnation": 2}, "c1/2"),
         ({"node_id": "n1"}, "no two may have one id"),
         ({"to_node_id": "n3"}, "wants n3"),
-        ({"genesis": b"x" * 32}, "bootstrapped"),
+        ({"genesis": b"x" * 32}, "another bootstrap or recovery"),
         ({"folder_id": "folder-x"}, "bound to data folder folder-2, not folder-x"),
         ({"birth": "birth-x"}, "born birth-2, not birth-x"),
         ({"election_timeout_ms": 999}, "election_timeout_ms 999"),

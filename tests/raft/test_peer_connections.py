@@ -334,7 +334,7 @@ def test_a_caller_that_never_greeted_is_not_believed_that_this_replica_was_remov
         ({"node_id": "n1"}, "calls itself n1"),
         ({"node_id": "n6"}, "n6 was removed"),
         ({"to_node_id": "n3"}, "wants n3"),
-        ({"genesis": b"x"}, "another membership"),
+        ({"genesis": b"x"}, "another bootstrap or recovery"),
         ({"folder_id": "restored"}, "folder-n2, not restored"),
         ({"birth": "second"}, "birth-n2, not second"),
         ({"election_timeout_ms": 1}, "election_timeout_ms 1"),

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from raftmem.errors import FolderRefused
@@ -18,7 +19,7 @@ def finish(folder: Folder) -> None:
     log = LmdbLogStore(folder.log_path)
     log.commit([Append((LogEntry(0, 0, b"first"),))])
     log.close()
-    folder.finish_bootstrap(genesis="9e")
+    folder.finish_bootstrap(genesis="9e", incarnation=2)
 
 
 def test_join_cut_short_goes_on_under_the_ids_that_it_began_with(tmp_path: Path) -> None:
@@ -31,7 +32,8 @@ def test_join_cut_short_goes_on_under_the_ids_that_it_began_with(tmp_path: Path)
     finish(again)
     again.close()
     opened = open_folder(tmp_path / "n4", node_id="n4")
-    assert (opened.identity.genesis, opened.identity.joining, opened.is_fresh) == ("9e", False, False)
+    assert (opened.identity.genesis, opened.identity.incarnation) == ("9e", 2)
+    assert (opened.identity.joining, opened.is_fresh) == (False, False)
     opened.close()
     ready = join(tmp_path / "n4", folder_id="another")
     assert (ready.identity.folder_id, ready.is_fresh) == ("f4", False)
@@ -79,3 +81,27 @@ def test_folder_of_an_older_version_learns_its_group(tmp_path: Path) -> None:
     assert found is not None
     assert len(bytes.fromhex(found.genesis)) == 32
     assert found.ready
+
+
+def test_folder_that_enters_another_incarnation_forgets_whom_it_knew_and_stays_itself(tmp_path: Path) -> None:
+    folder = join(tmp_path / "n4")
+    finish(folder)
+    (tmp_path / "n4" / "acquaintances.json").write_text('{"n1": "b"}')
+    before = folder.identity
+    for _ in range(2):
+        folder.enter_incarnation(3, genesis="a0")
+    folder.close()
+    found = read_identity(tmp_path / "n4")
+    assert found == folder.identity == msgspec.structs.replace(before, incarnation=3, genesis="a0")
+    assert not (tmp_path / "n4" / "acquaintances.json").exists()
+
+
+def test_folder_without_an_incarnation_is_of_the_first(tmp_path: Path) -> None:
+    finish(join(tmp_path / "n4"))
+    path = tmp_path / "n4" / "folder.json"
+    written = msgspec.json.decode(path.read_bytes(), type=dict[str, object])
+    del written["incarnation"]
+    path.write_bytes(msgspec.json.encode(written))
+    found = read_identity(tmp_path / "n4")
+    assert found is not None
+    assert found.incarnation == 1
