@@ -75,6 +75,7 @@ class Bench:
             loop=AsyncioLoop(loop),
             clock=SystemClock(),
             members_at=lambda _index: self.members,
+            holds=lambda _meta: True,
             vectors=self.index,
             on_failed=fail,
         )
