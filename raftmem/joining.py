@@ -86,7 +86,10 @@ def prepare_joining(
 
     Raises: NoLeader when the group did not answer in time, WrongState when it refuses, FolderRefused, BadRequest.
     """
-    if settings.join is None or _is_ready(settings.data):
+    if settings.join is None:
+        return
+    if _is_ready(settings.data):
+        log.warning("%s is a member's folder already: it goes on in its group, and join is ignored", settings.data)
         return
     group = _Remote(settings.join, transport, sleep)
     try:

@@ -91,13 +91,16 @@ def _chosen_seeds(arguments: argparse.Namespace) -> range:
 def main(words: Sequence[str] | None = None) -> int:
     parser = _parser()
     arguments = parser.parse_args(words)
+    logged, thresholds = logging.root.manager.disable, gc.get_threshold()
     logging.disable(logging.CRITICAL)  # a schedule is all warnings; the seed repeats them
     gc.set_threshold(100_000, 20, 20)  # schedules make garbage by the million, few cycles
-    if arguments.list_obligations or arguments.without is not None:
-        return _without(parser, arguments)
-    if arguments.recorded:
-        return _recorded()
-    return _run(parser, arguments)
+    try:
+        if arguments.list_obligations or arguments.without is not None:
+            return _without(parser, arguments)
+        return _recorded() if arguments.recorded else _run(parser, arguments)
+    finally:
+        logging.disable(logged)
+        gc.set_threshold(*thresholds)
 
 
 def _recorded() -> int:

@@ -110,8 +110,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--rewrite", action="store_true", help="write down what was said instead of comparing")
     options = parser.parse_args(arguments)
+    logged = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
-    return max(_compare(path, rewrite=options.rewrite) for path in options.files)
+    try:
+        return max(_compare(path, rewrite=options.rewrite) for path in options.files)
+    finally:
+        logging.disable(logged)
 
 
 def _compare(path: Path, *, rewrite: bool) -> int:

@@ -15,7 +15,7 @@ import typer
 
 from raftmem.cli.exits import CommandFailed, Exit
 from raftmem.cli.output import print_json, print_table
-from raftmem.errors import FolderRefused, Stop
+from raftmem.errors import FolderRefused, Stop, WrongState
 from raftmem.settings import FIELDS, Loaded, flag_of, load, mask_url, shown
 
 config = typer.Typer(name="config", help="What a replica would run with.", no_args_is_help=True)
@@ -68,7 +68,8 @@ def serve(
 ) -> int:
     """Run one replica until SIGTERM or SIGINT.
 
-    Exit code 6: it refuses to go on with its data folder; the last line says why, and a restart does not help.
+    Exit code 6: it refuses to go on with its data folder, or the group refuses to take it in; the last line says why,
+    and a restart does not help.
     """
     if parent_pipe is not None:
         watch_parent(parent_pipe)
@@ -76,6 +77,8 @@ def serve(
 
     try:
         return run(loaded.settings)
+    except WrongState as error:
+        raise CommandFailed(str(error), exit_code=Exit.STOPPED) from error  # the group does not take this replica in
     except Stop as error:
         settings, hint = loaded.settings, ""
         if isinstance(error, FolderRefused) and not settings.bootstrap and settings.join is None:
