@@ -53,7 +53,7 @@ def test_a_wiped_replica_stays_out_under_its_id_and_is_replaced_by_a_snapshot_un
             wipe(lost)
             others = group.others(lost)
             group.let_join(lost, *others)
-            line = last_line(lost, Exit.FAILED)
+            line = last_line(lost, Exit.STOPPED)
             assert "comes back under a new id" in line
             assert not (lost.folder / "folder.json").exists()
             replace(group, lost)
@@ -74,7 +74,7 @@ def replace(group: LoopbackGroup, lost: Served) -> None:
     fresh.start()
     group.wait_voters(*group.replicas)
     assert "installed a snapshot" in fresh.said()
-    line = last_line(lost, Exit.FAILED)
+    line = last_line(lost, Exit.STOPPED)
     assert f"{lost.id} was removed, and an id is used once" in line
 
 
