@@ -103,8 +103,8 @@ class SnapshotKeeper:
         listed, sent = self._store.all(), self._in_transfer()
         held = [meta for meta in listed if self._holds(meta)][:SNAPSHOTS_KEPT]
         ahead = [meta for meta in listed if meta.index > self._replica.applied and meta not in held][:1]
-        kept = [*held, *ahead, *(meta for meta in listed if meta.name in sent)]
-        self._submit(lambda: self._store.keep_only(kept), lambda _: None)
+        old = [meta for meta in listed if meta not in held and meta not in ahead and meta.name not in sent]
+        self._submit(lambda: self._store.drop(old), lambda _: None)
 
     def all(self) -> list[SnapshotMeta]:
         """Newest first."""
@@ -124,7 +124,7 @@ class SnapshotKeeper:
             wrong = self._store.verify(meta)
             if wrong is not None:
                 log.error("snapshot %s is damaged and is dropped: %s", meta.name, wrong)
-                self._store.keep_only([other for other in self._store.all() if other != meta])
+                self._store.drop([meta])
 
         self._submit(work, lambda _: None)
 

@@ -167,8 +167,8 @@ class SnapshotStore(Protocol):
         """What is wrong with it, in words; None when it is sound. Reads all of it."""
         ...
 
-    def keep_only(self, kept: Collection[SnapshotMeta]) -> None:
-        """All others go."""
+    def drop(self, dropped: Collection[SnapshotMeta]) -> None:
+        """These go, if they are still there; one that was listed since they were chosen stays."""
         ...
 
 

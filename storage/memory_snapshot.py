@@ -80,10 +80,9 @@ class MemorySnapshotStore:
         self._files.listed[meta] = data
         return True
 
-    def keep_only(self, kept: Collection[SnapshotMeta]) -> None:
-        for meta in self.all():
-            if meta not in kept:
-                del self._files.listed[meta]
+    def drop(self, dropped: Collection[SnapshotMeta]) -> None:
+        for meta in dropped:
+            self._files.listed.pop(meta, None)
 
     def verify(self, meta: SnapshotMeta) -> str | None:
         """As of the store on disk."""

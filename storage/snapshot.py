@@ -173,8 +173,8 @@ class FileSnapshotStore:
         return self.folder / (meta.name + _PART)
 
     # --- keeping ----------------------------------------------------------------------------------
-    def keep_only(self, kept: Collection[SnapshotMeta]) -> None:
-        self._drop([meta for meta in self._listed if meta not in kept])
+    def drop(self, dropped: Collection[SnapshotMeta]) -> None:
+        self._drop([meta for meta in self._listed if meta in dropped])
 
     def _drop(self, dropped: Sequence[SnapshotMeta]) -> None:
         """Manifests first: a kill in between leaves files that nothing lists."""

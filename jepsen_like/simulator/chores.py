@@ -55,8 +55,8 @@ class WatchedSnapshotStore:
     def verify(self, meta: SnapshotMeta) -> str | None:
         return self._inner.verify(meta)
 
-    def keep_only(self, kept: Collection[SnapshotMeta]) -> None:
-        self._inner.keep_only(kept)
+    def drop(self, dropped: Collection[SnapshotMeta]) -> None:
+        self._inner.drop(dropped)
 
 
 class WatchedSnapshots(SnapshotKeeper):

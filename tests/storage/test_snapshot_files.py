@@ -107,7 +107,7 @@ def test_the_reserve_of_the_disk_is_left_alone(tmp_path: Path, taken: SnapshotMe
     with pytest.raises(OSError, match="may be used"):
         snapshots.take(members_at, 0)
     data = snapshots.read(taken, 0, taken.size)
-    snapshots.keep_only([])
+    snapshots.drop(snapshots.all())
     assert snapshots.begin(taken) == 0
     with pytest.raises(OSError, match="may be used"):
         snapshots.write(taken, 0, data)
