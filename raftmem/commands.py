@@ -86,7 +86,8 @@ class Merge(Struct, frozen=True, array_like=True):
 class Content(Struct, frozen=True, kw_only=True):
     """What a redaction takes away. JSON stays JSON text, as it came in (compact).
 
-    `embedding`: float32, little-endian, as given (not normalised); None clears it.
+    `embedding`: float32, little-endian, as given (not normalised); None clears it. `payload`: what an operation of
+    coordination brings: a task's payload, result or error, a lock's metadata, a comment.
     """
 
     text: str | None | UnsetType = UNSET
@@ -94,8 +95,10 @@ class Content(Struct, frozen=True, kw_only=True):
     metadata: bytes | None | UnsetType = UNSET
     embedding: bytes | None | UnsetType = UNSET
     merge: tuple[Merge, ...] | UnsetType = UNSET
+    payload: bytes | UnsetType = UNSET
 
 
+# --- memories -------------------------------------------------------------------------------------
 class Add(Struct, frozen=True, array_like=True, tag="ADD"):
     """Create a memory. `id_given`: the client chose the id (the payload of the event shows it then)."""
 
@@ -139,16 +142,203 @@ class Expire(Struct, frozen=True, array_like=True, tag="EXPIRE"):
     version: int
 
 
-Operation = Add | Put | Update | Delete | Noop | Expire
+# --- locks ----------------------------------------------------------------------------------------
+class LockAcquire(Struct, frozen=True, array_like=True, tag="LOCK_ACQUIRE"):
+    """`wait_ms`: how long to stand in the queue if no permit is free; 0: do not."""
+
+    lock: str
+    owner: str
+    ttl_ms: int
+    permits: int = 1
+    wait_ms: int = 0
+
+
+class LockRenew(Struct, frozen=True, array_like=True, tag="LOCK_RENEW"):
+    """`ttl_ms` None: as long as before. `actor`, `request_id`: who asked, where one entry renews for many."""
+
+    lock: str
+    owner: str
+    token: int
+    ttl_ms: int | None = None
+    actor: Actor | None = None
+    request_id: str | None = None
+
+
+class LockRelease(Struct, frozen=True, array_like=True, tag="LOCK_RELEASE"):
+    lock: str
+    owner: str
+    token: int
+
+
+class LockForceRelease(Struct, frozen=True, array_like=True, tag="LOCK_FORCE_RELEASE"):
+    """Whoever holds it holds it no more; who waits is served."""
+
+    lock: str
+
+
+class LockLeave(Struct, frozen=True, array_like=True, tag="LOCK_LEAVE"):
+    """The waiter whose newest acquire stands at index `asked` waits no more; nothing if it has asked again since.
+
+    `gone`: nobody is there to take it, so what was granted meanwhile is given back.
+    """
+
+    lock: str
+    owner: str
+    asked: int
+    gone: bool = False
+
+
+class LockExpire(Struct, frozen=True, array_like=True, tag="LOCK_EXPIRE"):
+    """The leader of `term` saw this hold (`token`) or waiter (None) run out, when it had been renewed so often."""
+
+    lock: str
+    owner: str
+    token: int | None
+    renewals: int
+    term: int
+
+
+class OwnerRelease(Struct, frozen=True, array_like=True, tag="OWNER_RELEASE"):
+    """The owner is dead: its holds, waits and claims go at once, up to `OWNER_RELEASE_MAX` of them an entry."""
+
+    owner: str
+
+
+# --- tasks ----------------------------------------------------------------------------------------
+class Backoff(Struct, frozen=True, array_like=True):
+    """The wait after failed attempt n is min(max_ms, initial_ms * (factor_milli / 1000) ** (n - 1)), in integers."""
+
+    initial_ms: int = 1000
+    factor_milli: int = 2000
+    max_ms: int = 3_600_000
+
+
+class TaskAdd(Struct, frozen=True, array_like=True, tag="TASK_ADD"):
+    """`id_given`: the client chose the id."""
+
+    id: str
+    queue: str
+    priority: int = 0
+    delay_ms: int = 0
+    max_attempts: int = 25
+    backoff: Backoff = Backoff()
+    depends_on: tuple[str, ...] = ()
+    unique_key: str | None = None
+    id_given: bool = False
+
+
+class TaskClaim(Struct, frozen=True, array_like=True, tag="TASK_CLAIM"):
+    queues: tuple[str, ...]
+    worker: str
+    ttl_ms: int
+    max: int = 1
+
+
+class TaskHeartbeat(Struct, frozen=True, array_like=True, tag="TASK_HEARTBEAT"):
+    """As `LockRenew`."""
+
+    task_id: str
+    token: int
+    ttl_ms: int | None = None
+    actor: Actor | None = None
+    request_id: str | None = None
+
+
+class TaskComplete(Struct, frozen=True, array_like=True, tag="TASK_COMPLETE"):
+    task_id: str
+    token: int
+
+
+class TaskFail(Struct, frozen=True, array_like=True, tag="TASK_FAIL"):
+    """`delay_ms` None: by the task's backoff."""
+
+    task_id: str
+    token: int
+    retryable: bool = True
+    delay_ms: int | None = None
+
+
+class TaskRelease(Struct, frozen=True, array_like=True, tag="TASK_RELEASE"):
+    """Given back; the attempt does not count."""
+
+    task_id: str
+    token: int
+
+
+class TaskCancel(Struct, frozen=True, array_like=True, tag="TASK_CANCEL"):
+    task_id: str
+
+
+class TaskRetry(Struct, frozen=True, array_like=True, tag="TASK_RETRY"):
+    task_id: str
+
+
+class TaskExpire(Struct, frozen=True, array_like=True, tag="TASK_EXPIRE"):
+    """The leader of `term` saw the task be due, as it stood since (`index`, `seq`); nothing if it has moved on."""
+
+    task_id: str
+    index: int
+    seq: int
+    term: int
+
+
+# --- gates ----------------------------------------------------------------------------------------
+class Pin(Struct, frozen=True, array_like=True):
+    memory: str
+    version: int
+
+
+class GatePut(Struct, frozen=True, array_like=True, tag="GATE_PUT"):
+    gate: str
+    required: int
+    approvers: tuple[str, ...] = ()
+    pins: tuple[Pin, ...] = ()
+
+
+class GateApprove(Struct, frozen=True, array_like=True, tag="GATE_APPROVE"):
+    gate: str
+
+
+class GateRevoke(Struct, frozen=True, array_like=True, tag="GATE_REVOKE"):
+    gate: str
+
+
+class GateConsume(Struct, frozen=True, array_like=True, tag="GATE_CONSUME"):
+    gate: str
+
+
+# --- transactions ---------------------------------------------------------------------------------
+class Txn(Struct, frozen=True, array_like=True, tag="TXN"):
+    """Stands first in its header. The `then` operations after it run if every guard is true, else those after them."""
+
+    then: int
+
+
+MemoryOperation = Add | Put | Update | Delete | Noop | Expire
+LockOperation = LockAcquire | LockRenew | LockRelease | LockForceRelease | LockLeave | LockExpire | OwnerRelease
+TaskOperation = (
+    TaskAdd | TaskClaim | TaskHeartbeat | TaskComplete | TaskFail | TaskRelease | TaskCancel | TaskRetry | TaskExpire
+)
+GateOperation = GatePut | GateApprove | GateRevoke | GateConsume
+Operation = MemoryOperation | LockOperation | TaskOperation | GateOperation | Txn
 
 
 class Guard(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Something that must be true of one memory when the entry is applied; exactly one of the last three."""
+    """Something that must be true when the entry is applied. One of three kinds:
 
-    memory: str
+    `memory` with exactly one of `version`, `exists`, `sha256`; `lock` with the `token` that holds it now (and its
+    `owner`, where permits > 1); `gate` with `open`.
+    """
+
+    memory: str | None = None
     version: int | None = None
     exists: bool | None = None
     sha256: str | None = None
+    lock: str | None = None
+    token: int | None = None
+    owner: str | None = None
+    gate: str | None = None
+    open: bool | None = None
 
 
 class Idempotency(Struct, frozen=True, array_like=True):

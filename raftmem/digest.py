@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from raftmem.codec import PREFIX_BYTES, Entry
-from raftmem.records import Change, Head, PutRecord, Record, Step
+from raftmem.records import Change, Head, Outcome, PutContent, PutRecord, PutThing, Record, Result, Step
 
 DIGEST_BYTES: Final = 32
 _pack = struct.Struct(">QQI").pack
@@ -34,10 +34,23 @@ def content_hash(salt: bytes, record: Record, vector: bytes | None) -> bytes:
 
 
 def _canonical(change: Change) -> object:
-    if not isinstance(change, PutRecord):
-        return change
-    bare = msgspec.structs.replace(change.record, text=None, value=None, metadata=b"", sha256=b"")
-    return ("record", bare, change.content_hash)
+    if isinstance(change, PutRecord):
+        bare = msgspec.structs.replace(change.record, text=None, value=None, metadata=b"", sha256=b"")
+        return ("record", bare, change.content_hash)
+    if isinstance(change, PutThing):
+        return ("thing", change.key, change.new)
+    if isinstance(change, PutContent):
+        return ("content", change.at)
+    return change
+
+
+def _told(result: Result) -> object:
+    """Outcomes on memories in the ten fields that they have had since the first version."""
+    return [[_outcome(outcome) for outcome in result.outcomes], result.replay_of]
+
+
+def _outcome(outcome: Outcome) -> object:
+    return msgspec.structs.astuple(outcome)[:-1] if outcome.about is None else outcome
 
 
 def digest(previous: bytes, *, index: int, term: int, raw: bytes, entry: Entry, step: Step) -> bytes:
@@ -49,6 +62,6 @@ def digest(previous: bytes, *, index: int, term: int, raw: bytes, entry: Entry, 
     h.update(_length(len(entry.slots)))
     for slot in entry.slots:
         h.update(b"\0" * DIGEST_BYTES if slot is None else _hash(slot, person=b"raftmem.slot").digest())
-    tail = _encode((step.result, [_canonical(change) for change in step.changes]))
+    tail = _encode((_told(step.result), [_canonical(change) for change in step.changes]))
     h.update(tail)
     return h.digest()

@@ -45,6 +45,43 @@ KEEP_ALIVE_SECONDS: Final = 75  # an idle connection between two requests
 PROPOSALS_IN_FLIGHT_MAX: Final = 10_000  # per replica, then 429
 ENTRY_BYTES_MAX: Final = 4 << 20  # one encoded log entry: a body with its defaults spelled out
 
+# --- coordination: those of the first group decide outcomes in apply (docs/format.md) --------
+WAITERS_MAX: Final = 1000  # in the queue of one lock, then 429
+LOCK_TTL_MS_MIN: Final = 100  # a shorter lease is over before its holder hears of it
+LOCK_TTL_MS_MAX: Final = 86_400_000  # one day; who needs more renews
+PERMITS_MAX: Final = 1000
+TASK_ERRORS_KEPT: Final = 100  # newest errors of one task
+TASK_GRAPH_MAX: Final = 1000  # tasks looked at to see that a new one closes no cycle
+TASK_TELL_MAX: Final = 64  # dependents that one finished task tells in one entry; the leader sees to the rest
+TASK_KEEP_US: Final = 24 * 3600 * 1_000_000  # how long a finished task can be looked at, in log time
+OWNER_RELEASE_MAX: Final = 256  # holds, waits and claims that one entry takes from a dead owner
+APPROVERS_MAX: Final = 64  # of one gate, and the approvals that it takes; also the most that it may require
+PINS_MAX: Final = 64  # of one gate
+GATES_PINNING_MAX: Final = 256  # gates, not consumed, that pin the same version of a memory: a change closes them all
+GATE_COMMENT_BYTES_MAX: Final = 4096  # as compact JSON
+TASK_DEPENDS_MAX: Final = 64  # depends_on of one task
+TASK_CLAIM_MAX: Final = 100  # tasks of one claim
+TASK_QUEUES_MAX: Final = 64  # queues of one claim
+TASK_ATTEMPTS_MAX: Final = 1000
+TASK_BACKOFF_FACTOR_MILLI_MAX: Final = 1_000_000  # thousandfold at each attempt; 1 at least
+TASK_DELAY_MS_MAX: Final = 366 * 86_400_000  # a year: later is for a calendar
+TASK_PRIORITY_MAX: Final = 1_000_000  # and its negative
+TASK_ERROR_BYTES_MAX: Final = 4096  # as compact JSON
+
+TASK_ATTEMPTS_DEFAULT: Final = 25
+LOCK_METADATA_BYTES_MAX: Final = 4096  # as compact JSON
+RENEWALS_MAX: Final = 1000  # locks of one request that renews many
+TXN_OPERATIONS_MAX: Final = 128  # of each arm
+RENEW_TICK_MS: Final = 5  # renewals that come within this share one entry, and no two such entries are closer
+WAITING_MAX: Final = 10_000  # requests that wait on one replica for a lock, a task or a gate; then 429
+
+# --- watching -------------------------------------------------------------------------------
+WATCHERS_MAX: Final = 4096  # streams of one replica, then 429
+WATCH_BOOKMARK_SECONDS: Final = 10.0
+WATCH_STALL_SECONDS: Final = 10.0  # a reader that takes nothing for so long is told `lagged`
+WATCH_PENDING_MAX: Final = 10_000  # entries found for one stream and not yet sent; past it they are looked up again
+WATCH_PIECE_BYTES: Final = 64 << 10  # of one stream at a turn of the loop
+
 # --- idempotency ----------------------------------------------------------------------------
 IDEMPOTENCY_KEYS_MAX: Final = 1_000_000  # replicated table; full answers 429
 IDEMPOTENCY_KEEP_US_MIN: Final = 10 * 60 * 1_000_000  # never forgotten earlier, in log time

@@ -5,21 +5,16 @@ after operation `seq` of entry `index`.
 """
 
 from collections.abc import Set as AbstractSet
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from msgspec import Struct
 
-from raftmem.commands import Actor, ClaimType, Decision, MemoryType, Provenance, Scope, Visibility
+from raftmem.commands import Actor, ClaimType, Decision, Header, MemoryType, Provenance, Scope, Txn, Visibility
+from raftmem.position import SEQ_LAST as SEQ_LAST
+from raftmem.position import Position as Position
+from raftmem.things import Thing
 
 Status = Literal["active", "deleted", "expired"]
-SEQ_LAST: Final = 0xFFFF  # after every operation of an entry
-
-
-class Position(Struct, frozen=True, array_like=True, order=True):
-    """The state after operation `seq` of entry `index` (`SEQ_LAST`: after the whole entry)."""
-
-    index: int
-    seq: int
 
 
 class Record(Struct, frozen=True, array_like=True):
@@ -61,10 +56,31 @@ class Record(Struct, frozen=True, array_like=True):
     previous: Position | None = None
 
 
-class Outcome(Struct, frozen=True, array_like=True):
-    """What one operation came to. `version`: of the memory after this operation, changed or not.
+class About(Struct, frozen=True, array_like=True):
+    """What an operation of coordination concerned, beside who asked.
 
-    `code`: why it was refused. `failed`: positions of the false guards. `path`: of a merge that did not fit.
+    `token`: of the hold or claim. `current_token`: which one holds instead (None: none does). `state`: of the task
+    after it. `open`: of the gate after it. `succeeded`: of a TXN, which arm ran: all guards were true, or not.
+    """
+
+    lock: str | None = None
+    owner: str | None = None
+    token: int | None = None
+    task_ids: tuple[str, ...] = ()
+    queues: tuple[str, ...] = ()
+    gate: str | None = None
+    state: str | None = None
+    open: bool | None = None
+    succeeded: bool | None = None
+    current_token: int | None = None
+
+
+class Outcome(Struct, frozen=True, array_like=True):
+    """What one operation came to, or what followed from those of its entry (a grant, a gate that closes).
+
+    `version`: of the memory after this operation, changed or not. `code`: why it was refused. `failed`: positions of
+    the false guards. `path`: of a merge that did not fit, or the part of a request that was refused.
+    `about`: of an operation of coordination; None of one on a memory.
     """
 
     op: str
@@ -77,13 +93,30 @@ class Outcome(Struct, frozen=True, array_like=True):
     decision: Decision | None = None
     failed: tuple[int, ...] = ()
     path: str | None = None
+    about: About | None = None
 
 
 class Result(Struct, frozen=True, array_like=True):
-    """What one entry came to. `replay_of`: index of the first entry under the same idempotency key."""
+    """What one entry came to. `replay_of`: index of the first entry under the same idempotency key.
+
+    Outcomes stand by `seq`: first those of the operations that ran (of a transaction its TXN and one arm), in order,
+    then what followed from them. See `operation_of`.
+    """
 
     outcomes: tuple[Outcome, ...] = ()
     replay_of: int | None = None
+
+
+def operation_of(header: Header, outcomes: tuple[Outcome, ...], seq: int) -> int | None:
+    """Position in `header.operations` of what outcome `seq` answers; None: it followed from the others."""
+    first = header.operations[0] if header.operations else None
+    if not isinstance(first, Txn):
+        return seq if seq < len(header.operations) else None
+    about = outcomes[0].about
+    if about is not None and about.succeeded:
+        return seq if seq <= first.then else None
+    place = seq if seq == 0 else seq + first.then
+    return place if place < len(header.operations) else None
 
 
 class IdempotencyRow(Struct, frozen=True, array_like=True):
@@ -113,7 +146,23 @@ class DropIdempotency(Struct, frozen=True, array_like=True, tag="drop_key"):
     row: IdempotencyRow
 
 
-Change = PutRecord | PutIdempotency | DropIdempotency
+class PutThing(Struct, frozen=True, array_like=True, tag="thing"):
+    """`new` stands under `key` from here on (None: nothing does); `old` is what stood there."""
+
+    key: bytes
+    new: Thing | None
+    old: Thing | None
+    at: Position
+
+
+class PutContent(Struct, frozen=True, array_like=True, tag="content"):
+    """What the operation at a position brought, JSON text. Its slot stands in the digest for it."""
+
+    at: Position
+    data: bytes
+
+
+Change = PutRecord | PutIdempotency | DropIdempotency | PutThing | PutContent
 
 
 class Step(NamedTuple):
@@ -132,6 +181,13 @@ class Head(Struct, frozen=True, array_like=True):
     digest: bytes
     memories: int = 0  # active ones
     keys: int = 0  # idempotency keys kept
+
+
+class Marked(NamedTuple):
+    """A row as a scan found it."""
+
+    mark: bytes
+    thing: Thing
 
 
 class View(Protocol):
@@ -159,4 +215,16 @@ class View(Protocol):
 
     def oldest_keys(self, limit: int) -> tuple[IdempotencyRow, ...]:
         """Used keys, oldest first by index."""
+        ...
+
+    def thing(self, key: bytes, at: Position | None = None) -> Thing | None:
+        """The row under a key of `things.py`; or, of the kinds in `VERSIONED`, the one in force at a position."""
+        ...
+
+    def scan(self, prefix: bytes, *, limit: int, start: bytes = b"", stop: bytes | None = None) -> list[Marked]:
+        """The first `limit` rows whose mark has this prefix and start <= mark (< stop), in the order of their marks."""
+        ...
+
+    def content(self, at: Position) -> bytes | None:
+        """What the operation at a position brought, JSON text."""
         ...

@@ -7,7 +7,7 @@ it, and are only queued (a callback given here must not raise).
 import heapq
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from raftmem import codec
 from raftmem.errors import Corrupt
@@ -19,6 +19,18 @@ OnEntry = Callable[[Applied], None]
 T = TypeVar("T")
 
 
+class Observer(Protocol):
+    """Is told what changes, after it has, and only takes note: it must not raise."""
+
+    def applied(self, entries: Sequence[Applied]) -> None:
+        """These entries, in order, right after those told of before."""
+        ...
+
+    def installed(self) -> None:
+        """The state has jumped ahead: entries were passed over."""
+        ...
+
+
 class Replica:
     """One replica's state. Loop thread only."""
 
@@ -27,6 +39,7 @@ class Replica:
         self.vectors = vectors
         self.head: Head = store.head()
         self.bytes_applied = 0  # of entries, since this run began
+        self.observers: list[Observer] = []
         self._entry_waiters: defaultdict[int, list[OnEntry]] = defaultdict(list)
         self._index_waiters: defaultdict[int, list[Callable[[], None]]] = defaultdict(list)
         self._awaited: list[int] = []  # a heap of their indexes, and of some that nobody awaits any more
@@ -53,6 +66,8 @@ class Replica:
             for tell in self._entry_waiters.pop(one.row.index, ()):
                 tell(one)
         self._tell_reached()
+        for observer in self.observers:
+            observer.applied(applied)
 
     def install(self, prepared: PreparedState, vectors: VectorIndex) -> None:
         """A state made from a snapshot takes the place of the one in force, with the vectors that belong to it.
@@ -70,6 +85,8 @@ class Replica:
             for tell in self._entry_waiters.pop(index):
                 tell(one)
         self._tell_reached()
+        for observer in self.observers:
+            observer.installed()
 
     def _tell_reached(self) -> None:
         while self._awaited and self._awaited[0] <= self.head.index:

@@ -148,6 +148,13 @@ class WriteTxn(ReadTxn):
         if not appended:
             raise StorageFailed(f"{self._path}: key {key.hex()} does not follow the last one; a bug, please report it")
 
+    def add(self, table: Table, key: bytes, value: bytes) -> bool:
+        """Put a key that is not there; whether it was not."""
+        try:
+            return self._put(key, value, True, False, False, table)
+        except lmdb.Error as error:
+            raise translate(self._path, error) from error
+
     def delete(self, table: Table, key: bytes) -> bool:
         """Whether it was there."""
         try:
@@ -214,10 +221,17 @@ class Environment:
         return flags["sync"] and flags["metasync"]
 
     def table(self, name: str) -> Table:
+        found = self.find_table(name)
+        if found is None:
+            raise Corrupt(self.path, f"has no table {name}")
+        return found
+
+    def find_table(self, name: str) -> "Table | None":
+        """None: it is not there, and this look at the folder may not make it."""
         try:
             return self._env.open_db(name.encode(), create=not self._readonly)
-        except lmdb.NotFoundError as error:
-            raise Corrupt(self.path, f"has no table {name}") from error
+        except lmdb.NotFoundError:
+            return None
         except lmdb.Error as error:
             raise translate(self.path, error) from error
 

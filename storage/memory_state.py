@@ -16,10 +16,24 @@ from raftmem.commands import Actor, Scope
 from raftmem.digest import GENESIS_HEAD
 from raftmem.errors import Corrupt, StorageFailed
 from raftmem.limits import LIST_SCAN_ROWS_MAX
-from raftmem.records import DropIdempotency, Head, IdempotencyRow, Position, PutIdempotency, PutRecord, Record, Step
+from raftmem.records import (
+    DropIdempotency,
+    Head,
+    IdempotencyRow,
+    Marked,
+    Position,
+    PutContent,
+    PutIdempotency,
+    PutRecord,
+    PutThing,
+    Record,
+    Step,
+)
 from raftmem.storage.contracts import EventRow, Page, PreparedState, Query, SnapshotMeta
 from raftmem.storage.memory_copy import GrowingCopy, MemoryFiles, doubt, lines_of
+from raftmem.storage.memory_things import KeptThings
 from raftmem.storage.query import Cursor, end_of, page
+from raftmem.things import Thing
 
 
 class _Key(NamedTuple):
@@ -43,6 +57,7 @@ class _Kept:
         self.twins: dict[tuple[bytes, Scope], dict[Position, None]] = {}  # content ever carried -> rows
         self.keys: list[_Key] = []
         self.key_places: dict[tuple[str, str, str], list[int]] = {}  # actor and key -> places in `keys`
+        self.things = KeptThings()
 
     def put(self, row: EventRow, step: Step, head: Head) -> None:
         index = self.heads[-1].index + 1
@@ -62,6 +77,10 @@ class _Kept:
                     self.keys.append(_Key(key, None))
                 case DropIdempotency(row=key):
                     self.keys[self.key_places[_name(key.actor, key.key)][-1]] = _Key(key, index)
+                case PutThing():
+                    self.things.put(change, index)
+                case PutContent():
+                    self.things.put_content(change, index)
                 case _:
                     assert_never(change)
         self.events.append((row, step))
@@ -187,6 +206,17 @@ class MemoryReader:
 
     def vectors(self) -> Iterable[Record]:
         return [record for record in self._newest() if record.status == "active" and record.vector_at is not None]
+
+    # --- things -------------------------------------------------------------------------------------
+    def thing(self, key: bytes, at: Position | None = None) -> Thing | None:
+        things = self._kept.things
+        return things.thing(key, self.head.index) if at is None else things.version(key, self._moment(at))
+
+    def scan(self, prefix: bytes, *, limit: int, start: bytes = b"", stop: bytes | None = None) -> list[Marked]:
+        return self._kept.things.scan(self.head.index, prefix, limit=limit, start=start, stop=stop)
+
+    def content(self, at: Position) -> bytes | None:
+        return self._kept.things.content(at, self.head.index)
 
     def release(self) -> None:
         """Nothing is held."""

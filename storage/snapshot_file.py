@@ -15,7 +15,8 @@ from raftmem.errors import Corrupt
 from raftmem.storage.atomic import sync_file
 from raftmem.storage.contracts import SnapshotMeta, StateReader
 from raftmem.storage.lmdb_env import Environment
-from raftmem.storage.state_env import TABLES_MAX, StateEnvironment
+from raftmem.storage.state_env import StateEnvironment
+from raftmem.storage.state_tables import TABLES_MAX
 
 BLOCK_BYTES: Final = 1 << 20  # hashed and written at once, without the interpreter's lock
 SUFFIX: Final = ".state"

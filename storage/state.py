@@ -25,9 +25,9 @@ from raftmem.storage.lmdb_env import DATA_FILE, Environment, ReadTxn
 from raftmem.storage.mark import StateMark
 from raftmem.storage.snapshot_file import copy_checked, state_file
 from raftmem.storage.snapshot_rules import difference
-from raftmem.storage.state_env import TABLES_MAX, PrivateReader, StateEnvironment
+from raftmem.storage.state_env import PrivateReader, StateEnvironment
 from raftmem.storage.state_read import LmdbReader
-from raftmem.storage.state_tables import FORMAT_KEY, FORMAT_VERSION, Tables, encode
+from raftmem.storage.state_tables import FORMAT_KEY, FORMAT_VERSION, TABLES_MAX, Tables, encode
 from raftmem.storage.state_write import LmdbWriter
 
 _NEXT: Final = ".next-"

@@ -19,13 +19,10 @@ from raftmem.storage.state_tables import (
     FORMAT_KEY,
     FORMAT_VERSION,
     HEAD_KEY,
-    Tables,
     decode_head,
     encode,
     open_tables,
 )
-
-TABLES_MAX = len(Tables._fields)
 
 
 class PrivateReader(LmdbReader):

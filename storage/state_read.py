@@ -2,7 +2,7 @@
 
 It refuses a row that does not decode and an id whose hash belongs to another (`Corrupt`, with the place).
 The rule that must hold: a memory at position p is its newest row created at or before p, in the newest version
-updated at or before p.
+updated at or before p. The things of coordination are read by its base, `state_things.py`.
 """
 
 from bisect import insort
@@ -34,15 +34,14 @@ from raftmem.storage.state_tables import (
     position_of,
     time_key,
 )
+from raftmem.storage.state_things import ThingReader
 
 
-class LmdbReader:
+class LmdbReader(ThingReader):
     """Reads through one transaction; the shared reader of a store is given a newer one after each write."""
 
     def __init__(self, txn: ReadTxn, tables: Tables, *, path: str, rows_max: int, head: Head) -> None:
-        self._txn = txn
-        self._tables = tables
-        self._path = path
+        super().__init__(txn, tables, path=path)
         self._rows_max = rows_max
         self._head = head
 

@@ -17,6 +17,16 @@ A *row* is one life of one memory, from ADD to the tombstone: its created positi
     keys        hash(actor, key) -> IdempotencyRow
     key_order   index -> hash(actor, key)
     meta        head, format
+
+What coordination keeps, in tables of their own; keys and marks are those of `things.py`:
+
+    things          key -> Thing              the row that stands
+    thing_versions  key, position -> Thing    every version of the VERSIONED kinds, empty: it went; never removed
+    marks           mark -> key
+    contents        position -> JSON text     what the operation there brought; never removed
+
+A state that was written before there were things has not these four. They are made when it is opened to be written; a
+mere look at it finds them absent, which is: empty.
 """
 
 import struct
@@ -29,6 +39,7 @@ import msgspec
 from raftmem.commands import Actor, Scope
 from raftmem.records import Head, IdempotencyRow, Position, Record, Result
 from raftmem.storage.lmdb_env import Environment, Table
+from raftmem.things import Thing
 
 FORMAT_VERSION: Final = 1
 HEAD_KEY: Final = b"head"
@@ -45,8 +56,16 @@ encode = msgspec.msgpack.Encoder().encode
 decode_record = msgspec.msgpack.Decoder(Record).decode
 decode_head = msgspec.msgpack.Decoder(Head).decode
 decode_key = msgspec.msgpack.Decoder(IdempotencyRow).decode
+decode_thing = msgspec.msgpack.Decoder(Thing).decode
 decode_event = msgspec.msgpack.Decoder(tuple[int, bytes, Result, bytes]).decode
 DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError)
+
+
+class ThingTables(NamedTuple):
+    things: Table
+    thing_versions: Table
+    marks: Table
+    contents: Table
 
 
 class Tables(NamedTuple):
@@ -62,10 +81,20 @@ class Tables(NamedTuple):
     keys: Table
     key_order: Table
     meta: Table
+    coordination: ThingTables | None  # None: absent
+
+
+TABLES_MAX: Final = len(Tables._fields) - 1 + len(ThingTables._fields)
 
 
 def open_tables(env: Environment) -> Tables:
-    return Tables(*map(env.table, Tables._fields))
+    return Tables._make([*map(env.table, Tables._fields[:-1]), _thing_tables(env)])
+
+
+def _thing_tables(env: Environment) -> ThingTables | None:
+    """Nothing stands in any before all of them are there: a writer that was killed while it made them is no matter."""
+    found = [table for table in map(env.find_table, ThingTables._fields) if table is not None]
+    return ThingTables(*found) if len(found) == len(ThingTables._fields) else None
 
 
 def index_key(index: int) -> bytes:

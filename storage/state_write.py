@@ -1,13 +1,25 @@
-"""What one entry does to the tables of the state: records, indexes, event, idempotency keys.
+"""What one entry does to the tables of the state: records, things, indexes, event, idempotency keys.
 
-It refuses an entry that is not the next one, and a change whose `old` is not what stands there: both would mean
-that this replica no longer follows the log. The rule that must hold: every index is a function of (old, new).
+It refuses an entry that is not the next one, a change whose `old` is not what stands there, and a mark that is another
+thing's already: each would mean that this replica no longer follows the log. The rule that must hold: every index is a
+function of (old, new).
 """
 
 from typing import assert_never
 
 from raftmem.errors import Corrupt, StorageFailed
-from raftmem.records import DropIdempotency, Head, IdempotencyRow, Outcome, PutIdempotency, PutRecord, Record, Step
+from raftmem.records import (
+    DropIdempotency,
+    Head,
+    IdempotencyRow,
+    Outcome,
+    PutContent,
+    PutIdempotency,
+    PutRecord,
+    PutThing,
+    Record,
+    Step,
+)
 from raftmem.storage.contracts import EventRow
 from raftmem.storage.lmdb_env import Table, WriteTxn
 from raftmem.storage.state_read import LmdbReader
@@ -15,6 +27,7 @@ from raftmem.storage.state_tables import (
     HEAD_KEY,
     ROW_BYTES,
     Tables,
+    ThingTables,
     content_hash,
     decode_key,
     encode,
@@ -25,6 +38,7 @@ from raftmem.storage.state_tables import (
     position_key,
     time_key,
 )
+from raftmem.things import VERSIONED, marks
 
 
 class LmdbWriter(LmdbReader):
@@ -45,6 +59,10 @@ class LmdbWriter(LmdbReader):
                 self._put_key(change.row)
             elif isinstance(change, DropIdempotency):
                 self._drop_key(change.row, index)
+            elif isinstance(change, PutThing):
+                self._put_thing(change, index)
+            elif isinstance(change, PutContent):
+                self._writes.put(self._coordination.contents, position_key(change.at), change.data)
             else:
                 assert_never(change)
         self._put_event(row)
@@ -98,6 +116,34 @@ class LmdbWriter(LmdbReader):
             if new is not None:
                 self._writes.put(table, new + row, b"")
 
+    # --- things -------------------------------------------------------------------------------------
+    @property
+    def _coordination(self) -> ThingTables:
+        tables = self._tables.coordination
+        assert tables is not None, "whoever opens a state to write it makes all tables"
+        return tables
+
+    def _put_thing(self, change: PutThing, index: int) -> None:
+        txn, tables, key, old, new = self._writes, self._coordination, change.key, change.old, change.new
+        if self.thing(key) != old:
+            raise Corrupt(self._path, f"thing {key.hex()} follows another than stands there", index=index)
+        raw = b"" if new is None else encode(new)
+        if new is None:
+            txn.delete(tables.things, key)
+        else:
+            txn.put(tables.things, key, raw)
+        if isinstance(old if new is None else new, VERSIONED):
+            txn.put(tables.thing_versions, key + position_key(change.at), raw)
+        before = frozenset[bytes]() if old is None else marks(old)
+        after = frozenset[bytes]() if new is None else marks(new)
+        for mark in before - after:
+            if not txn.delete(tables.marks, mark):
+                raise Corrupt(self._path, f"mark {mark.hex()} of a thing is missing", index=index)
+        for mark in after - before:
+            if not txn.add(tables.marks, mark, key):
+                raise Corrupt(self._path, f"mark {mark.hex()} is another thing's", index=index)
+
+    # --- the entry itself ---------------------------------------------------------------------------
     def _put_event(self, row: EventRow) -> None:
         key = index_key(row.index)
         self._writes.append(self._tables.events, key, encode((row.term, row.data, row.result, row.digest)))

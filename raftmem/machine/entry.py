@@ -2,17 +2,31 @@
 
 A refusal is an outcome with its index like everything else. It must hold that an atomic entry with any refused
 operation changes nothing, and that only an entry of which something applied uses up its Idempotency-Key.
+
+A transaction's guards refuse nothing: they say which of its two arms runs, whole or not at all. Everything follows from
+what stands before it in the entry: guards from the state before, each operation from those before it.
 """
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from raftmem.codec import Entry
-from raftmem.commands import Add, Header
+from raftmem.commands import (
+    Add,
+    Content,
+    GateOperation,
+    Header,
+    LockOperation,
+    MemoryOperation,
+    Operation,
+    TaskOperation,
+    Txn,
+)
+from raftmem.machine import gates, locks, memory, tasks
 from raftmem.machine.guards import false_guards
 from raftmem.machine.idempotency import Admitted, Replay, admit, used
-from raftmem.machine.memory import perform, refused
 from raftmem.machine.working import Moment, Refusal, Working
-from raftmem.records import Change, IdempotencyRow, Outcome, Position, Result, Step, View
+from raftmem.records import About, Change, IdempotencyRow, Outcome, Position, Result, Step, View
 
 _NOTHING: Final = Step(Result(), ())
 _BATCH_REFUSED: Final = Refusal("batch-refused")
@@ -23,7 +37,7 @@ class _Run(NamedTuple):
     changes: list[Change]
 
 
-def apply(view: View, index: int, term: int, entry: Entry) -> Step:  # noqa: ARG001  no rule of a memory needs the term
+def apply(view: View, index: int, term: int, entry: Entry) -> Step:
     """What the entry at `index` comes to on the state in `view`, the one just before it.
 
     Pure and total. Raft's own entries change nothing and have no outcomes.
@@ -38,32 +52,115 @@ def apply(view: View, index: int, term: int, entry: Entry) -> Step:  # noqa: ARG
             case Replay(first):
                 return Step(Result(replay_of=first), ())
             case Refusal() as refusal:
-                working = Working(view)
-                return Step(Result(tuple(refused(working, op, refusal) for op in header.operations)), ())
+                return Step(Result(_all_refused(Working(view), header, refusal)), ())
             case Admitted() as admission:
                 pass
-    outcomes, changes = _run(view, index, now, entry, header)
+    outcomes, changes = _Entry(view, index, term, now, entry, header).run()
     if header.idempotency is not None and admission is not None and any(outcome.applied for outcome in outcomes):
         key = header.idempotency
         changes += used(admission, IdempotencyRow(header.actor, key.key, key.fingerprint, index, now))
     return Step(Result(outcomes), tuple(changes))
 
 
-def _run(view: View, index: int, now: int, entry: Entry, header: Header) -> _Run:
-    working = Working(view)
-    failed = false_guards(working, header.guards) if header.guards else ()
-    if failed:
-        return _Run(_guarded(working, header, failed), [])
-    outcomes: list[Outcome] = []
-    for seq, operation in enumerate(header.operations):
-        moment = Moment(Position(index, seq), now, entry.wall_ms, header.actor)
-        outcome = perform(working, moment, operation, entry.contents[seq], entry.salts[seq])
-        if isinstance(outcome, Refusal):
-            if header.atomic:
-                return _Run(_batch_refused(Working(view), header, seq, outcome), [])
-            outcome = refused(working, operation, outcome)
-        outcomes.append(outcome)
-    return _Run(tuple(outcomes), working.changes)
+class _Entry:
+    """One entry while it is decided."""
+
+    def __init__(self, view: View, index: int, term: int, now: int, entry: Entry, header: Header) -> None:
+        self._view = view
+        self._index = index
+        self._term = term
+        self._now = now
+        self._entry = entry
+        self._header = header
+
+    def run(self) -> _Run:
+        header = self._header
+        working = Working(self._view)
+        failed = false_guards(working, header.guards) if header.guards else ()
+        first = header.operations[0] if header.operations else None
+        if isinstance(first, Txn):
+            return self._transaction(working, first, failed)
+        if failed:
+            return _Run(_guarded(working, header, failed), [])
+        outcomes = self._operations(working, range(len(header.operations)), first_seq=0, atomic=header.atomic)
+        if isinstance(outcomes, _Refused):
+            return _Run(_batch_refused(Working(self._view), header.operations, outcomes.seq, outcomes.why), [])
+        return _Run((*outcomes, *working.consequences), working.changes)
+
+    def _transaction(self, working: Working, txn: Txn, failed: tuple[int, ...]) -> _Run:
+        """One arm runs, whole or not at all."""
+        count = len(self._header.operations)
+        if not 0 <= txn.then < count:
+            return _Run((_refused(working, txn, Refusal("invalid-request")),), [])
+        arm = range(1 + txn.then, count) if failed else range(1, 1 + txn.then)
+        ran = Outcome("TXN", applied=True, failed=failed, about=About(succeeded=not failed))
+        outcomes = self._operations(working, arm, first_seq=1, atomic=True)
+        if isinstance(outcomes, _Refused):
+            why = outcomes.why
+            head = Outcome("TXN", applied=False, code=why.code, failed=failed, about=ran.about, path=why.path)
+            arm_operations = [self._header.operations[place] for place in arm]
+            refused = _batch_refused(Working(self._view), arm_operations, outcomes.seq - 1, why)
+            return _Run((head, *refused), [])
+        return _Run((ran, *outcomes, *working.consequences), working.changes)
+
+    def _operations(
+        self, working: Working, places: range, *, first_seq: int, atomic: bool
+    ) -> "list[Outcome] | _Refused":
+        outcomes: list[Outcome] = []
+        entry = self._entry
+        for seq, place in enumerate(places, first_seq):
+            operation = self._header.operations[place]
+            moment = Moment(Position(self._index, seq), self._now, entry.wall_ms, self._header.actor, self._term)
+            outcome = _perform(working, moment, operation, entry.contents[place], entry.salts[place])
+            if isinstance(outcome, Refusal):
+                if atomic:
+                    return _Refused(seq, outcome)
+                outcome = _refused(working, operation, outcome)
+            outcomes.append(outcome)
+        return outcomes
+
+
+class _Refused(NamedTuple):
+    """The operation that refuses its entry, by the seq that it would have had."""
+
+    seq: int
+    why: Refusal
+
+
+def _perform(
+    working: Working, moment: Moment, operation: Operation, content: Content | None, salt: bytes
+) -> Outcome | Refusal:
+    if isinstance(operation, MemoryOperation):  # the usual case first
+        outcome = memory.perform(working, moment, operation, content, salt)
+        if isinstance(outcome, Outcome) and outcome.memory_id is not None and outcome.op != "NOOP":
+            gates.follow(working, moment, outcome.memory_id)
+        return outcome
+    if isinstance(operation, LockOperation):
+        return locks.perform(working, moment, operation, content)
+    if isinstance(operation, TaskOperation):
+        return tasks.perform(working, moment, operation, content)
+    if isinstance(operation, GateOperation):
+        return gates.perform(working, moment, operation, content)
+    return Refusal("invalid-request")  # a TXN that does not stand first
+
+
+def _refused(working: Working, operation: Operation, refusal: Refusal) -> Outcome:
+    if isinstance(operation, MemoryOperation):
+        return memory.refused(working, operation, refusal)
+    if isinstance(operation, LockOperation):
+        return locks.refused(working, operation, refusal)
+    if isinstance(operation, TaskOperation):
+        return tasks.refused(working, operation, refusal)
+    if isinstance(operation, GateOperation):
+        return gates.refused(working, operation, refusal)
+    return Outcome("TXN", applied=False, code=refusal.code, failed=refusal.failed, about=About())
+
+
+def _all_refused(working: Working, header: Header, refusal: Refusal) -> tuple[Outcome, ...]:
+    """For its key; a transaction has not come to any arm then."""
+    if header.operations and isinstance(header.operations[0], Txn):
+        return (_refused(working, header.operations[0], refusal),)
+    return tuple(_refused(working, operation, refusal) for operation in header.operations)
 
 
 def _guarded(working: Working, header: Header, failed: tuple[int, ...]) -> tuple[Outcome, ...]:
@@ -72,13 +169,15 @@ def _guarded(working: Working, header: Header, failed: tuple[int, ...]) -> tuple
     exists = Refusal("already-exists")
     refusals = [exists if isinstance(op, Add) and working.active(op.id) else false for op in header.operations]
     if header.atomic:
-        return _batch_refused(working, header, 0, refusals[0]) if refusals else ()
-    return tuple(refused(working, op, why) for op, why in zip(header.operations, refusals, strict=True))
+        return _batch_refused(working, header.operations, 0, refusals[0]) if refusals else ()
+    return tuple(_refused(working, op, why) for op, why in zip(header.operations, refusals, strict=True))
 
 
-def _batch_refused(working: Working, header: Header, seq: int, refusal: Refusal) -> tuple[Outcome, ...]:
-    """The operation at `seq` keeps its reason, all others stand and fall with it."""
+def _batch_refused(
+    working: Working, operations: Sequence[Operation], place: int, refusal: Refusal
+) -> tuple[Outcome, ...]:
+    """The operation at `place` keeps its reason, all others stand and fall with it."""
     return tuple(
-        refused(working, op, refusal if position == seq else _BATCH_REFUSED)
-        for position, op in enumerate(header.operations)
+        _refused(working, op, refusal if position == place else _BATCH_REFUSED)
+        for position, op in enumerate(operations)
     )

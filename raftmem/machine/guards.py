@@ -1,12 +1,15 @@
-"""Guards: what must be true of named memories just before the entry, or nothing of it applies.
+"""Guards: what must be true of named memories, locks and gates just before the entry, or nothing of it applies.
 
-A deleted or expired memory does not exist here, so no version and no hash of it is ever true.
+Whatever a guard names must be so, and one that names nothing is false: what cannot be understood never lets a write by.
+A deleted or expired memory does not exist here, so no version and no hash of it is ever true. A lock is held until the
+log says that it is not: an expiry that has not come yet leaves its guard true, and nobody else holds it either.
 """
 
 from collections.abc import Sequence
 
 from raftmem.commands import Guard
 from raftmem.machine.working import Working
+from raftmem.things import Hold, holders
 
 
 def false_guards(working: Working, guards: Sequence[Guard]) -> tuple[int, ...]:
@@ -15,9 +18,38 @@ def false_guards(working: Working, guards: Sequence[Guard]) -> tuple[int, ...]:
 
 
 def _holds(working: Working, guard: Guard) -> bool:
-    record = working.active(guard.memory)
+    if guard.memory is None and guard.lock is None and guard.gate is None:
+        return False
+    return (
+        (guard.memory is None or _is_so(working, guard.memory, guard))
+        and (guard.lock is None or _is_held(working, guard.lock, guard.token, guard.owner))
+        and (guard.gate is None or _stands(working, guard.gate, guard.open))
+    )
+
+
+def _is_so(working: Working, memory_id: str, guard: Guard) -> bool:
+    record = working.active(memory_id)
     if guard.exists is not None and guard.exists != (record is not None):
         return False
     if guard.version is not None and (record is None or record.version != guard.version):
         return False
     return guard.sha256 is None or (record is not None and record.sha256.hex() == guard.sha256)
+
+
+def _is_held(working: Working, name: str, token: int | None, owner: str | None) -> bool:
+    """With exactly that token. Where several may hold, a token alone can be of two of them: it takes the owner too."""
+    if owner is not None:
+        hold = working.hold(name, owner)
+        return hold is not None and hold.token == token
+    lock = working.lock(name)
+    if lock is None or lock.permits > 1:
+        return False
+    return any(
+        isinstance(found.thing, Hold) and found.thing.token == token for found in working.scan(holders(name), limit=1)
+    )
+
+
+def _stands(working: Working, name: str, is_open: bool | None) -> bool:
+    """A gate that was never put is not open."""
+    gate = working.gate(name)
+    return (gate is not None and gate.open) == is_open

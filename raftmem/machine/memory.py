@@ -6,7 +6,7 @@ Version numbers of an id only rise, through delete and re-add too, so an old ver
 
 from typing import assert_never
 
-from raftmem.commands import Add, Content, Decision, Delete, Expire, Noop, Operation, Put, Update
+from raftmem.commands import Add, Content, Decision, Delete, Expire, MemoryOperation, Noop, Put, Update
 from raftmem.machine.identity import blank, born, keeps_scope, next_version, scope_of
 from raftmem.machine.revision import NOTHING, revise
 from raftmem.machine.working import Moment, Refusal, Working
@@ -14,7 +14,7 @@ from raftmem.records import Outcome, Record
 
 
 def perform(
-    working: Working, moment: Moment, operation: Operation, content: Content | None, salt: bytes
+    working: Working, moment: Moment, operation: MemoryOperation, content: Content | None, salt: bytes
 ) -> Outcome | Refusal:
     """One operation; guards and idempotency have been looked at."""
     given = NOTHING if content is None else content
@@ -35,7 +35,7 @@ def perform(
             assert_never(operation)
 
 
-def refused(working: Working, operation: Operation, refusal: Refusal) -> Outcome:
+def refused(working: Working, operation: MemoryOperation, refusal: Refusal) -> Outcome:
     """The outcome of an operation that was not done; version and op as the state in `working` has them.
 
     `scope`: what was asked for where a memory would have come to be, else the memory's own.
@@ -58,7 +58,7 @@ def refused(working: Working, operation: Operation, refusal: Refusal) -> Outcome
     )
 
 
-def _name_of(operation: Operation, record: Record | None) -> str:
+def _name_of(operation: MemoryOperation, record: Record | None) -> str:
     match operation:
         case Add():
             return "ADD"

@@ -1,7 +1,7 @@
 """What the machine tests are written in: short words for operations, and a state that runs commands on itself."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec import UNSET
@@ -16,19 +16,53 @@ from raftmem.commands import (
     Draft,
     Expire,
     Fields,
+    GateApprove,
+    GateConsume,
+    GatePut,
+    GateRevoke,
     Guard,
     Header,
     Idempotency,
+    LockAcquire,
+    LockExpire,
+    LockForceRelease,
+    LockLeave,
+    LockRelease,
+    LockRenew,
     Merge,
     Noop,
     Operation,
+    OwnerRelease,
+    Pin,
     Put,
+    TaskAdd,
+    TaskCancel,
+    TaskClaim,
+    TaskComplete,
+    TaskExpire,
+    TaskFail,
+    TaskHeartbeat,
+    TaskRelease,
+    TaskRetry,
+    Txn,
     Update,
 )
 from raftmem.machine.run import Applied, step_entry
 from raftmem.records import Outcome, Record
 from raftmem.storage.contracts import StateStore
 from raftmem.storage.memory_state import MemoryStateStore
+from raftmem.things import (
+    DUE,
+    Gate,
+    Hold,
+    Task,
+    Waiter,
+    due_until,
+    gate_key,
+    holders,
+    queue_of,
+    task_key,
+)
 
 ALICE = Actor("agent", "alice")
 BOB = Actor("agent", "bob")
@@ -180,3 +214,138 @@ class World:
         """How many changes the last entry made."""
         assert self.last is not None
         return len(self.last.step.changes)
+
+
+# --- gates and transactions -----------------------------------------------------------------------
+def gate_put(
+    gate: str, required: int = 0, approvers: Sequence[str] = (), pins: Mapping[str, int] | None = None
+) -> Step:
+    return GatePut(gate, required, tuple(approvers), tuple(Pin(*pin) for pin in (pins or {}).items())), None
+
+
+def approve(gate: str, comment: object = UNSET) -> Step:
+    return GateApprove(gate), None if comment is UNSET else Content(payload=json(comment))
+
+
+def revoke(gate: str) -> Step:
+    return GateRevoke(gate), None
+
+
+def consume(gate: str) -> Step:
+    return GateConsume(gate), None
+
+
+def txn(then: Sequence[Step] = (), otherwise: Sequence[Step] = ()) -> tuple[Step, ...]:
+    """The steps of an entry, guards beside them."""
+    return ((Txn(len(then)), None), *then, *otherwise)
+
+
+def gate_of(world: World, name: str) -> Gate:
+    found = world.store.read().thing(gate_key(name))
+    assert isinstance(found, Gate), name
+    return found
+
+
+# --- locks ------------------------------------------------------------------------------------------
+def acquire(
+    lock: str, owner: str, *, ttl_ms: int = 10_000, permits: int = 1, wait_ms: int = 0, metadata: object = UNSET
+) -> Step:
+    content = None if metadata is UNSET else Content(payload=json(metadata))
+    return LockAcquire(lock, owner, ttl_ms, permits, wait_ms), content
+
+
+def renew(lock: str, owner: str, token: int, ttl_ms: int | None = None) -> Step:
+    return LockRenew(lock, owner, token, ttl_ms), None
+
+
+def release(lock: str, owner: str, token: int) -> Step:
+    return LockRelease(lock, owner, token), None
+
+
+def force_release(lock: str) -> Step:
+    return LockForceRelease(lock), None
+
+
+def leave(lock: str, owner: str, asked: int, *, gone: bool = False) -> Step:
+    return LockLeave(lock, owner, asked, gone), None
+
+
+def expire_lock(lock: str, owner: str, token: int | None, renewals: int = 0, term: int = 1) -> Step:
+    return LockExpire(lock, owner, token, renewals, term), None
+
+
+def release_owner(owner: str) -> Step:
+    return OwnerRelease(owner), None
+
+
+def holds_in(world: World, lock: str) -> list[Hold]:
+    """Who holds it, by token."""
+    rows = [marked.thing for marked in world.store.read().scan(holders(lock), limit=2000)]
+    return [row for row in rows if isinstance(row, Hold)]
+
+
+def queue_in(world: World, lock: str) -> list[Waiter]:
+    """Who waits for it, first come first."""
+    rows = [marked.thing for marked in world.store.read().scan(queue_of(lock), limit=2000)]
+    return [row for row in rows if isinstance(row, Waiter)]
+
+
+# --- tasks ------------------------------------------------------------------------------------------
+def _said(words: object) -> Content | None:
+    return None if words is UNSET else Content(payload=json(words))
+
+
+def add_task(task_id: str, queue: str = "q", *, payload: object = UNSET, **given: object) -> Step:
+    return TaskAdd(task_id, queue, **given), _said(payload)  # type: ignore[arg-type]  # words of the test
+
+
+def claim(*queues: str, worker: str = "w", ttl_ms: int = 1000, most: int = 1) -> Step:
+    return TaskClaim(queues or ("q",), worker, ttl_ms, most), None
+
+
+def heartbeat(task_id: str, token: int, ttl_ms: int | None = None) -> Step:
+    return TaskHeartbeat(task_id, token, ttl_ms), None
+
+
+def complete(task_id: str, token: int, result: object = UNSET) -> Step:
+    return TaskComplete(task_id, token), _said(result)
+
+
+def fail(
+    task_id: str, token: int, error: object = UNSET, *, retryable: bool = True, delay_ms: int | None = None
+) -> Step:
+    return TaskFail(task_id, token, retryable, delay_ms), _said(error)
+
+
+def give_back(task_id: str, token: int) -> Step:
+    return TaskRelease(task_id, token), None
+
+
+def cancel(task_id: str) -> Step:
+    return TaskCancel(task_id), None
+
+
+def retry(task_id: str) -> Step:
+    return TaskRetry(task_id), None
+
+
+def expire_task(task: Task, *, term: int = 1) -> Step:
+    return TaskExpire(task.id, task.updated.index, task.updated.seq, term), None
+
+
+def find_task(world: World, task_id: str) -> Task | None:
+    found = world.store.read().thing(task_key(task_id))
+    assert found is None or isinstance(found, Task)
+    return found
+
+
+def task_of(world: World, task_id: str) -> Task:
+    found = find_task(world, task_id)
+    assert found is not None, task_id
+    return found
+
+
+def tasks_due(world: World) -> list[Task]:
+    """What a leader would end now, as the index has it."""
+    found = world.store.read().scan(DUE, limit=1000, stop=due_until(world.time))
+    return [marked.thing for marked in found if isinstance(marked.thing, Task)]

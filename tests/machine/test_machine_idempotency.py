@@ -12,12 +12,14 @@ from raftmem.records import (
     DropIdempotency,
     Head,
     IdempotencyRow,
+    Marked,
     Position,
     PutIdempotency,
     PutRecord,
     Record,
     Step,
 )
+from raftmem.things import Thing
 
 DAY_MS = IDEMPOTENCY_KEEP_US_MAX // 1000
 
@@ -139,6 +141,15 @@ class FullTable:
 
     def oldest_keys(self, limit: int) -> tuple[IdempotencyRow, ...]:
         return self.rows[:limit]
+
+    def thing(self, key: bytes, at: Position | None = None) -> Thing | None:  # noqa: ARG002
+        return None
+
+    def scan(self, prefix: bytes, *, limit: int, start: bytes = b"", stop: bytes | None = None) -> list[Marked]:  # noqa: ARG002
+        return []
+
+    def content(self, at: Position) -> bytes | None:  # noqa: ARG002
+        return None
 
     def run(self) -> Step:
         data = command([add("a", text="t")], time=self.now, key="new")

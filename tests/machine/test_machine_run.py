@@ -9,15 +9,31 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from machine_world import World, add, command, delete, expire, noop, update
+from machine_world import (
+    World,
+    acquire,
+    add,
+    add_task,
+    approve,
+    claim,
+    command,
+    complete,
+    delete,
+    expire,
+    gate_put,
+    noop,
+    release,
+    txn,
+    update,
+)
 
 from raftmem import codec
-from raftmem.commands import Members
+from raftmem.commands import Guard, Members
 from raftmem.digest import GENESIS
 from raftmem.errors import Corrupt
 from raftmem.machine import apply
 from raftmem.machine.run import step_entry
-from raftmem.records import PutRecord
+from raftmem.records import PutContent, PutRecord, PutThing
 from raftmem.storage.memory_state import MemoryStateStore
 
 
@@ -60,6 +76,9 @@ def test_the_digest_is_as_documented() -> None:
     world.feed(codec.membership(Members("c", 1, (), 1000, 200), time=1, wall_ms=1))
     world.run(add("a", text="t", value={"n": 1}, embedding=[1.0, 2.0]), noop(), add("b", text="t"), key="k")
     world.run(update("a", merge={"value.n": ("inc", 1)}), delete("b"))
+    world.run(acquire("l", "o", metadata={"m": 1}), gate_put("g", pins={"a": 2}), add_task("t", payload=1))
+    world.run(release("l", "o", 4), update("a", text="u"), claim(), approve("g", "c"))
+    world.run(*txn([delete("never")], [complete("t", 5, {"r": 1})]), key="l", guards=(Guard(lock="l", token=4),))
     previous = GENESIS
     replayed = World()
     for index, data in enumerate(world.log, start=1):
@@ -72,8 +91,16 @@ def test_the_digest_is_as_documented() -> None:
                 for name, bare in {"text": None, "value": None, "metadata": b"", "sha256": b""}.items():
                     fields[change.record.__struct_fields__.index(name)] = bare
                 changes.append(["record", fields, change.content_hash])
+            elif isinstance(change, PutThing):
+                changes.append(["thing", change.key, change.new])
+            elif isinstance(change, PutContent):
+                changes.append(["content", [change.at.index, change.at.seq]])
             else:
                 changes.append(change)
+        outcomes = [
+            list(msgspec.structs.astuple(outcome))[: 10 if outcome.about is None else 11]
+            for outcome in step.result.outcomes
+        ]
         slots = [
             b"\0" * 32 if slot is None else hashlib.blake2b(slot, digest_size=32, person=b"raftmem.slot").digest()
             for slot in entry.slots
@@ -86,13 +113,14 @@ def test_the_digest_is_as_documented() -> None:
                 entry.header_bytes,
                 struct.pack(">I", len(slots)),
                 *slots,
-                msgspec.msgpack.encode([step.result, changes]),
+                msgspec.msgpack.encode([[outcomes, step.result.replay_of], changes]),
             ]
         )
         previous = hashlib.blake2b(text, digest_size=32, person=b"raftmem.digest").digest()
         row = world.store.read().event(index)
         assert row is not None
         assert row.digest == previous
+        assert all(outcome.applied for outcome in row.result.outcomes)
 
 
 def test_the_hash_of_content_is_as_documented() -> None:

@@ -1,4 +1,4 @@
-"""How the recorded log of format version 1 was made; every time, salt and id in it is fixed.
+"""How the recorded logs of format version 1 were made; every time, salt and id in them is fixed.
 
 It never writes over a recorded log: what is recorded stays for ever, and a new format records a new one beside it.
 """
@@ -8,101 +8,25 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from coordination_log import coordination
+from recorder import BOB, SECOND, SYSTEM, Recorder, add, change, json, members, merge
 from replay_digest import FOLDER, digests, entries, frame, replayed
 
-from raftmem import codec
 from raftmem.commands import (
-    Actor,
     Add,
     Content,
     Decision,
     Delete,
-    Draft,
     Expire,
     Fields,
     Guard,
-    Header,
-    Idempotency,
-    Member,
-    Members,
-    Merge,
     Noop,
-    Operation,
     Provenance,
     Put,
     Update,
 )
 from raftmem.limits import IDEMPOTENCY_KEEP_US_MAX, JSON_INTEGER_MAX
 from raftmem.storage.contracts import LogEntry
-
-ALICE: Final = Actor("agent", "alice")
-BOB: Final = Actor("user", "bob é", "reviewer")
-SYSTEM: Final = Actor("system", "raftmem")
-WALL_MS: Final = 1_795_165_200_000
-SECOND: Final = 1_000_000
-Step = tuple[Operation, Content | None]
-
-
-def _json(value: object) -> bytes:
-    return msgspec.json.encode(value)
-
-
-def _merge(path: str, op: str, by: object) -> Merge:
-    return msgspec.convert([path, op, _json(by)], Merge)
-
-
-class Recorder:
-    """The log so far. Log time starts at 0 and moves by `wait`."""
-
-    def __init__(self) -> None:
-        self.log: list[LogEntry] = []
-        self.time = 0
-        self.term = 1
-
-    def wait(self, microseconds: int) -> None:
-        self.time += microseconds
-
-    def raw(self, data: bytes) -> None:
-        self.log.append(LogEntry(len(self.log) + 1, self.term, data))
-
-    def leader(self) -> None:
-        self.term += 1
-        self.raw(codec.no_op(time=self.time, wall_ms=WALL_MS + self.time // 1000))
-
-    def run(
-        self,
-        *steps: Step,
-        guards: tuple[Guard, ...] = (),
-        atomic: bool = True,
-        key: str | None = None,
-        actor: Actor = ALICE,
-        fingerprint: bytes = bytes(range(32)),
-        read_index: int | None = None,
-    ) -> None:
-        self.wait(1000)
-        index = len(self.log) + 1
-        idempotency = None if key is None else Idempotency(key, fingerprint)
-        operations = tuple(operation for operation, _ in steps)
-        header = Header(actor, f"req-{index}", operations, guards, atomic, idempotency, read_index)
-        seq = iter(range(len(steps)))
-        body = codec.encode_draft(
-            Draft(header, tuple(content for _, content in steps)), lambda _: struct.pack(">QQ", index, next(seq))
-        )
-        self.raw(codec.seal(body, time=self.time, wall_ms=WALL_MS + self.time // 1000))
-
-
-def add(memory_id: str, text: str | None = "t", on_duplicate: str | None = None) -> Step:
-    return msgspec.convert(["ADD", memory_id, {}, on_duplicate], Add), Content(text=text)
-
-
-def change(memory_id: str, *merges: Merge) -> Step:
-    return Update(memory_id, Fields()), Content(merge=merges)
-
-
-def _members(r: Recorder) -> None:
-    voters = tuple(Member(f"n{n}", f"tcp://127.0.0.1:910{n}", f"http://127.0.0.1:810{n}") for n in (1, 2, 3))
-    r.raw(codec.membership(Members("5f2a9c01", 1, voters, 1000, 200), time=0, wall_ms=WALL_MS))
-    r.leader()
 
 
 def _adds(r: Recorder) -> None:
@@ -125,14 +49,14 @@ def _adds(r: Recorder) -> None:
     )
     content = Content(
         text="Prod \u2028 \U0001f512 \u0007 frozen",
-        value=_json({"é": [1, 1.0, 1e21, 0.1, 5e-324, -0.0], "z": {"a": None, "A": True}, "n": JSON_INTEGER_MAX}),
-        metadata=_json({"env": "prod", "n": 1.5}),
+        value=json({"é": [1, 1.0, 1e21, 0.1, 5e-324, -0.0], "z": {"a": None, "A": True}, "n": JSON_INTEGER_MAX}),
+        metadata=json({"env": "prod", "n": 1.5}),
         embedding=struct.pack("<3f", 0.8, 0.6, 0.0),
     )
     r.run((Add("whole", whole, "noop", True), content), key="add-1", read_index=2)
     r.run((Add("twin", Fields(app_id="shop", user_id="ü"), "noop"), msgspec.structs.replace(content, metadata=None)))
     r.run((Add("whole", Fields()), Content(text="other")), guards=(Guard(memory="whole", version=9),))
-    r.run((Add("value", Fields()), Content(value=_json({"n": 1, "l": [1, True, "a"], "o": {"x": 1.5}}))))
+    r.run((Add("value", Fields()), Content(value=json({"n": 1, "l": [1, True, "a"], "o": {"x": 1.5}}))))
     r.run((Add("nothing", Fields()), Content()))
     r.run((Add("broken", Fields()), Content(value=b"{")))
     r.run((Add("deep", Fields()), Content(value=b"[" * 64 + b"]" * 64)))
@@ -158,22 +82,22 @@ def _updates(r: Recorder) -> None:
 
 
 def _merges(r: Recorder) -> None:
-    r.run(change("value", _merge("value.n", "inc", 41), _merge("value.new.deep", "inc", -1)))
-    r.run(change("value", _merge("value.o.x", "max", 2), _merge("value.o.y", "min", 0.25), _merge("value.n", "min", 7)))
-    r.run(change("value", _merge("value.l", "append", {"é": []}), _merge("tags", "append", "späť")))
-    r.run(change("value", _merge("value.l", "union", [1.0, False, {"é": []}, 2, 2]), _merge("tags", "union", ["b"])))
-    r.run(change("value", _merge("value.l", "remove", [1, "a", "zz"]), _merge("tags", "remove", ["b", "c"])))
-    r.run(change("value", _merge("value.é.ö", "set", [1e300, 1e16, 123456789012.5, '\u0000"\\\n\u007f'])))
-    r.run(change("value", _merge("value.n", "inc", 1), _merge("value.l", "inc", 1)))
-    r.run(change("value", _merge("value.n", "set", JSON_INTEGER_MAX), _merge("value.n", "inc", 1)))
-    r.run(change("value", _merge("value" + ".a" * 64, "set", 1)))
-    r.run(change("value", _merge("tags", "set", [str(n) for n in range(65)])))
-    r.run(change("value", _merge("text", "set", 1)))
-    r.run(change("value", _merge("value", "set", None)))
+    r.run(change("value", merge("value.n", "inc", 41), merge("value.new.deep", "inc", -1)))
+    r.run(change("value", merge("value.o.x", "max", 2), merge("value.o.y", "min", 0.25), merge("value.n", "min", 7)))
+    r.run(change("value", merge("value.l", "append", {"é": []}), merge("tags", "append", "späť")))
+    r.run(change("value", merge("value.l", "union", [1.0, False, {"é": []}, 2, 2]), merge("tags", "union", ["b"])))
+    r.run(change("value", merge("value.l", "remove", [1, "a", "zz"]), merge("tags", "remove", ["b", "c"])))
+    r.run(change("value", merge("value.é.ö", "set", [1e300, 1e16, 123456789012.5, '\u0000"\\\n\u007f'])))
+    r.run(change("value", merge("value.n", "inc", 1), merge("value.l", "inc", 1)))
+    r.run(change("value", merge("value.n", "set", JSON_INTEGER_MAX), merge("value.n", "inc", 1)))
+    r.run(change("value", merge("value" + ".a" * 64, "set", 1)))
+    r.run(change("value", merge("tags", "set", [str(n) for n in range(65)])))
+    r.run(change("value", merge("text", "set", 1)))
+    r.run(change("value", merge("value", "set", None)))
 
 
 def _batches(r: Recorder) -> None:
-    r.run(add("b1"), change("value", _merge("value.n", "inc", 1)), (Delete("b1"), None), add("b1", "again"))
+    r.run(add("b1"), change("value", merge("value.n", "inc", 1)), (Delete("b1"), None), add("b1", "again"))
     r.run(add("b2"), (Update("never", Fields()), Content(text="t")), (Delete("b1"), None))
     r.run(add("b3", "same"), add("b4", "same", "noop"), add("b3"), (Delete("never"), None), atomic=False, key="batch")
     r.run(add("b5"), (Delete("b1"), None), guards=(Guard(memory="b1", version=1),))
@@ -210,19 +134,24 @@ def _ends(r: Recorder) -> None:
     r.run((Add("whole", Fields()), Content(text="t")), key="add-1")
 
 
-def build() -> list[LogEntry]:
+def memories() -> list[LogEntry]:
     r = Recorder()
-    for part in (_members, _adds, _updates, _merges, _batches, _keys_and_decisions, _ends):
+    for part in (members, _adds, _updates, _merges, _batches, _keys_and_decisions, _ends):
         part(r)
     return r.log
 
 
+LOGS: Final = {"v1": memories, "v1-coordination": coordination}
+
+
 def main(folder: Path) -> None:
-    log, digest = folder / "v1.log", folder / "v1.digest"
-    if log.exists() or digest.exists():
-        raise SystemExit(f"{log} is recorded: it stays as it is")
-    log.write_bytes(b"".join(map(frame, build())))
-    digest.write_text(digests(replayed(entries(log))))
+    for name, made in LOGS.items():
+        log, digest = folder / f"{name}.log", folder / f"{name}.digest"
+        if log.exists() or digest.exists():
+            print(f"{log} is recorded: it stays as it is")
+            continue
+        log.write_bytes(b"".join(map(frame, made())))
+        digest.write_text(digests(replayed(entries(log))))
 
 
 if __name__ == "__main__":

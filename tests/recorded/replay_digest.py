@@ -1,4 +1,4 @@
-"""A recorded log: read its entries, replay them, print the digest of every index (`python replay_digest.py`).
+"""A recorded log: read its entries, replay them, print the digest of every index (`python replay_digest.py [LOG…]`).
 
 The file is a sequence of (term uint64, length uint32, entry bytes), big-endian; the first entry has index 1.
 """
@@ -39,4 +39,5 @@ def digests(applied: list[Applied]) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(digests(replayed(entries(FOLDER / "v1.log"))))
+    for log in [Path(name) for name in sys.argv[1:]] or sorted(FOLDER.glob("*.log")):
+        sys.stdout.write(digests(replayed(entries(log))))

@@ -14,14 +14,17 @@ from raftmem.records import (
     IdempotencyRow,
     Outcome,
     Position,
+    PutContent,
     PutIdempotency,
     PutRecord,
+    PutThing,
     Record,
     Result,
     Status,
     Step,
 )
 from raftmem.storage.contracts import EventRow, Query, StateReader, StateStore
+from raftmem.things import Thing, key_of
 
 ACTOR = Actor("agent", "a1")
 Entry = tuple[EventRow, Step, Head]
@@ -90,6 +93,26 @@ class Draft:
     def noop(self, memory_id: str | None = None) -> None:
         self.outcomes.append(Outcome("NOOP", True, None, memory_id))
 
+    def put_thing(self, thing: Thing) -> None:
+        self._move_thing(key_of(thing), thing)
+
+    def end_thing(self, key: bytes) -> None:
+        self._move_thing(key, None)
+
+    def _move_thing(self, key: bytes, new: Thing | None) -> None:
+        old = self.world.things.get(key)
+        if new is None:
+            self.world.things.pop(key, None)
+        else:
+            self.world.things[key] = new
+        if new != old:
+            self.changes.append(PutThing(key, new, old, Position(self.index, len(self.outcomes))))
+        self.noop()
+
+    def say(self, data: bytes) -> None:
+        self.changes.append(PutContent(Position(self.index, len(self.outcomes)), data))
+        self.noop()
+
     def use_key(self, key: str, actor: Actor = ACTOR) -> None:
         row = IdempotencyRow(actor, key, b"f" * 32, self.index, self.index * 1000)
         self.world.keys.append(row)
@@ -106,6 +129,7 @@ class World:
     def __init__(self) -> None:
         self.newest: dict[str, Record] = {}
         self.keys: list[IdempotencyRow] = []
+        self.things: dict[bytes, Thing] = {}
         self.index = 0
 
     def entry(self, *acts: Act) -> Entry:
@@ -130,6 +154,18 @@ def end(memory_id: str, status: Status = "deleted") -> Act:
 
 def noop(memory_id: str | None = None) -> Act:
     return lambda draft: draft.noop(memory_id)
+
+
+def put_thing(thing: Thing) -> Act:
+    return lambda draft: draft.put_thing(thing)
+
+
+def end_thing(key: bytes) -> Act:
+    return lambda draft: draft.end_thing(key)
+
+
+def say(data: bytes) -> Act:
+    return lambda draft: draft.say(data)
 
 
 def use_key(key: str, actor: Actor = ACTOR) -> Act:

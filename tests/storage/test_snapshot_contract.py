@@ -6,9 +6,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from storage_world import ACTOR, World, end, ids, put, store, use_key
+from storage_world import ACTOR, World, end, end_thing, ids, put, put_thing, say, store, use_key
 
 from raftmem.errors import Corrupt
+from raftmem.records import Position
 from raftmem.storage.contracts import LogEntry, Query, SnapshotMeta, SnapshotStore, StateStore
 from raftmem.storage.memory_copy import MemoryFiles
 from raftmem.storage.memory_snapshot import MemorySnapshotStore
@@ -16,9 +17,14 @@ from raftmem.storage.memory_state import MemoryStateStore
 from raftmem.storage.snapshot import FileSnapshotStore
 from raftmem.storage.snapshot_file import state_file
 from raftmem.storage.state import LmdbStateStore
+from raftmem.things import GATES, LOCKS, Gate, Lock, gate_key, lock_key
 
 MEMBERS = LogEntry(1, 0, b"the members")
 FLOATS = b"\0\0\x80?"
+
+
+def gate(created: Position, required: int) -> Gate:
+    return Gate("g", required, (), (), (), False, created, created)
 
 
 class Disk:
@@ -50,8 +56,10 @@ class Disk:
     def fill(self, count: int = 20) -> None:
         for _ in range(count):
             number = self.world.index
+            place = Position(number + 1, 2)
+            things = (put_thing(Lock(f"l{number}", 1, 1, 0, place)), put_thing(gate(place, number)), say(b"1"))
             acts = (put(f"m{number}", tags=("t",), vector=FLOATS), put("counter"), use_key(f"k{number}"))
-            store(self.state, self.world.entry(*acts))
+            store(self.state, self.world.entry(*acts, *things))
 
     def take(self) -> SnapshotMeta:
         return self.snapshots.take(lambda _index: MEMBERS, 1700)
@@ -114,7 +122,8 @@ class TestSnapshotContract:
         prepared = other.state.prepare(meta)
         reader = prepared.reader()
         assert (reader.head, reader.event(21)) == (prepared.head, None)
-        assert len(ids(reader, Query(tags=("t",)))) == 20
+        assert len(ids(reader, Query(tags=("t",)))) == len(reader.scan(LOCKS, limit=99)) == 20
+        assert reader.thing(gate_key("g")) == gate(Position(20, 2), 19)
         reader.release()
         prepared.discard()
 
@@ -127,7 +136,7 @@ class TestSnapshotContract:
         assert other.state.head().index == 0, "beside the one in force"
         other.state.replace(prepared)
         prepared.discard()
-        entry = one.world.entry(put("counter"), end("m3"))
+        entry = one.world.entry(put("counter"), end("m3"), end_thing(lock_key("l3")))
         store(one.state, entry)
         store(other.state, entry)
         for _ in range(2):
@@ -137,6 +146,12 @@ class TestSnapshotContract:
             assert ids(theirs, Query()) == ids(mine, Query())
             assert [theirs.memory("counter"), theirs.memory("m3")] == [mine.memory("counter"), mine.memory("m3")]
             assert list(theirs.vectors()) == list(mine.vectors())
+            for prefix, count in ((LOCKS, 19), (GATES, 1)):
+                assert theirs.scan(prefix, limit=99) == mine.scan(prefix, limit=99)
+                assert len(theirs.scan(prefix, limit=99)) == count
+            assert theirs.thing(lock_key("l3")) is None
+            assert theirs.thing(gate_key("g"), Position(8, 9)) == gate(Position(8, 2), 7)
+            assert theirs.content(Position(8, 4)) == mine.content(Position(8, 4)) == b"1"
             assert theirs.idempotency(ACTOR, "k7") == mine.idempotency(ACTOR, "k7") is not None
             other.restart()
 

@@ -11,13 +11,16 @@ from pathlib import Path
 
 import lmdb
 import pytest
-from storage_world import World, end, ids, put, store
+from storage_world import World, end, ids, put, put_thing, say, store
 
 from raftmem.digest import GENESIS_HEAD
 from raftmem.errors import Corrupt, FolderRefused, StorageFailed
+from raftmem.records import Position
 from raftmem.storage.contracts import Query
 from raftmem.storage.mark import StateMark
 from raftmem.storage.state import LmdbStateStore
+from raftmem.storage.state_tables import ThingTables, encode
+from raftmem.things import DUE, GATES, LOCKS, Gate, Lock, gate_key, lock_key
 
 
 def mark(folder: Path, boot_id: str = "boot 1") -> StateMark:
@@ -87,13 +90,22 @@ WRITER = """
     from pathlib import Path
     from raftmem.storage.mark import StateMark
     from raftmem.storage.state import LmdbStateStore
-    from storage_world import World, put, store
+    from raftmem.records import Position
+    from raftmem.things import Lock
+    from storage_world import World, put, put_thing, say, store
 
     folder = Path(sys.argv[1])
     state = LmdbStateStore(folder / "state", mark=StateMark(folder / "state.json", folder / "state", boot_id="boot"))
     world = World()
     while True:
-        store(state, *(world.entry(put(f"m{world.index}", tags=("t",)), put("counter")) for _ in range(5)))
+        batch = []
+        for _ in range(5):
+            number = world.index
+            acts = [put(f"m{number}", tags=("t",)), put("counter"), say(b"1")]
+            one = Lock(f"l{number}", 1, 1, 0, Position(number, 0))
+            counter = Lock("counter", number + 1, 1, 0, Position(0, 0))
+            batch.append(world.entry(*acts, put_thing(one), put_thing(counter)))
+        store(state, *batch)
         os.write(1, b"%d\\n" % world.index)
 """
 
@@ -118,6 +130,9 @@ def test_a_kill_leaves_a_whole_batch_and_all_that_was_committed(tmp_path: Path) 
     assert counter.version == head.index
     assert len(ids(reader, Query(tags=("t",)))) == head.index
     assert [row.index for row in reader.events(1, head.index + 1)] == list(range(1, head.index + 1))
+    assert reader.thing(lock_key("counter")) == Lock("counter", head.index, 1, 0, Position(0, 0))
+    assert len(reader.scan(LOCKS, limit=1 << 30)) == head.index + 1
+    assert [reader.content(Position(index, 2)) for index in (head.index, head.index + 1)] == [b"1", None]
     state.close(clean=True)
 
 
@@ -215,4 +230,86 @@ def test_a_change_that_follows_another_version_is_a_stop(tmp_path: Path) -> None
         store(state, again.entry(put("m", text="a second first life")))
     store(state, skipped)
     assert state.head().index == 2
+    state.close(clean=True)
+
+
+# --- things ---------------------------------------------------------------------------------------
+LOCK = Lock("l", 1, 1, 0, Position(1, 0))
+GATE = Gate("g", 1, (), (), (), False, Position(1, 1), Position(1, 1))
+
+
+def drop_table(folder: Path, name: str) -> None:
+    with lmdb.open(str(folder), max_dbs=16) as env, env.begin(write=True) as txn:
+        txn.drop(env.open_db(name.encode(), txn))
+
+
+def with_things(folder: Path) -> None:
+    state = LmdbStateStore(folder)
+    store(state, World().entry(put_thing(LOCK), put_thing(GATE), say(b"1")))
+    state.close(clean=True)
+
+
+@pytest.mark.parametrize("missing", [ThingTables._fields, ThingTables._fields[2:]], ids=["all", "the last two"])
+def test_a_state_written_before_there_were_things_opens_and_has_none(tmp_path: Path, missing: tuple[str, ...]) -> None:
+    world = World()
+    state = opened(tmp_path)
+    store(state, world.entry(put("m")))
+    state.close(clean=True)
+    for name in missing:
+        drop_table(tmp_path / "state", name)
+    view = LmdbStateStore(tmp_path / "state", readonly=True)
+    for reader in (view.read(), view.read_private()):
+        assert ids(reader, Query()) == ["m"]
+        assert reader.thing(lock_key("l")) is reader.thing(gate_key("g"), Position(1, 0)) is None
+        assert reader.scan(DUE, limit=9) == []
+        assert reader.content(Position(1, 0)) is None
+    view.close(clean=True)
+    state = opened(tmp_path)
+    assert state.head().index == 1
+    assert state.read().scan(b"", limit=9) == []
+    store(state, world.entry(put_thing(LOCK)))
+    state.close(clean=True)
+    view = LmdbStateStore(tmp_path / "state", readonly=True)
+    assert view.read().thing(lock_key("l")) == LOCK
+    view.close(clean=True)
+
+
+@pytest.mark.parametrize("damaged", [b"", b"\xc1", b"\x91\xa4lock", encode(Lock("other", 1, 1, 0, Position(1, 0)))])
+def test_a_damaged_thing_or_another_s_is_a_stop(tmp_path: Path, damaged: bytes) -> None:
+    with_things(tmp_path / "state")
+    change(tmp_path / "state", b"things", lock_key("l"), damaged)
+    state = LmdbStateStore(tmp_path / "state")
+    for ask in (lambda: state.read().thing(lock_key("l")), lambda: state.read().scan(LOCKS, limit=9)):
+        with pytest.raises(Corrupt, match=lock_key("l").hex()) as stopped:
+            ask()
+        assert stopped.value.path == state.path
+    assert state.read().thing(gate_key("g")) == GATE
+    state.close(clean=True)
+
+
+def test_a_mark_without_its_thing_and_a_thing_without_its_mark_are_stops(tmp_path: Path) -> None:
+    with_things(tmp_path / "state")
+    state = LmdbStateStore(tmp_path / "state")
+    mark = state.read().scan(GATES, limit=1)[0].mark
+    state.close(clean=True)
+    change(tmp_path / "state", b"marks", mark, None)
+    change(tmp_path / "state", b"things", lock_key("l"), None)
+    state = LmdbStateStore(tmp_path / "state")
+    with pytest.raises(Corrupt, match="thing that is missing"):
+        state.read().scan(LOCKS, limit=9)
+    world = World()
+    world.index, world.things[gate_key("g")] = 1, GATE
+    with pytest.raises(Corrupt, match="is missing"):
+        store(state, world.entry(put_thing(Gate("g", 1, (), (), (), False, Position(2, 0), Position(2, 0)))))
+    assert state.head().index == 1
+    state.close(clean=True)
+
+
+def test_a_scan_of_many_reads_no_more_than_it_gives(tmp_path: Path) -> None:
+    state, world = LmdbStateStore(tmp_path / "state"), World()
+    store(state, world.entry(*(put_thing(Lock(f"l{n}", 1, 1, 0, Position(1, n))) for n in range(50))))
+    state.close(clean=True)
+    change(tmp_path / "state", b"things", lock_key("l3"), None)
+    state = LmdbStateStore(tmp_path / "state")
+    assert len(state.read().scan(LOCKS, limit=3)) == 3
     state.close(clean=True)

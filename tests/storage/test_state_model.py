@@ -5,13 +5,27 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from storage_world import ACTOR, Act, World, drop_oldest_key, end, noop, put, store, use_key
+from storage_world import ACTOR, Act, World, drop_oldest_key, end, end_thing, noop, put, put_thing, say, store, use_key
 
-from raftmem.commands import Actor, Scope
-from raftmem.records import SEQ_LAST, Position
+from raftmem.commands import Actor, Pin, Scope
+from raftmem.records import SEQ_LAST, Marked, Position
 from raftmem.storage.contracts import Query, StateReader
 from raftmem.storage.memory_state import MemoryStateStore
 from raftmem.storage.state import LmdbStateStore
+from raftmem.things import (
+    DUE,
+    GATES,
+    LOCKS,
+    Gate,
+    Hold,
+    Lock,
+    gate_key,
+    hold_key,
+    holders,
+    lock_key,
+    owned_by,
+    pinned_by,
+)
 
 NAMES = ("a", "b", "c")
 TAGS = ("t", "u")
@@ -32,7 +46,21 @@ puts = st.builds(
     vector=st.sampled_from((None, None, b"1234", b"12345678")),
 )
 ends = st.builds(end, names, st.sampled_from(("deleted", "expired")))
-operations = st.lists(st.one_of(puts, puts, ends, st.builds(noop, st.one_of(st.none(), names))), max_size=4)
+places = st.builds(Position, st.sampled_from((1, 2, 300)), st.sampled_from((0, 1)))
+holds = st.builds(Hold, names, names, st.integers(1, 3), places, st.just(9), st.sampled_from((-3, 5, 9, 300)))
+pins = st.lists(st.builds(Pin, names, st.just(1)), max_size=2, unique_by=lambda pin: pin.memory).map(tuple)
+gates = st.builds(
+    Gate, names, st.integers(1, 2), st.just(()), pins, st.just(()), st.booleans(), places, places, st.none() | places
+)
+locks = st.builds(Lock, names, st.just(1), st.integers(0, 1), st.just(0), places)
+keys = st.one_of(st.builds(lock_key, names), st.builds(hold_key, names, names), st.builds(gate_key, names))
+things = st.one_of(
+    st.builds(put_thing, st.one_of(holds, gates, locks)),
+    st.builds(end_thing, keys),
+    st.builds(say, st.sampled_from((b"1", b"2"))),
+)
+nothing = st.builds(noop, st.one_of(st.none(), names))
+operations = st.lists(st.one_of(puts, puts, ends, nothing, things, things), max_size=5)
 entries = st.tuples(operations, st.sampled_from(("", "key", "drop", "")))
 batches = st.lists(st.tuples(st.lists(entries, max_size=4), st.booleans()), max_size=6)
 
@@ -69,6 +97,22 @@ def lists(reader: StateReader, at: int | None, limit: int, *, descending: bool) 
     return found
 
 
+THING_KEYS = [key for name in NAMES for key in (lock_key(name), gate_key(name), *(hold_key(name, o) for o in NAMES))]
+PREFIXES = [b"", DUE, LOCKS, GATES, *(of(name) for name in NAMES for of in (holders, owned_by, pinned_by))]
+
+
+def scans(reader: StateReader) -> list[list[Marked]]:
+    every = reader.scan(b"", limit=99)
+    middle = every[len(every) // 2].mark if every else b""
+    bounds = ((b"", None), (middle, None), (middle + b"\0", None), (b"", middle))
+    return [
+        reader.scan(prefix, limit=limit, start=start, stop=stop)
+        for prefix in PREFIXES
+        for limit in (1, 2, 99)
+        for start, stop in bounds
+    ]
+
+
 def answers(reader: StateReader, last: int) -> list[object]:
     """Everything that a reader can be asked, in one value."""
     moments = [None, *(Position(index, seq) for index in range(last + 2) for seq in (0, 1, 2, SEQ_LAST))]
@@ -86,6 +130,9 @@ def answers(reader: StateReader, last: int) -> list[object]:
         [list(reader.events(2, last, descending=turned)) for turned in (False, True)],
         [reader.expiring(time, limit) for time in (-9, 4, 5, 9, 2**63 - 1) for limit in (1, 99)],
         list(reader.vectors()),
+        [reader.thing(key, moment) for key in THING_KEYS for moment in moments],
+        [reader.content(moment) for moment in moments if moment is not None],
+        scans(reader),
         [lists(reader, at, 2, descending=turned) for at in (None, *range(last + 2)) for turned in (False, True)],
     ]
 
@@ -104,7 +151,11 @@ def test_both_stores_answer_alike(batches: list[tuple[list[tuple[list[Act], str]
     world, twin = World(), MemoryStateStore()
     with tempfile.TemporaryDirectory() as folder:
         state = LmdbStateStore(Path(folder) / "state", rows_max=ROWS_MAX)
-        for batch, restart in batches:
+        halfway = len(batches) // 2
+        private, expected_then = twin.read_private(), answers(twin.read(), 0)
+        for number, (batch, restart) in enumerate(batches):
+            if number == halfway:
+                private, expected_then = twin.read_private(), answers(state.read(), world.index)
             made = [world.entry(*acts(world, entry)) for entry in batch]
             store(state, *made)
             store(twin, *made)
@@ -115,3 +166,5 @@ def test_both_stores_answer_alike(batches: list[tuple[list[tuple[list[Act], str]
         state.close(clean=True)
     for number, (found, right) in enumerate(zip(asked, expected, strict=True)):
         assert found == right, f"question {number}"
+    for number, (found, right) in enumerate(zip(answers(private, private.head.index), expected_then, strict=True)):
+        assert found == right, f"question {number}, of a reader that stayed"

@@ -1,0 +1,228 @@
+"""Gates: approvals that were given, memories that are still as they were, and who goes through.
+
+A gate is open when it has the approvals that it requires, every pin holds (that memory is active at exactly that
+version) and nobody has consumed it. The rule that must hold after every operation: `open` in the row is that truth.
+So a change of a pinned memory closes its gates in the same apply (`follow`); a memory's versions never come back, so a
+gate that was closed this way stays closed until it is put again.
+
+Refused: who is no approver (`forbidden`), whatever touches a consumed gate but a new PUT (`wrong-state`), going through
+one that is not open (`wrong-state`), and what would let one gate or one memory grow without end (`too-large`).
+Names, ids and comments are bounded before they are proposed; numbers that decide something are looked at again here.
+"""
+
+from typing import Final, assert_never, get_args
+
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from raftmem import limits
+from raftmem.commands import (
+    Actor,
+    ActorType,
+    Content,
+    GateApprove,
+    GateConsume,
+    GateOperation,
+    GatePut,
+    GateRevoke,
+    Pin,
+)
+from raftmem.machine import json_text
+from raftmem.machine.working import Moment, Refusal, Working
+from raftmem.records import About, Outcome
+from raftmem.things import Approval, Gate, gate_key, pinned_by
+
+_TYPES: Final = frozenset(get_args(ActorType))
+
+
+def perform(working: Working, moment: Moment, operation: GateOperation, content: Content | None) -> Outcome | Refusal:
+    """One operation; guards and idempotency have been looked at."""
+    match operation:
+        case GatePut():
+            return _put(working, moment, operation)
+        case GateApprove():
+            return _approve(working, moment, operation, content)
+        case GateRevoke():
+            return _revoke(working, moment, operation)
+        case GateConsume():
+            return _consume(working, moment, operation)
+        case _:
+            assert_never(operation)
+
+
+def refused(working: Working, operation: GateOperation, refusal: Refusal) -> Outcome:
+    """The outcome of an operation that was not done; `open` as the state in `working` has it."""
+    gate = working.gate(operation.gate)
+    about = About(gate=operation.gate, open=None if gate is None else gate.open)
+    return Outcome(
+        _name_of(operation), applied=False, code=refusal.code, failed=refusal.failed, path=refusal.path, about=about
+    )
+
+
+def follow(working: Working, moment: Moment, memory_id: str) -> None:
+    """A memory has changed: gates that pin the version that it had, or the one that it has now, are looked at again.
+
+    Each that was open and is not any more is a consequence `GATE_CLOSE`.
+    """
+    record = working.memory(memory_id)
+    if record is None:
+        return
+    prefix = pinned_by(memory_id)
+    start, stop = pinned_by(memory_id, record.version - 1), pinned_by(memory_id, record.version + 1)
+    for found in working.scan(prefix, limit=2 * limits.GATES_PINNING_MAX, start=start, stop=stop):
+        gate = found.thing
+        assert isinstance(gate, Gate)
+        if gate.open == _is_open(working, gate):
+            continue
+        _keep(working, moment, gate)
+        if gate.open:
+            working.consequences.append(_done("GATE_CLOSE", replace(gate, open=False)))
+
+
+def _name_of(operation: GateOperation) -> str:
+    match operation:
+        case GatePut():
+            return "GATE_PUT"
+        case GateApprove():
+            return "GATE_APPROVE"
+        case GateRevoke():
+            return "GATE_REVOKE"
+        case GateConsume():
+            return "GATE_CONSUME"
+        case _:
+            assert_never(operation)
+
+
+def _done(op: str, gate: Gate) -> Outcome:
+    return Outcome(op, applied=True, about=About(gate=gate.name, open=gate.open))
+
+
+def _nothing_done(requested_op: str, gate: Gate) -> Outcome:
+    return Outcome("NOOP", applied=True, requested_op=requested_op, about=About(gate=gate.name, open=gate.open))
+
+
+def _keep(working: Working, moment: Moment, gate: Gate) -> Gate:
+    """The row as it stands from here on: open or not, as it is now."""
+    kept = replace(gate, open=_is_open(working, gate), updated=moment.position)
+    working.put_thing(gate_key(gate.name), kept, moment.position)
+    return kept
+
+
+def _is_open(working: Working, gate: Gate) -> bool:
+    return (
+        gate.consumed is None
+        and len(gate.approvals) >= gate.required
+        and all(_pin_holds(working, pin) for pin in gate.pins)
+    )
+
+
+def _pin_holds(working: Working, pin: Pin) -> bool:
+    record = working.active(pin.memory)
+    return record is not None and record.version == pin.version
+
+
+# --- the operations -------------------------------------------------------------------------------
+def _put(working: Working, moment: Moment, operation: GatePut) -> Outcome | Refusal:
+    stood = working.gate(operation.gate)
+    if stood is not None and stood.consumed is None and _is_same(stood, operation):
+        return _nothing_done("GATE_PUT", stood)
+    refusal = _unusable(working, operation)
+    if refusal is not None:
+        return refusal
+    gate = Gate(
+        name=operation.gate,
+        required=operation.required,
+        approvers=operation.approvers,
+        pins=operation.pins,
+        approvals=(),
+        open=False,
+        created=moment.position if stood is None else stood.created,
+        updated=moment.position,
+    )
+    return _done("GATE_PUT", _keep(working, moment, gate))
+
+
+def _is_same(gate: Gate, operation: GatePut) -> bool:
+    """The order in which approvers and pins are named means nothing."""
+    return (
+        gate.required == operation.required
+        and set(gate.approvers) == set(operation.approvers)
+        and set(gate.pins) == set(operation.pins)
+    )
+
+
+def _unusable(working: Working, operation: GatePut) -> Refusal | None:
+    if not 0 <= operation.required <= limits.APPROVERS_MAX:
+        return Refusal("invalid-request", path="required")
+    if len(operation.approvers) > limits.APPROVERS_MAX:
+        return Refusal("invalid-request", path="approvers")
+    pins = operation.pins
+    if len(pins) > limits.PINS_MAX or len({pin.memory for pin in pins}) != len(pins):
+        return Refusal("invalid-request", path="pins")
+    if not all(1 <= pin.version <= limits.JSON_INTEGER_MAX for pin in pins):
+        return Refusal("invalid-request", path="pins")
+    if any(_is_crowded(working, operation.gate, pin) for pin in pins):
+        return Refusal("too-large", path="pins")
+    return None
+
+
+def _is_crowded(working: Working, name: str, pin: Pin) -> bool:
+    """As many other gates as may pin this version of the memory do."""
+    limit = limits.GATES_PINNING_MAX
+    found = working.scan(pinned_by(pin.memory, pin.version), limit=limit)
+    return len(found) == limit and not any(isinstance(one.thing, Gate) and one.thing.name == name for one in found)
+
+
+def _approve(working: Working, moment: Moment, operation: GateApprove, content: Content | None) -> Outcome | Refusal:
+    gate = working.gate(operation.gate)
+    if gate is None:
+        return Refusal("not-found")
+    if gate.approvers and not any(_names(entry, moment.actor) for entry in gate.approvers):
+        return Refusal("forbidden")
+    if any(_is_by(approval, moment.actor) for approval in gate.approvals):
+        return _nothing_done("GATE_APPROVE", gate)
+    if gate.consumed is not None:
+        return Refusal("wrong-state")
+    if len(gate.approvals) == limits.APPROVERS_MAX:
+        return Refusal("too-large", path="approvals")
+    comment = UNSET if content is None else content.payload
+    if comment is not UNSET:
+        if len(comment) > limits.GATE_COMMENT_BYTES_MAX or json_text.parse(comment) is None:
+            return Refusal("invalid-request", path="comment")
+        working.put_content(moment.position, comment)
+    approval = Approval(moment.actor, moment.position, has_comment=comment is not UNSET)
+    return _done("GATE_APPROVE", _keep(working, moment, replace(gate, approvals=(*gate.approvals, approval))))
+
+
+def _names(entry: str, actor: Actor) -> bool:
+    """`<type>/<id>` names one actor; anything else is an id, of whatever type (an id may contain `/`)."""
+    first, slash, rest = entry.partition("/")
+    if slash and first in _TYPES:
+        return (first, rest) == (actor.type, actor.id)
+    return entry == actor.id
+
+
+def _is_by(approval: Approval, actor: Actor) -> bool:
+    """A role makes nobody another person."""
+    return (approval.actor.type, approval.actor.id) == (actor.type, actor.id)
+
+
+def _revoke(working: Working, moment: Moment, operation: GateRevoke) -> Outcome | Refusal:
+    gate = working.gate(operation.gate)
+    if gate is None:
+        return Refusal("not-found")
+    kept = tuple(approval for approval in gate.approvals if not _is_by(approval, moment.actor))
+    if len(kept) == len(gate.approvals):
+        return _nothing_done("GATE_REVOKE", gate)
+    if gate.consumed is not None:
+        return Refusal("wrong-state")
+    return _done("GATE_REVOKE", _keep(working, moment, replace(gate, approvals=kept)))
+
+
+def _consume(working: Working, moment: Moment, operation: GateConsume) -> Outcome | Refusal:
+    gate = working.gate(operation.gate)
+    if gate is None:
+        return Refusal("not-found")
+    if not gate.open:
+        return Refusal("wrong-state")
+    return _done("GATE_CONSUME", _keep(working, moment, replace(gate, consumed=moment.position)))

@@ -1,0 +1,92 @@
+"""The operations on locks and semaphores: acquire, renew, release, force release, leave, expire, and a dead owner.
+
+A hold is in force until the log says that it is not. It must hold that
+
+- its token is the index of the entry that granted it, and an entry never ends a hold that it granted: so the tokens of
+  a mutex strictly rise, and no owner of a semaphore is given one twice;
+- it ends before `expires` only by its owner's release, a force release, an owner release, or the leave of one that is
+  gone. An expiry names what its leader saw (renewals, term) and is refused as `moved` if that has changed, or is not
+  due.
+
+Asking stands in `lock_asking.py`, ending in `lock_ending.py`; both change rows through `lock_queue.py` only, which
+states what must hold of them.
+"""
+
+from typing import assert_never
+
+from raftmem.commands import (
+    Content,
+    LockAcquire,
+    LockExpire,
+    LockForceRelease,
+    LockLeave,
+    LockOperation,
+    LockRelease,
+    LockRenew,
+    OwnerRelease,
+)
+from raftmem.machine.lock_asking import acquire, renew
+from raftmem.machine.lock_ending import expire, force_release, leave, owner_release, release
+from raftmem.machine.lock_queue import token_in_force
+from raftmem.machine.working import Moment, Refusal, Working
+from raftmem.records import About, Outcome
+
+
+def perform(working: Working, moment: Moment, operation: LockOperation, content: Content | None) -> Outcome | Refusal:
+    """One operation; guards and idempotency have been looked at. `content.payload`: the metadata of an acquire."""
+    match operation:
+        case LockAcquire():
+            return acquire(working, moment, operation, content)
+        case LockRenew():
+            return renew(working, moment, operation)
+        case LockRelease():
+            return release(working, moment, operation)
+        case LockForceRelease():
+            return force_release(working, moment, operation)
+        case LockLeave():
+            return leave(working, moment, operation)
+        case LockExpire():
+            return expire(working, moment, operation)
+        case OwnerRelease():
+            return owner_release(working, moment, operation)
+        case _:
+            assert_never(operation)
+
+
+def refused(working: Working, operation: LockOperation, refusal: Refusal) -> Outcome:
+    """The outcome of an operation that was not done; `current_token` as the state in `working` has it: what an entry
+    that is refused whole had granted before was never granted."""
+    lock = None if isinstance(operation, OwnerRelease) else operation.lock
+    owner = None if isinstance(operation, LockForceRelease) else operation.owner
+    token = operation.token if isinstance(operation, LockRenew | LockRelease | LockExpire) else None
+    current_token = None
+    if refusal.code == "stale-token" and lock is not None and owner is not None:
+        current_token = token_in_force(working, lock, owner)
+    return Outcome(
+        _name_of(operation),
+        applied=False,
+        code=refusal.code,
+        failed=refusal.failed,
+        path=refusal.path,
+        about=About(lock=lock, owner=owner, token=token, current_token=current_token),
+    )
+
+
+def _name_of(operation: LockOperation) -> str:
+    match operation:
+        case LockAcquire():
+            return "LOCK_ACQUIRE"
+        case LockRenew():
+            return "LOCK_RENEW"
+        case LockRelease():
+            return "LOCK_RELEASE"
+        case LockForceRelease():
+            return "LOCK_FORCE_RELEASE"
+        case LockLeave():
+            return "LOCK_LEAVE"
+        case LockExpire():
+            return "LOCK_EXPIRE"
+        case OwnerRelease():
+            return "OWNER_RELEASE"
+        case _:
+            assert_never(operation)

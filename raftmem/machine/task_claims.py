@@ -1,0 +1,158 @@
+"""Claims: who has a task, for how long, and how it gives it back.
+
+A claim is in force until the log says that it is not, and its token is the index of the entry that granted it. Whoever
+names another token is refused as `stale-token`. An entry never ends a claim that it granted (`wrong-state`): so no two
+claims of a task have the same token, and a task is completed at most once. An attempt counts from the claim on; only a
+release takes it back.
+"""
+
+from typing import Final, Literal
+
+from msgspec.structs import replace
+
+from raftmem import limits
+from raftmem.commands import Backoff, Content, TaskClaim, TaskComplete, TaskFail, TaskHeartbeat, TaskRelease
+from raftmem.machine.task_bounds import INVALID, is_ttl, may_claim, may_fail, said
+from raftmem.machine.task_ends import about, finish, put, unclaimed, waiting_state
+from raftmem.machine.working import Moment, Refusal, Working
+from raftmem.records import About, Outcome
+from raftmem.things import Task, TaskError, ready_in
+
+LostBy = Literal["expired", "owner-released"]
+_CLAIMED_HERE: Final = Refusal("wrong-state")
+
+
+def claim(working: Working, moment: Moment, operation: TaskClaim) -> Outcome | Refusal:
+    """The first tasks of all the queues together: by priority, then by age. None there: a NOOP."""
+    if not may_claim(operation):
+        return INVALID
+    queues = tuple(dict.fromkeys(operation.queues))
+    ready = [marked.thing for queue in queues for marked in working.scan(ready_in(queue), limit=operation.max)]
+    tasks = sorted((task for task in ready if isinstance(task, Task)), key=lambda task: (-task.priority, task.created))
+    taken = [_taken(working, moment, operation, task) for task in tasks[: operation.max]]
+    if not taken:
+        return Outcome("NOOP", applied=True, requested_op="TASK_CLAIM", about=About(queues=queues))
+    ids = tuple(task.id for task in taken)
+    found_in = tuple(dict.fromkeys(task.queue for task in taken))
+    return Outcome("TASK_CLAIM", applied=True, about=About(task_ids=ids, queues=found_in, token=moment.position.index))
+
+
+def _taken(working: Working, moment: Moment, operation: TaskClaim, task: Task) -> Task:
+    claimed = replace(
+        task,
+        state="claimed",
+        attempt=task.attempt + 1,
+        worker=operation.worker,
+        token=moment.position.index,
+        ttl_ms=operation.ttl_ms,
+        due=moment.now + operation.ttl_ms * 1000,
+    )
+    return put(working, moment, claimed)
+
+
+def heartbeat(working: Working, moment: Moment, operation: TaskHeartbeat) -> Outcome | Refusal:
+    """Counts from now, also past `due` as long as nobody has noticed."""
+    task = held(working, operation.task_id, operation.token)
+    if isinstance(task, Refusal):
+        return task
+    ttl_ms = task.ttl_ms if operation.ttl_ms is None else operation.ttl_ms
+    if ttl_ms is None or not is_ttl(ttl_ms):
+        return INVALID
+    task = put(working, moment, replace(task, ttl_ms=ttl_ms, due=moment.now + ttl_ms * 1000))
+    return Outcome("TASK_HEARTBEAT", applied=True, about=about(task, token=task.token))
+
+
+def complete(working: Working, moment: Moment, operation: TaskComplete, content: Content | None) -> Outcome | Refusal:
+    """The result is kept at this position; none given: JSON null."""
+    task = _ending(working, moment, operation)
+    if isinstance(task, Refusal):
+        return task
+    result = said(content, bytes_max=limits.VALUE_BYTES_MAX)
+    if isinstance(result, Refusal):
+        return result
+    if result is not None:
+        working.put_content(moment.position, result)
+    task = finish(working, moment, task, "completed", result_at=None if result is None else moment.position)
+    return Outcome("TASK_COMPLETE", applied=True, about=about(task, token=operation.token))
+
+
+def fail(working: Working, moment: Moment, operation: TaskFail, content: Content | None) -> Outcome | Refusal:
+    """Tried again after a pause, or not at all. What the worker says is kept at this position."""
+    task = _ending(working, moment, operation)
+    if isinstance(task, Refusal):
+        return task
+    error = said(content, bytes_max=limits.TASK_ERROR_BYTES_MAX)
+    if isinstance(error, Refusal) or not may_fail(operation):
+        return INVALID
+    if error is not None:
+        working.put_content(moment.position, error)
+    task = _with_error(task, moment, "failed")
+    if task.cancel_requested:
+        task = finish(working, moment, task, "cancelled")
+    elif not operation.retryable or task.attempt >= task.max_attempts:
+        task = finish(working, moment, task, "dead")
+    else:
+        after_ms = backoff_ms(task.backoff, task.attempt) if operation.delay_ms is None else operation.delay_ms
+        again = replace(unclaimed(task), not_before=moment.now + after_ms * 1000)
+        task = put(working, moment, waiting_state(again, moment.now))
+    return Outcome("TASK_FAIL", applied=True, about=about(task, token=operation.token))
+
+
+def release(working: Working, moment: Moment, operation: TaskRelease) -> Outcome | Refusal:
+    """Given back as if it had not been claimed."""
+    task = _ending(working, moment, operation)
+    if isinstance(task, Refusal):
+        return task
+    task = replace(task, attempt=task.attempt - 1)
+    if task.cancel_requested:
+        task = finish(working, moment, task, "cancelled")
+    else:
+        task = put(working, moment, waiting_state(unclaimed(task), moment.now))
+    return Outcome("TASK_RELEASE", applied=True, about=about(task, token=operation.token))
+
+
+def drop_claim(working: Working, moment: Moment, task: Task, code: LostBy) -> Outcome:
+    """The worker of a claimed task is given up. The attempt counts; if it was not the last, the next may start at once.
+
+    The claim must be one of an earlier entry.
+    """
+    token = task.token
+    task = _with_error(task, moment, code)
+    if task.cancel_requested:
+        task = finish(working, moment, task, "cancelled")
+    elif task.attempt >= task.max_attempts:
+        task = finish(working, moment, task, "dead")
+    else:
+        task = put(working, moment, waiting_state(unclaimed(task), moment.now))
+    return Outcome("TASK_EXPIRE", applied=True, about=about(task, token=token))
+
+
+def held(working: Working, task_id: str, token: int) -> Task | Refusal:
+    """The task, if this token is the one of the claim in force."""
+    task = working.task(task_id)
+    if task is None:
+        return Refusal("not-found")
+    return task if task.token is not None and task.token == token else Refusal("stale-token")
+
+
+def _ending(working: Working, moment: Moment, operation: TaskComplete | TaskFail | TaskRelease) -> Task | Refusal:
+    task = held(working, operation.task_id, operation.token)
+    return _CLAIMED_HERE if isinstance(task, Task) and task.token == moment.position.index else task
+
+
+def backoff_ms(backoff: Backoff, attempt: int) -> int:
+    """The pause after failed attempt number `attempt`, from 1.
+
+    Counted in microseconds, each step rounded down, the whole rounded down to milliseconds.
+    """
+    pause_us, max_us = backoff.initial_ms * 1000, backoff.max_ms * 1000
+    for _ in range(min(attempt, limits.TASK_ATTEMPTS_MAX) - 1):
+        if backoff.factor_milli >= 1000 and pause_us >= max_us:
+            break
+        pause_us = pause_us * backoff.factor_milli // 1000
+    return min(pause_us, max_us) // 1000
+
+
+def _with_error(task: Task, moment: Moment, code: Literal["failed", "expired", "owner-released"]) -> Task:
+    error = TaskError(task.attempt, task.worker or "", moment.position, moment.wall_ms, code)
+    return replace(task, errors=(*task.errors, error)[-limits.TASK_ERRORS_KEPT :])

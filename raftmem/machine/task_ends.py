@@ -1,0 +1,81 @@
+"""The end of a task, and what it means for the tasks that wait for it.
+
+Completed: its dependents wait for one task less, and those that wait for none any more can be claimed (or are due after
+their delay). Dead or cancelled: they are cancelled. One operation tells at most `TASK_TELL_MAX` of them and none of
+their own dependents; until all are told the task is not `told` and due at once, so that the leader's TASK_EXPIRE goes
+on. Then it is due when it may be forgotten.
+
+It must hold that a dependent is told once: it leaves the index of dependents with the telling.
+"""
+
+from typing import Literal
+
+from msgspec.structs import replace
+
+from raftmem import limits
+from raftmem.machine.working import Moment, Working
+from raftmem.records import About, Outcome, Position
+from raftmem.things import Task, dependents_of, task_key
+
+End = Literal["completed", "cancelled", "dead"]
+
+
+def put(working: Working, moment: Moment, task: Task) -> Task:
+    """`task` is the newest version of itself from here on."""
+    task = replace(task, updated=moment.position)
+    working.put_thing(task_key(task.id), task, moment.position)
+    return task
+
+
+def about(task: Task, *, token: int | None = None) -> About:
+    return About(task_ids=(task.id,), queues=(task.queue,), token=token, state=task.state)
+
+
+def unclaimed(task: Task) -> Task:
+    """Without a worker. State and attempt are the caller's to set."""
+    return replace(task, worker=None, token=None, ttl_ms=None, due=None, cancel_requested=False)
+
+
+def finish(working: Working, moment: Moment, task: Task, end: End, *, result_at: Position | None = None) -> Task:
+    """The task ends as `end`; its dependents are told as far as one operation goes."""
+    return tell(working, moment, replace(unclaimed(task), state=end, not_before=None, result_at=result_at))
+
+
+def tell(working: Working, moment: Moment, task: Task) -> Task:
+    """A finished task tells its dependents, or goes on doing so."""
+    found = working.scan(dependents_of(task.id), limit=limits.TASK_TELL_MAX + 1)
+    dependents = [marked.thing for marked in found if isinstance(marked.thing, Task)]
+    now = dependents[: limits.TASK_TELL_MAX]
+    if task.state == "completed":
+        changed = [_freed(dependent, task.id, moment.now) for dependent in now]
+    else:
+        changed = [_given_up(working, dependent, moment.now) for dependent in now]
+    task = put(working, moment, _told(task, len(dependents) == len(now), moment.now))
+    for dependent in changed:
+        dependent = put(working, moment, dependent)
+        if dependent.state == "cancelled":
+            working.consequences.append(Outcome("TASK_CANCEL", applied=True, about=about(dependent)))
+    return task
+
+
+def waiting_state(task: Task, now: int) -> Task:
+    """A task that nobody has: blocked, scheduled or available, as its dependencies and its delay are."""
+    if task.pending > 0:
+        return replace(task, state="blocked", due=None)
+    if task.not_before is not None and task.not_before > now:
+        return replace(task, state="scheduled", due=task.not_before)
+    return replace(task, state="available", due=None, not_before=None)
+
+
+def _freed(dependent: Task, task_id: str, now: int) -> Task:
+    done = (*dependent.done, task_id)
+    return waiting_state(replace(dependent, done=done, pending=dependent.pending - 1), now)
+
+
+def _given_up(working: Working, dependent: Task, now: int) -> Task:
+    alone = not working.scan(dependents_of(dependent.id), limit=1)
+    return _told(replace(unclaimed(dependent), state="cancelled", not_before=None), alone, now)
+
+
+def _told(task: Task, told: bool, now: int) -> Task:
+    return replace(task, told=told, due=now + limits.TASK_KEEP_US if told else now)

@@ -1,0 +1,243 @@
+"""The operations on tasks: add, claim, heartbeat, complete, fail, release, cancel, retry and expire.
+
+A task is blocked (a dependency has not completed), scheduled (its delay is not over), available, claimed, or finished:
+completed, cancelled or dead. It must hold that an unfinished task always goes on: it can be claimed, is due, or waits
+for tasks that have not completed. And of the unfinished tasks of a queue no two have the same unique key.
+
+Refuses what a proposer should have checked (`invalid-request`), `already-exists`, `dependency-cycle`, `too-large` (a
+graph of dependencies), `not-found`, `stale-token`, `wrong-state`, and an expiry that saw another state as `moved`.
+Claims are in `task_claims.py`, dependencies in `task_graph.py`, what follows from an end in `task_ends.py`.
+"""
+
+from typing import Final, assert_never
+
+from msgspec.structs import replace
+
+from raftmem import limits
+from raftmem.commands import (
+    Content,
+    TaskAdd,
+    TaskCancel,
+    TaskClaim,
+    TaskComplete,
+    TaskExpire,
+    TaskFail,
+    TaskHeartbeat,
+    TaskOperation,
+    TaskRelease,
+    TaskRetry,
+)
+from raftmem.machine.task_bounds import INVALID, may_add, said
+from raftmem.machine.task_claims import claim, complete, fail, heartbeat, release
+from raftmem.machine.task_claims import drop_claim as drop_claim
+from raftmem.machine.task_ends import about, finish, put, tell, waiting_state
+from raftmem.machine.task_graph import closes_a_circle, needs
+from raftmem.machine.working import Moment, Refusal, Working
+from raftmem.records import About, Outcome, Position
+from raftmem.things import UNFINISHED, Task, task_key, unique_in
+
+_NOT_FOUND: Final = Refusal("not-found")
+_WRONG_STATE: Final = Refusal("wrong-state")
+_MOVED: Final = Refusal("moved")
+_ByToken = TaskHeartbeat | TaskComplete | TaskFail | TaskRelease
+
+
+def perform(working: Working, moment: Moment, operation: TaskOperation, content: Content | None) -> Outcome | Refusal:
+    """One operation; guards and idempotency have been looked at. `content.payload`: what it brings, JSON text."""
+    match operation:
+        case TaskAdd():
+            return _add(working, moment, operation, content)
+        case TaskClaim():
+            return claim(working, moment, operation)
+        case TaskHeartbeat():
+            return heartbeat(working, moment, operation)
+        case TaskComplete():
+            return complete(working, moment, operation, content)
+        case TaskFail():
+            return fail(working, moment, operation, content)
+        case TaskRelease():
+            return release(working, moment, operation)
+        case TaskCancel():
+            return _cancel(working, moment, operation)
+        case TaskRetry():
+            return _retry(working, moment, operation)
+        case TaskExpire():
+            return _expire(working, moment, operation)
+        case _:
+            assert_never(operation)
+
+
+def refused(working: Working, operation: TaskOperation, refusal: Refusal) -> Outcome:
+    """The outcome of an operation that was not done; queue, state and the token in force as `working` has them.
+
+    Not as the refusal has them: what an atomic entry did before it was refused never was.
+    """
+    if isinstance(operation, TaskClaim):
+        named = About(queues=tuple(dict.fromkeys(operation.queues)))
+    else:
+        task_id = operation.id if isinstance(operation, TaskAdd) else operation.task_id
+        task = working.task(task_id)
+        if isinstance(operation, TaskAdd):
+            queues: tuple[str, ...] = (operation.queue,)
+        else:
+            queues = () if task is None else (task.queue,)
+        named = About(
+            task_ids=(task_id,),
+            queues=queues,
+            token=operation.token if isinstance(operation, _ByToken) else None,
+            state=None if task is None else task.state,
+            current_token=task.token if task is not None and refusal.code == "stale-token" else None,
+        )
+    return Outcome(
+        _name_of(operation),
+        applied=False,
+        code=refusal.code,
+        failed=refusal.failed,
+        path=refusal.path,
+        about=named,
+    )
+
+
+def _name_of(operation: TaskOperation) -> str:
+    match operation:
+        case TaskAdd():
+            return "TASK_ADD"
+        case TaskClaim():
+            return "TASK_CLAIM"
+        case TaskHeartbeat():
+            return "TASK_HEARTBEAT"
+        case TaskComplete():
+            return "TASK_COMPLETE"
+        case TaskFail():
+            return "TASK_FAIL"
+        case TaskRelease():
+            return "TASK_RELEASE"
+        case TaskCancel():
+            return "TASK_CANCEL"
+        case TaskRetry():
+            return "TASK_RETRY"
+        case TaskExpire():
+            return "TASK_EXPIRE"
+        case _:
+            assert_never(operation)
+
+
+def _done(op: str, task: Task) -> Outcome:
+    return Outcome(op, applied=True, about=about(task))
+
+
+def _nothing_to_do(requested_op: str, task: Task) -> Outcome:
+    return Outcome("NOOP", applied=True, requested_op=requested_op, about=about(task))
+
+
+def _add(working: Working, moment: Moment, operation: TaskAdd, content: Content | None) -> Outcome | Refusal:
+    if not may_add(operation):
+        return INVALID
+    payload = said(content, bytes_max=limits.VALUE_BYTES_MAX)
+    if isinstance(payload, Refusal):
+        return payload
+    if working.task(operation.id) is not None:
+        return Refusal("already-exists")
+    twin = _unfinished(working, operation.queue, operation.unique_key)
+    if twin is not None:
+        return _nothing_to_do("TASK_ADD", twin)
+    task = _born(moment, operation, None if payload is None else moment.position)
+    standing = needs(working, task.depends_on)
+    task = replace(task, done=standing.done, pending=len(task.depends_on) - len(standing.done))
+    if task.pending > 0:
+        refusal = closes_a_circle(working, task)
+        if refusal is not None:
+            return refusal
+    if payload is not None:
+        working.put_content(moment.position, payload)
+    if standing.failed:
+        return _done("TASK_ADD", finish(working, moment, task, "cancelled"))
+    return _done("TASK_ADD", put(working, moment, waiting_state(task, moment.now)))
+
+
+def _born(moment: Moment, operation: TaskAdd, payload_at: Position | None) -> Task:
+    return Task(
+        id=operation.id,
+        queue=operation.queue,
+        state="available",
+        priority=operation.priority,
+        attempt=0,
+        max_attempts=operation.max_attempts,
+        backoff=operation.backoff,
+        depends_on=tuple(dict.fromkeys(operation.depends_on)),
+        pending=0,
+        unique_key=operation.unique_key,
+        actor=moment.actor,
+        created=moment.position,
+        updated=moment.position,
+        payload_at=payload_at,
+        not_before=moment.now + operation.delay_ms * 1000 if operation.delay_ms else None,
+    )
+
+
+def _unfinished(working: Working, queue: str, unique_key: str | None) -> Task | None:
+    """The unfinished task of the queue that has this key."""
+    if unique_key is None:
+        return None
+    for marked in working.scan(unique_in(queue, unique_key), limit=1):
+        if isinstance(marked.thing, Task):
+            return marked.thing
+    return None
+
+
+def _cancel(working: Working, moment: Moment, operation: TaskCancel) -> Outcome | Refusal:
+    """A worker that has it is only asked to stop: it hears of it with its next heartbeat."""
+    task = working.task(operation.task_id)
+    if task is None:
+        return _NOT_FOUND
+    if task.state in ("completed", "dead"):
+        return _WRONG_STATE
+    if task.state == "cancelled" or task.cancel_requested:
+        return _nothing_to_do("TASK_CANCEL", task)
+    if task.state == "claimed":
+        return _done("TASK_CANCEL", put(working, moment, replace(task, cancel_requested=True)))
+    return _done("TASK_CANCEL", finish(working, moment, task, "cancelled"))
+
+
+def _retry(working: Working, moment: Moment, operation: TaskRetry) -> Outcome | Refusal:
+    """A dead or cancelled task starts anew, its errors kept; a scheduled one does not wait any longer."""
+    task = working.task(operation.task_id)
+    if task is None:
+        return _NOT_FOUND
+    if task.state == "scheduled":
+        return _done("TASK_RETRY", put(working, moment, waiting_state(replace(task, not_before=None), moment.now)))
+    if task.state not in ("dead", "cancelled"):
+        return _WRONG_STATE
+    standing = needs(working, task.depends_on, task.done)
+    if standing.failed:
+        return _WRONG_STATE
+    if _unfinished(working, task.queue, task.unique_key) is not None:
+        return Refusal("already-exists", path="unique_key")
+    pending = len(task.depends_on) - len(standing.done)
+    task = replace(task, attempt=0, done=standing.done, pending=pending, told=True, result_at=None)
+    if pending > 0:
+        refusal = closes_a_circle(working, task)
+        if refusal is not None:
+            return refusal
+    return _done("TASK_RETRY", put(working, moment, waiting_state(task, moment.now)))
+
+
+def _expire(working: Working, moment: Moment, operation: TaskExpire) -> Outcome | Refusal:
+    """The claim ran out, the delay is over, dependents are left to tell, or the task is forgotten (state None then)."""
+    task = working.task(operation.task_id)
+    if (
+        task is None
+        or task.updated != Position(operation.index, operation.seq)
+        or operation.term != moment.term
+        or task.due is None
+        or task.due > moment.now
+    ):
+        return _MOVED
+    if task.state == "claimed":
+        return drop_claim(working, moment, task, "expired")
+    if task.state in UNFINISHED:
+        return _done("TASK_EXPIRE", put(working, moment, waiting_state(task, moment.now)))
+    if not task.told:
+        return _done("TASK_EXPIRE", tell(working, moment, task))
+    working.put_thing(task_key(task.id), None, moment.position)
+    return Outcome("TASK_EXPIRE", applied=True, about=replace(about(task), state=None))
