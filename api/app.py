@@ -67,6 +67,9 @@ class _App:
     async def _send(self, call: Call, reply: Reply, send: Send) -> None:
         self._requests.count(call.method, call.route or _OTHER, reply.status)
         found = headers(call, reply)
+        if reply.stream is not None:
+            await reply.stream(found, send)
+            return
         whole = call.extension(WHOLE)
         if whole is not None and whole(reply.status, found, reply.body):
             return

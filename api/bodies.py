@@ -5,8 +5,9 @@ another, are checked in `drafts.py`. UNSET: not given. None: given as null, whic
 """
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Final, Literal, TypeVar, get_args
+from typing import Annotated, Final, Literal, Protocol, TypeVar, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -72,15 +73,19 @@ class DecisionBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GuardBody(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What must be true of one memory when the write is applied: exactly one of `version`, `exists`, `sha256`.
-
-    Guards over locks and gates are not there yet: 400.
+    """What must be true when the write is applied: of a `memory` exactly one of `version`, `exists`, `sha256`; of a
+    `lock`, that it is held with `token` (by `owner`, needed where it has several permits); of a `gate`, its `open`.
     """
 
-    memory: Id
+    memory: Id | None = None
     version: Annotated[int, Meta(ge=1, le=JSON_INTEGER_MAX)] | None = None
     exists: bool | None = None
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")] | None = None
+    lock: Name | None = None
+    token: Annotated[int, Meta(ge=1, le=JSON_INTEGER_MAX)] | None = None
+    owner: Name | None = None
+    gate: Name | None = None
+    open: bool | None = None
 
 
 class MergeBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,6 +98,19 @@ class MergeBody(Struct, frozen=True, forbid_unknown_fields=True):
 Guards = Annotated[list[GuardBody], Meta(max_length=GUARDS_MAX)]
 # `actor`, `guards` and `read_index` (the index that the writer had read up to) may stand in any write body; msgspec
 # has no mixins, so each body spells them out.
+
+
+class Asked(Protocol):
+    """Any write body."""
+
+    @property
+    def actor(self) -> ActorBody | None: ...
+
+    @property
+    def guards(self) -> Guards: ...
+
+    @property
+    def read_index(self) -> int | None: ...
 
 
 class MemoryBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -186,6 +204,7 @@ class NoopItem(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
 
 
 Item = AddItem | UpdateItem | DeleteItem | NoopItem
+BATCH_OPS: Final = ("ADD", "UPDATE", "DELETE", "NOOP")
 
 
 class BatchBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -230,8 +249,6 @@ class NewLeader(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     id: NodeId | None = None
 
 
-WriteBody = AddBody | PutBody | PatchBody | BatchBody
-
 _B = TypeVar("_B", bound=Struct)
 _PLACE: Final = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
 _SCOPE: Final = ("app_id", "user_id", "agent_id", "run_id")
@@ -241,33 +258,33 @@ _ALLOWED: Final = {  # by the last name of the place
     "visibility": get_args(Visibility),
     "on_duplicate": ("add", "noop"),
     "type": get_args(ActorType),
-    "op": ("ADD", "UPDATE", "DELETE", "NOOP", *get_args(MergeOp)),
+    "op": get_args(MergeOp),
 }
 _UNKNOWN: Final = re.compile(r"contains unknown field `([^`]*)`")
 _MISSING: Final = re.compile(r"missing required field `([^`]*)`")
 
 
-def convert(value: object, body: type[_B]) -> _B:
-    """Raises: BadRequest whose `parameter` is the place in the body."""
+def convert(value: object, body: type[_B], *, ops: Sequence[str] = ()) -> _B:
+    """`ops`: of the items in the body. Raises: BadRequest whose `parameter` is the place in the body."""
     try:
         return msgspec.convert(value, body)
     except msgspec.ValidationError as error:
-        raise _bad(str(error)) from error
+        raise _bad(str(error), ops) from error
 
 
-def _bad(message: str) -> BadRequest:
+def _bad(message: str, ops: Sequence[str]) -> BadRequest:
     at = _PLACE.search(message)
     fact = message[: at.start()] if at else message
     place = at[1] if at else ""
     named = _UNKNOWN.search(fact) or _MISSING.search(fact)
     if named:
         place = f"{place}.{named[1]}" if place else named[1]
-        if named[1] in ("lock", "gate", "token", "open", "owner") and place.startswith("guards"):
-            fact = "guards over locks and gates are not there yet; guard a memory"
     place = place or "body"
     last = place.rpartition(".")[2]
     if fact.startswith("Invalid enum value") and last in _ALLOWED:
         fact = f"{fact}; it is one of {', '.join(_ALLOWED[last])}"
+    elif fact.startswith("Invalid value") and last == "op":
+        fact = f"{fact}; here it is one of {', '.join(ops)}"
     elif "RFC3339" in fact:
         fact = f"{fact}; write it as 2026-11-20T09:00:00.120Z"
     elif named and named[1] in _SCOPE and "unknown" in fact:

@@ -9,18 +9,20 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 from msgspec import UNSET, Struct
-from starlette.types import Receive, Scope
+from starlette.types import Receive, Scope, Send
 
 from raftmem.api import jsontext
 from raftmem.api.parameters import Parameters, pairs
 from raftmem.api.problems import Problem
 from raftmem.api.settings import ApiSettings
+from raftmem.api.streaming import LINE, Line
 from raftmem.errors import BadRequest, TooLarge
 from raftmem.limits import BODY_BYTES_MAX
 from raftmem.service import Point, ReadOptions, Service
 
 Headers = tuple[tuple[bytes, bytes], ...]
 WriteWhole = Callable[[int, list[tuple[bytes, bytes]], bytes], bool]
+Streaming = Callable[[list[tuple[bytes, bytes]], Send], Awaitable[None]]  # sends the head too, and ends by itself
 
 JSON: Final = b"application/json"
 _ONCE: Final = (b"content-type", b"idempotency-key", b"if-match", b"raftmem-actor", b"x-request-id")
@@ -29,7 +31,10 @@ _REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 class Reply(Struct, frozen=True):
-    """`index`, `level`: what the answer reflects, for the common headers; None where they do not apply."""
+    """`index`, `level`: what the answer reflects, for the common headers; None where they do not apply.
+
+    `stream`: stands for the body of a reply without a known end.
+    """
 
     status: int
     body: bytes
@@ -37,6 +42,7 @@ class Reply(Struct, frozen=True):
     level: str | None = None
     headers: Headers = ()
     media_type: bytes = JSON
+    stream: Streaming | None = None
 
 
 class Call:
@@ -91,6 +97,12 @@ class Call:
         """What the server offers beyond ASGI, or None."""
         offered: dict[str, WriteWhole] = self._scope.get("extensions") or {}
         return offered.get(name)
+
+    @property
+    def line(self) -> Line | None:
+        """The connection under a streamed reply, where the server offers it."""
+        offered: dict[str, Line] = self._scope.get("extensions") or {}
+        return offered.get(LINE)
 
     def identify(self) -> None:
         """Settle `request_id` first, so that every later refusal can carry it. Raises: BadRequest."""
@@ -149,6 +161,11 @@ class Call:
         """Raises: BadRequest when there is one."""
         if await self._body():
             raise BadRequest(f"{self.method} takes no body here; leave it out", parameter="body")
+
+    async def gone(self) -> None:
+        """Returns when the client is not there any more. What else it sends meanwhile is dropped."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
     async def _body(self) -> bytes:
         declared = self._headers.get(b"content-length", b"")

@@ -35,7 +35,13 @@ class EventCursor(Struct, frozen=True, array_like=True):
     after: Position
 
 
-_Cursor = TypeVar("_Cursor", bound=MemoryCursor | EventCursor)
+class PlaceCursor(Struct, frozen=True, array_like=True):
+    """`after`: created position of the last row looked at. Pins no index: such a list shows how things stand now."""
+
+    after: Position
+
+
+_Cursor = TypeVar("_Cursor", bound=MemoryCursor | EventCursor | PlaceCursor)
 
 
 class Cursors(Generic[_Cursor]):

@@ -16,6 +16,7 @@ from raftmem.api.bodies import (
     ActorBody,
     AddFields,
     AddItem,
+    Asked,
     BatchBody,
     DecisionBody,
     DeleteItem,
@@ -29,7 +30,6 @@ from raftmem.api.bodies import (
     PutBody,
     ScopedBody,
     UpdateItem,
-    WriteBody,
 )
 from raftmem.api.call import Call
 from raftmem.api.parameters import Parameters, memory_id, name, unquote
@@ -58,7 +58,7 @@ def draft(
     query: Parameters,
     steps: Sequence[Step],
     *,
-    body: WriteBody | None = None,
+    body: Asked | None = None,
     raw: object = None,
     guards: tuple[Guard, ...] = (),
     atomic: bool = True,
@@ -118,10 +118,11 @@ def delete(target: str) -> Step:
 
 
 def batch(body: BatchBody, call: Call) -> list[Step]:
-    return [_item(item, call, f"events[{at}].") for at, item in enumerate(body.events)]
+    return [memory_item(item, call, f"events[{at}].") for at, item in enumerate(body.events)]
 
 
-def _item(item: Item, call: Call, at: str) -> Step:
+def memory_item(item: Item, call: Call, at: str) -> Step:
+    """One operation of a batch or a transaction. `at`: its place, `events[3].`."""
     match item:
         case AddItem():
             return add(item, call.service.new_id, at)
@@ -163,10 +164,22 @@ def conditions(call: Call, target: str | None) -> tuple[Guard, ...]:
 
 
 def _guard(body: GuardBody, at: str) -> Guard:
-    if (body.version is not None) + (body.exists is not None) + (body.sha256 is not None) != 1:
-        raise BadRequest(f"{at} must hold exactly one of version, exists, sha256", parameter=at)
-    memory = memory_id(body.memory, at + ".memory")
-    return Guard(memory=memory, version=body.version, exists=body.exists, sha256=body.sha256)
+    of_memory = (body.version is not None) + (body.exists is not None) + (body.sha256 is not None)
+    of_lock, of_gate = body.token is not None or body.owner is not None, body.open is not None
+    match (body.memory, body.lock, body.gate):
+        case (str(memory), None, None) if of_memory == 1 and not of_lock and not of_gate:
+            memory = memory_id(memory, at + ".memory")
+            return Guard(memory=memory, version=body.version, exists=body.exists, sha256=body.sha256)
+        case (None, str(lock), None) if body.token is not None and not of_memory and not of_gate:
+            owner = None if body.owner is None else name(body.owner, at + ".owner")
+            return Guard(lock=name(lock, at + ".lock"), token=body.token, owner=owner)
+        case (None, None, str(gate)) if of_gate and not of_memory and not of_lock:
+            return Guard(gate=name(gate, at + ".gate"), open=body.open)
+    raise BadRequest(
+        f"{at} must be a memory with exactly one of version, exists, sha256; or a lock with its token (and owner); "
+        "or a gate with open",
+        parameter=at,
+    )
 
 
 def actor(call: Call, in_body: ActorBody | None) -> Actor:
@@ -219,7 +232,7 @@ def _fields(body: MemoryBody, at: str) -> Fields:
 
 def _content(body: MemoryBody, at: str) -> Content:
     if body.text and len(body.text) > TEXT_BYTES_MAX >> 2:
-        _bounded(body.text.encode(), TEXT_BYTES_MAX, at + "text")
+        bounded(body.text.encode(), TEXT_BYTES_MAX, at + "text")
     value, metadata = body.value, body.metadata
     return Content(
         text=body.text,
@@ -248,10 +261,10 @@ def _tags(given: list[str] | None | UnsetType, at: str) -> tuple[str, ...] | Non
 def _json(value: object, bytes_max: int, place: str) -> bytes | None | UnsetType:
     if value is UNSET or value is None:
         return UNSET if value is UNSET else None
-    return _bounded(jsontext.encode(value), bytes_max, place)
+    return bounded(jsontext.encode(value), bytes_max, place)
 
 
-def _bounded(text: bytes, bytes_max: int, place: str) -> bytes:
+def bounded(text: bytes, bytes_max: int, place: str) -> bytes:
     if len(text) > bytes_max:
         raise TooLarge(f"{place} is {len(text)} bytes; the limit is {bytes_max}")
     return text
@@ -259,7 +272,7 @@ def _bounded(text: bytes, bytes_max: int, place: str) -> bytes:
 
 def _prose(text: str | None, place: str) -> str | None:
     if text is not None:
-        _bounded(text.encode(), PROVENANCE_TEXT_BYTES_MAX, place)
+        bounded(text.encode(), PROVENANCE_TEXT_BYTES_MAX, place)
     return text
 
 
@@ -301,6 +314,6 @@ def _merges(given: dict[str, MergeBody], at: str) -> tuple[commands.Merge, ...]:
         types, wanted = _BY.get(one.op, ((object,), "JSON"))
         if not isinstance(one.by, types) or (isinstance(one.by, bool) and types != (object,)):
             raise BadRequest(f"{place}.by must be {wanted} for {one.op}", parameter=place + ".by")
-        by = _bounded(jsontext.encode(one.by), VALUE_BYTES_MAX, place + ".by")
+        by = bounded(jsontext.encode(one.by), VALUE_BYTES_MAX, place + ".by")
         merges.append(commands.Merge(name(path, place), one.op, by))
     return tuple(merges)

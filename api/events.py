@@ -1,8 +1,8 @@
 """The routes that read the log: a list of events with filters and long-poll, and the events of one entry.
 
 Ordered by (index, seq); `limit` counts events. A page that looked at `LIST_SCAN_ROWS_MAX` entries answers what it has
-and hands out a cursor. Raft's own entries and changes of the members show only under `include=internal`,
-the latter also when `op=MEMBER` asks for them.
+and hands out a cursor. What followed from operations (a grant, a gate that closed) shows like them. Raft's own entries
+and changes of the members show only under `include=internal`, the latter also when `op=MEMBER` asks for them.
 """
 
 import asyncio
@@ -19,42 +19,42 @@ from raftmem.api.problems import not_found
 from raftmem.api.reads import ORDERS, SCOPE_IDS, page_limit, read_page, scope_pairs
 from raftmem.api.replies import EventList
 from raftmem.codec import Entry, decode
-from raftmem.commands import Header, MemberChange, Scope
+from raftmem.commands import Header, LockRenew, MemberChange, Scope, TaskHeartbeat
 from raftmem.errors import BadRequest, IndexCompacted
 from raftmem.limits import JSON_INTEGER_MAX, LIST_SCAN_ROWS_MAX, WAIT_MS_MAX
-from raftmem.records import SEQ_LAST, Outcome, Position
-from raftmem.service import Level, Point, ReadOptions
+from raftmem.records import SEQ_LAST, About, Outcome, Position, operation_of
+from raftmem.service import Level, Point, ReadOptions, Topic
 from raftmem.storage.contracts import EventRow, StateReader
 
 INTERNAL_OPS: Final = ("MEMBER", "RAFT")
 OUTCOMES: Final = ("applied", "refused")
-_ONCE: Final = (
-    *(*levels.READ, *SCOPE_IDS, "from", "to", "order", "limit", "wait_ms", "cursor"),
-    *("op", "memory_id", "actor_id", "request_id", "outcome"),
-)
-_REPEATABLE: Final = ("tag", "include")
+FILTERS: Final = (*SCOPE_IDS, "op", "memory_id", "lock", "queue", "gate", "actor_id", "request_id", "outcome")
+FILTERS_REPEATABLE: Final = ("tag", "include")
+_ONCE: Final = (*levels.READ, *FILTERS, "from", "to", "order", "limit", "wait_ms", "cursor")
 _INCLUDE: Final = ("internal",)
 
 
 class Wanted(NamedTuple):
-    """Which events a list shows; None does not constrain."""
+    """Which events a list or a stream shows; None does not constrain."""
 
-    op: str | None
-    memory_id: str | None
-    actor_id: str | None
-    request_id: str | None
-    outcome: str | None
-    scope: tuple[tuple[str, str], ...]
-    tags: tuple[str, ...]
-    internal: bool
+    op: str | None = None
+    memory_id: str | None = None
+    lock: str | None = None
+    queue: str | None = None
+    gate: str | None = None
+    actor_id: str | None = None
+    request_id: str | None = None
+    outcome: str | None = None
+    scope: tuple[tuple[str, str], ...] = ()
+    tags: tuple[str, ...] = ()
+    internal: bool = False
 
-    def entry(self, entry: Entry) -> bool:
-        asked: Header | MemberChange | None = entry.header
-        if entry.members is not None and entry.members.change is not None:
-            asked = entry.members.change
-        if asked is None:
-            return self.actor_id is None and self.request_id is None
-        return self.actor_id in (None, asked.actor.id) and self.request_id in (None, asked.request_id)
+    def asked(self, row: EventRow, entry: Entry, seq: int) -> bool:
+        """Whether the one who asked for an event is wanted."""
+        if self.actor_id is None and self.request_id is None:
+            return True
+        who = _asker(row, entry, seq)
+        return who is not None and self.actor_id in (None, who[0]) and self.request_id in (None, who[1])
 
     def event(self, reader: StateReader, row: EventRow, seq: int) -> bool:
         found = row.result.outcomes[seq]
@@ -62,14 +62,53 @@ class Wanted(NamedTuple):
             return False
         if self.outcome is not None and found.applied != (self.outcome == "applied"):
             return False
+        if self._coordinates and not self._about(found.about):
+            return False
         if self.scope and not _within(found, self.scope):
             return False
         return not self.tags or _tagged(reader, row, seq, self.tags)
 
+    @property
+    def _coordinates(self) -> bool:
+        return self.lock is not None or self.queue is not None or self.gate is not None
+
+    def _about(self, found: About | None) -> bool:
+        return (
+            found is not None
+            and self.lock in (None, found.lock)
+            and self.gate in (None, found.gate)
+            and (self.queue is None or self.queue in found.queues)
+        )
+
     def raft(self) -> bool:
         """Whether an entry without events shows."""
         other = self.memory_id is not None or self.outcome == "refused" or bool(self.scope) or bool(self.tags)
-        return self.internal and self.op in (None, *INTERNAL_OPS) and not other
+        return self.internal and self.op in (None, *INTERNAL_OPS) and not other and not self._coordinates
+
+    def topics(self) -> list[Topic]:
+        """What every event that shows concerns."""
+        if self.raft() and self.op is None:
+            return []
+        named = (("lock", self.lock), ("gate", self.gate), ("queue", self.queue), ("memory_id", self.memory_id))
+        given = [(kind, name) for kind, name in (*named, ("op", self.op)) if name is not None]
+        return [*given, *self.scope]
+
+
+def _asker(row: EventRow, entry: Entry, seq: int) -> tuple[str, str] | None:
+    """(actor id, request id): of a renewal that shares its entry its own, else the entry's; None of Raft's own."""
+    asked: Header | MemberChange | None = entry.header
+    if entry.members is not None and entry.members.change is not None:
+        asked = entry.members.change
+    if asked is None:
+        return None
+    actor, request_id = asked.actor.id, asked.request_id
+    if entry.header is not None and row.result.outcomes:
+        place = operation_of(entry.header, row.result.outcomes, seq)
+        operation = None if place is None else entry.header.operations[place]
+        if isinstance(operation, LockRenew | TaskHeartbeat):
+            actor = actor if operation.actor is None else operation.actor.id
+            request_id = operation.request_id or request_id
+    return actor, request_id
 
 
 def _within(found: Outcome, wanted: tuple[tuple[str, str], ...]) -> bool:
@@ -112,8 +151,8 @@ class Found(NamedTuple):
 # --- routes ---------------------------------------------------------------------------------------
 async def many(call: Call) -> Reply:
     """`GET /v1/events`."""
-    given = call.parameters(once=_ONCE, repeatable=_REPEATABLE)
-    wanted, limit = _wanted(given), page_limit(given)
+    given = call.parameters(once=_ONCE, repeatable=FILTERS_REPEATABLE)
+    wanted, limit = wanted_of(given), page_limit(given)
     descending = given.choice("order", ORDERS) == "desc"
     first, last = given.integer("from", low=1), given.integer("to", low=1)
     wait_ms = _wait_ms(given, first, last, descending=descending)
@@ -149,17 +188,20 @@ async def one(call: Call) -> Reply:
     row = point.reader.event(index)
     if row is None:
         raise not_found(f"index {index} is above the applied index {point.index}", index=point.index)
-    everything = Wanted(None, None, None, None, None, (), (), internal)
-    events = list(_shown(point.reader, row, everything, Range(index, index, descending=False, after=None)))
-    text = views.encode(EventList([event for _, event in events], None))
+    events = [event for _, event in shown(point.reader, row, Wanted(internal=internal))]
+    text = views.encode(EventList(events, None))
     return Reply(200, text, point.index, point.level)
 
 
-def _wanted(given: Parameters) -> Wanted:
+def wanted_of(given: Parameters) -> Wanted:
+    """Raises: BadRequest."""
     target = given.text("memory_id")
     return Wanted(
         op=given.choice("op", OPS),
         memory_id=None if target is None else memory_id(target, "memory_id"),
+        lock=given.name("lock"),
+        queue=given.name("queue"),
+        gate=given.name("gate"),
         actor_id=given.name("actor_id"),
         request_id=given.name("request_id"),
         outcome=given.choice("outcome", OUTCOMES),
@@ -185,40 +227,42 @@ def _page(reader: StateReader, span: Range, wanted: Wanted, limit: int) -> Found
     if span.after is not None:
         start, last = (start, min(last, span.after.index)) if span.descending else (max(start, span.after.index), last)
     events: list[views.EventView] = []
-    shown: Position | None = None
+    newest: Position | None = None
     for looked, row in enumerate(reader.events(start, last + 1, descending=span.descending)):
         if looked == LIST_SCAN_ROWS_MAX:
             return Found(
                 events, Position(row.index, SEQ_LAST) if span.descending else Position(row.index - 1, SEQ_LAST)
             )
-        for place, event in _shown(reader, row, wanted, span):
+        for place, event in shown(reader, row, wanted, span):
             if len(events) == limit:
-                return Found(events, shown)
+                return Found(events, newest)
             events.append(event)
-            shown = place
+            newest = place
     return Found(events, None)
 
 
-def _shown(
-    reader: StateReader, row: EventRow, wanted: Wanted, span: Range
+def shown(
+    reader: StateReader, row: EventRow, wanted: Wanted, span: Range | None = None
 ) -> Iterator[tuple[Position, views.EventView]]:
-    """The events of one entry that a page shows, in its order."""
+    """The events of one entry that a list or a stream shows, in its order."""
     count = len(row.result.outcomes)
     if count == 0:
-        if wanted.raft() and span.past(Position(row.index, 0)):
+        if wanted.raft() and (span is None or span.past(Position(row.index, 0))):
             entry = decode(row.data, index=row.index)
             event = views.internal_event(row, entry)
-            if wanted.entry(entry) and wanted.op in (None, event.op):
+            if wanted.asked(row, entry, 0) and wanted.op in (None, event.op):
                 yield Position(row.index, 0), event
         return
-    places = [Position(row.index, seq) for seq in (reversed(range(count)) if span.descending else range(count))]
-    places = [place for place in places if span.past(place) and wanted.event(reader, row, place.seq)]
+    descending = span is not None and span.descending
+    places = [Position(row.index, seq) for seq in (reversed(range(count)) if descending else range(count))]
+    places = [place for place in places if span is None or span.past(place)]
+    places = [place for place in places if wanted.event(reader, row, place.seq)]
     if not places:
         return
     entry = decode(row.data, index=row.index)
-    if wanted.entry(entry):
-        for place in places:
-            yield place, views.event(row, entry, place.seq, payload=payload(entry, place.seq))
+    for place in places:
+        if wanted.asked(row, entry, place.seq):
+            yield place, views.event(row, entry, place.seq, payload=payload(row, entry, place.seq))
 
 
 async def _wait(

@@ -11,20 +11,19 @@ import msgspec
 from msgspec import Struct
 
 import raftmem
-from raftmem.api.operations import (
+from raftmem.api.operations import OPERATIONS
+from raftmem.api.problems import KINDS
+from raftmem.api.vocabulary import (
     ANY_ERRORS,
-    MEMORY_ID,
-    OPERATIONS,
     PARAMETERS,
+    PATH,
     REPEATABLE,
     REQUEST_HEADERS,
     RESPONSE_HEADERS,
     Json,
     Operation,
-    integer,
     one_of,
 )
-from raftmem.api.problems import KINDS
 
 _PROBLEM: Final[Json] = {
     "type": "object",
@@ -47,9 +46,25 @@ _PROBLEM: Final[Json] = {
             "type": "array",
             "description": "Every false guard with what stands there: `guard`, `current`.",
         },
-        "current": {"description": "What stands there now: of the first false guard, or of a memory that is gone."},
-        "failed_seq": {"type": "integer", "description": "The operation that refused an atomic batch."},
-        "path": {"type": "string", "description": "The merge path that did not fit."},
+        "current": {"description": "What stands there now: of the first false guard, or of what stood in the way."},
+        "failed_seq": {
+            "type": "integer",
+            "description": "The operation that refused an atomic batch, or an arm of a transaction: its place, from 0.",
+        },
+        "path": {
+            "type": "string",
+            "description": "The merge path that did not fit; or the tasks that would wait for each other, `a -> b`.",
+        },
+        "holders": {
+            "type": "array",
+            "description": "Who holds the lock: `owner`, `token`, `remaining_ms`, `metadata`.",
+        },
+        "remaining_ms": {"type": "integer", "description": "How long the lock is held, unless its holder renews."},
+        "queue_position": {"type": ["integer", "null"], "description": "Of this owner in the queue, from 1."},
+        "queue_length": {"type": "integer", "description": "How many wait for the lock."},
+        "limit": {"type": "integer", "description": "How many there may be."},
+        "current_token": {"type": ["integer", "null"], "description": "The token in force; null when there is none."},
+        "permits": {"type": "integer", "description": "The permits that the lock has."},
         "oldest_index": {"type": "integer", "description": "The oldest index that is still kept."},
         "commit_index": {"type": "integer", "description": "The newest index that can be read."},
         "memory_status": {"type": "string", "description": "`deleted` or `expired`, of a memory that is gone."},
@@ -109,7 +124,7 @@ def _operation(method: str, path: str, operation: Operation) -> Json:
     open_segment = path.partition("{")[2].partition("}")[0]
     parameters: list[Json] = []
     if open_segment:
-        schema = (operation.named or MEMORY_ID) if open_segment == "id" else integer(1)
+        schema = operation.named or PATH[open_segment]
         parameters.append({"name": open_segment, "in": "path", "required": True, "schema": schema})
     for name in operation.query:
         schema, text = PARAMETERS[name]
@@ -136,10 +151,9 @@ def _responses(operation: Operation) -> Json:
     responses: Json = {}
     for status, (text, kind) in operation.replies.items():
         response: Json = {"description": text, "headers": _headers(status)}
-        if kind is not None:
-            response["content"] = {operation.media_type: _reference(kind)}
-        elif status == 200:
-            response["content"] = {operation.media_type: {"schema": {"type": "string"}}}
+        shown = {"schema": {"type": "string"}} if kind is None else _reference(kind)
+        if kind is not None or status == 200:
+            response["content"] = dict.fromkeys(operation.media_types, shown)
         responses[str(status)] = response
     codes: dict[int, list[str]] = {}
     for code in (*ANY_ERRORS, *operation.errors):
@@ -158,7 +172,7 @@ _SOMETIMES: Final = {
     201: ("ETag", "Location", "Idempotent-Replayed"),
     304: ("ETag",),
     405: ("Allow",),
-    409: ("ETag",),
+    409: ("ETag", "Retry-After"),
     412: ("ETag",),
     **dict.fromkeys((429, 503, 504, 507), ("Retry-After",)),
 }

@@ -1,32 +1,98 @@
 """The payload of an event: the fields that its request gave, and nothing that was filled in.
 
-Rebuilt from the entry, so a listing of the log shows what was asked even where it was refused.
+Rebuilt from the entry, so a listing of the log shows what was asked even where it was refused. A field that was given
+with its default cannot be told from one that was not, and is left out. What followed from operations has none.
 """
 
-from msgspec import UNSET, Raw, UnsetType
+from typing import Final
+
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 from raftmem.api import embedding, times
 from raftmem.api.views import encode
 from raftmem.codec import Entry
-from raftmem.commands import Add, Content, Fields, Merge, Put, Update
+from raftmem.commands import (
+    Add,
+    Backoff,
+    Content,
+    Fields,
+    GateApprove,
+    GatePut,
+    LockAcquire,
+    LockRelease,
+    LockRenew,
+    Merge,
+    Operation,
+    Put,
+    TaskAdd,
+    TaskClaim,
+    TaskComplete,
+    TaskFail,
+    TaskHeartbeat,
+    TaskRelease,
+    Update,
+)
+from raftmem.records import operation_of
+from raftmem.storage.contracts import EventRow
 
-_NO_CONTENT = Content()
+_NO_CONTENT: Final = Content()
+_NOTHING: Final = Raw(b"{}")
+_BACKOFF: Final = Backoff()
+# What an operation of coordination has of its own: its fields in the order of the contract, and what its content is.
+_OWN: Final[dict[type[Struct], tuple[tuple[str, ...], str | None]]] = {
+    LockAcquire: (("owner", "ttl_ms", "wait_ms", "permits"), "metadata"),
+    LockRenew: (("owner", "token", "ttl_ms"), None),
+    LockRelease: (("owner", "token"), None),
+    TaskAdd: (("id", "queue", "priority", "delay_ms", "max_attempts", "depends_on", "unique_key"), "payload"),
+    TaskClaim: (("queues", "worker", "ttl_ms", "max"), None),
+    TaskHeartbeat: (("token", "ttl_ms"), None),
+    TaskComplete: (("token",), "result"),
+    TaskFail: (("token", "retryable", "delay_ms"), "error"),
+    TaskRelease: (("token",), None),
+    GatePut: (("required", "approvers", "pins"), None),
+    GateApprove: ((), "comment"),
+}
 
 
-def payload(entry: Entry, seq: int) -> Raw:
-    """Of operation `seq`, as JSON text; `{}` where the operation has no fields."""
-    if entry.header is None:
-        return Raw(b"{}")
-    operation = entry.header.operations[seq]
-    if not isinstance(operation, Add | Put | Update):
-        return Raw(b"{}")
+def payload(row: EventRow, entry: Entry, seq: int) -> Raw:
+    """Of event `seq`, as JSON text; `{}` where its operation has no fields."""
+    header = entry.header
+    place = None if header is None else operation_of(header, row.result.outcomes, seq)
+    if header is None or place is None:
+        return _NOTHING
+    operation, content = header.operations[place], entry.contents[place] or _NO_CONTENT
     given: dict[str, object] = {}
-    if isinstance(operation, Add) and operation.id_given:
-        given["id"] = operation.id
-    _fill(given, operation.fields, entry.contents[seq] or _NO_CONTENT)
-    if isinstance(operation, Add) and operation.on_duplicate is not None:
-        given["on_duplicate"] = operation.on_duplicate
-    return Raw(encode({key: value for key, value in given.items() if value is not UNSET}))
+    if isinstance(operation, Add | Put | Update):
+        if isinstance(operation, Add) and operation.id_given:
+            given["id"] = operation.id
+        _fill(given, operation.fields, content)
+        if isinstance(operation, Add) and operation.on_duplicate is not None:
+            given["on_duplicate"] = operation.on_duplicate
+    else:
+        _fill_own(given, operation, content)
+    return Raw(encode({key: value for key, value in given.items() if value is not UNSET})) if given else _NOTHING
+
+
+def _fill_own(given: dict[str, object], operation: Operation, content: Content) -> None:
+    fields, said = _OWN.get(type(operation), ((), None))
+    defaults = dict(zip(reversed(operation.__struct_fields__), reversed(operation.__struct_defaults__), strict=False))
+    for field in fields:
+        value = getattr(operation, field)
+        if field not in defaults or value != defaults[field]:
+            given[field] = value
+    if isinstance(operation, TaskAdd):
+        if not operation.id_given:
+            del given["id"]
+        if operation.backoff != _BACKOFF:
+            given["backoff"] = _backoff(operation.backoff)
+    if isinstance(operation, GatePut) and operation.pins:
+        given["pins"] = [{"memory": pin.memory, "version": pin.version} for pin in operation.pins]
+    if said is not None:
+        given[said] = _spliced(content.payload)
+
+
+def _backoff(given: Backoff) -> dict[str, object]:
+    return {"initial_ms": given.initial_ms, "factor": given.factor_milli / 1000, "max_ms": given.max_ms}
 
 
 def _fill(given: dict[str, object], fields: Fields, content: Content) -> None:

@@ -209,7 +209,7 @@ def _past(reader: StateReader, target: str, place: Position) -> views.EventView:
         row,
         entry,
         place.seq,
-        payload=payload(entry, place.seq),
+        payload=payload(row, entry, place.seq),
         before=None if before is None else views.memory(before),
         after=None if after is None else views.memory(after),
     )

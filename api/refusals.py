@@ -3,9 +3,11 @@
 A refusal is in the log: its problem carries the index. `current` is the record that stood in the way.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
-from raftmem.api import views
+from msgspec import Struct
+
+from raftmem.api import coordination_refusals, views
 from raftmem.api.problems import KINDS, Problem
 from raftmem.commands import Guard
 from raftmem.records import SEQ_LAST, Outcome, Position, Record
@@ -21,7 +23,9 @@ def problem(written: Written, seq: int) -> Problem:
     code = outcome.code or "internal"
     index = written.row.index
     if code == "precondition-failed" and outcome.failed:
-        return _false_guards(written, outcome)
+        return _precondition_failed(written, outcome)
+    if outcome.about is not None:
+        return coordination_refusals.problem(written, seq, outcome.about)
     current = written.record(seq)
     extra: dict[str, object] = {}
     if code == "not-found":
@@ -51,20 +55,44 @@ def gone(record: Record, *, index: int) -> Problem:
     return Problem("not-found", detail, index=index, extra=extra)
 
 
-def _false_guards(written: Written, outcome: Outcome) -> Problem:
+class FalseGuard(Struct, frozen=True):
+    """`current`: what the guard is over, as it stands; null where there is no such thing."""
+
+    guard: Guard
+    current: object
+
+
+def false_guards(written: Written, outcome: Outcome) -> list[FalseGuard]:
+    """Every guard that was false, with what stood there."""
     header = written.entry.header
     guards = () if header is None else header.guards
-    after = Position(written.row.index, SEQ_LAST)  # the guards refused the whole entry: as it was before
-    stood = [(guards[at], written.reader.memory(guards[at].memory, after)) for at in outcome.failed]
-    failed = [{"guard": guard, "current": None if record is None else views.memory(record)} for guard, record in stood]
-    guard, record = stood[0]
+    return [FalseGuard(guards[at], _stood(written, guards[at]).current) for at in outcome.failed]
+
+
+def _precondition_failed(written: Written, outcome: Outcome) -> Problem:
+    failed = false_guards(written, outcome)
+    first = _stood(written, failed[0].guard)
     return Problem(
         "precondition-failed",
-        _false(guard, record),
+        first.detail,
         index=written.row.index,
-        extra={"failed": failed, "current": failed[0]["current"]},
-        headers=() if record is None else (views.etag(record),),
+        extra={"failed": failed, "current": first.current},
+        headers=() if first.record is None else (views.etag(first.record),),
     )
+
+
+class _Stood(NamedTuple):
+    current: object
+    detail: str
+    record: Record | None = None
+
+
+def _stood(written: Written, guard: Guard) -> _Stood:
+    if guard.memory is None:
+        return _Stood(*coordination_refusals.stands(written, guard))
+    before = Position(written.row.index - 1, SEQ_LAST)
+    record = written.reader.memory(guard.memory, before)
+    return _Stood(None if record is None else views.memory(record), _false(guard, record), record)
 
 
 def _false(guard: Guard, record: Record | None) -> str:

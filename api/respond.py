@@ -58,7 +58,9 @@ def headers(call: Call, reply: Reply) -> list[tuple[bytes, bytes]]:
         *reply.headers,
     ]
     if reply.status != 304:
-        found += ((b"content-length", b"%d" % len(reply.body)), (b"content-type", reply.media_type))
+        found.append((b"content-type", reply.media_type))
+        if reply.stream is None:
+            found.append((b"content-length", b"%d" % len(reply.body)))
     if reply.index is not None:
         found.append((b"raftmem-index", b"%d" % reply.index))
     if reply.level is not None:

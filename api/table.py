@@ -1,13 +1,14 @@
 """The hot table: the routes that stand in front of FastAPI, and their only implementation.
 
 A path is split on `/` as it was sent and each segment is percent-decoded afterwards, so `%2F` never opens another
-route. What is not here is FastAPI's (`cold.py`).
+route. Names of locks and gates may hold a `/`: theirs are all segments that are left, but for the verb at the end of a
+POST. What is not here is FastAPI's (`cold.py`).
 """
 
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from raftmem.api import events, reads, writes
+from raftmem.api import events, gates, locks, reads, tasks, transactions, watch, writes
 from raftmem.api.call import Endpoint
 from raftmem.api.parameters import segment
 from raftmem.api.problems import method_not_allowed
@@ -24,11 +25,38 @@ ROUTES: Final[dict[tuple[str, str], Endpoint]] = {
     ("POST", "/v1/events"): writes.batch,
     ("GET", "/v1/events"): events.many,
     ("GET", "/v1/events/{index}"): events.one,
+    ("GET", "/v1/watch"): watch.watch,
+    ("GET", "/v1/locks"): locks.many,
+    ("POST", "/v1/locks/renew"): locks.renew_many,
+    ("GET", "/v1/locks/{name}"): locks.one,
+    ("DELETE", "/v1/locks/{name}"): locks.force_release,
+    ("POST", "/v1/locks/{name}/acquire"): locks.acquire,
+    ("POST", "/v1/locks/{name}/renew"): locks.renew,
+    ("POST", "/v1/locks/{name}/release"): locks.release,
+    ("POST", "/v1/owners/{owner}/release"): locks.release_owner,
+    ("POST", "/v1/tasks"): tasks.add,
+    ("GET", "/v1/tasks"): tasks.many,
+    ("POST", "/v1/tasks/claim"): tasks.claim,
+    ("GET", "/v1/tasks/{id}"): tasks.one,
+    ("POST", "/v1/tasks/{id}/heartbeat"): tasks.heartbeat,
+    ("POST", "/v1/tasks/{id}/complete"): tasks.complete,
+    ("POST", "/v1/tasks/{id}/fail"): tasks.fail,
+    ("POST", "/v1/tasks/{id}/release"): tasks.release,
+    ("POST", "/v1/tasks/{id}/cancel"): tasks.cancel,
+    ("POST", "/v1/tasks/{id}/retry"): tasks.retry,
+    ("GET", "/v1/gates"): gates.many,
+    ("PUT", "/v1/gates/{name}"): gates.put,
+    ("GET", "/v1/gates/{name}"): gates.one,
+    ("POST", "/v1/gates/{name}/approve"): gates.approve,
+    ("POST", "/v1/gates/{name}/revoke"): gates.revoke,
+    ("POST", "/v1/gates/{name}/consume"): gates.consume,
+    ("POST", "/v1/txn"): transactions.txn,
 }
 
 
 _MATCHES_CACHED: Final = 8192
 _PATH_BYTES_CACHED: Final = 512
+_WIDE: Final = "{name}"  # what may take several segments
 
 
 class Match(NamedTuple):
@@ -39,19 +67,28 @@ class Match(NamedTuple):
     segments: tuple[str, ...]
 
 
-_Node = dict[str, Endpoint]  # method -> endpoint
-_fixed: Final[dict[bytes, tuple[str, _Node]]] = {}
-_open: Final[dict[tuple[bytes, bytes], tuple[str, _Node]]] = {}  # (before, after) the one open segment
+class _Node(NamedTuple):
+    """One template with its methods."""
+
+    template: str
+    endpoints: dict[str, Endpoint]
+
+
+_fixed: Final[dict[bytes, _Node]] = {}
+_open: Final[dict[tuple[bytes, bytes], _Node]] = {}  # (before, after) the one open segment
+_wide: Final[dict[tuple[bytes, bytes], _Node]] = {}  # the same, of a name that may take several
 
 
 def _fill() -> None:
     for (method, template), endpoint in ROUTES.items():
         before, brace, after = template.partition("{")
         if brace:
+            where = _wide if _WIDE in template else _open
             key = (before.encode(), after.partition("}")[2].encode())
-            _open.setdefault(key, (template, {}))[1][method] = endpoint
+            node = where.setdefault(key, _Node(template, {}))
         else:
-            _fixed.setdefault(template.encode(), (template, {}))[1][method] = endpoint
+            node = _fixed.setdefault(template.encode(), _Node(template, {}))
+        node.endpoints[method] = endpoint
 
 
 _fill()
@@ -66,20 +103,31 @@ def match(method: str, path: bytes) -> Match | None:
 
 
 def _resolve(method: str, path: bytes) -> Match | None:
-    fixed = _fixed.get(path)
-    if fixed is not None and method in fixed[1]:
-        return Match(fixed[0], fixed[1][method], ())
-    parts = path.split(b"/", 4)  # "", v1, collection, open segment, rest
-    found = None
-    if len(parts) > 3 and parts[3]:
-        before = b"/".join(parts[:3]) + b"/"
-        found = _open.get((before, b"/" + parts[4] if len(parts) == 5 else b""))
-    if found is not None and method in found[1]:
-        return Match(found[0], found[1][method], (segment(parts[3]),))
-    methods = (fixed[1] if fixed else {}) | (found[1] if found else {})
+    """A fixed path before an open one, a name with its verb before a longer name."""
+    methods: set[str] = set()
+    for node, open_part in _candidates(path):
+        if method in node.endpoints:
+            name = ("/".join(map(segment, open_part)),) if open_part else ()
+            return Match(node.template, node.endpoints[method], name)
+        methods |= node.endpoints.keys()
     if methods:
         raise method_not_allowed(method, sorted(methods))
     return None
+
+
+def _candidates(path: bytes) -> list[tuple[_Node, tuple[bytes, ...]]]:
+    """Each template that the path fits, with the segments that it leaves open."""
+    found: list[tuple[_Node | None, tuple[bytes, ...]]] = [(_fixed.get(path), ())]
+    parts = tuple(path.split(b"/"))  # "", v1, collection, open segments, rest
+    before, rest = b"/".join(parts[:3]) + b"/", parts[3:]
+    if all(rest):
+        if len(rest) in (1, 2):
+            found.append((_open.get((before, b"".join(b"/" + part for part in rest[1:]))), rest[:1]))
+        if len(rest) > 1:
+            found.append((_wide.get((before, b"/" + rest[-1])), rest[:-1]))
+        if rest:
+            found.append((_wide.get((before, b"")), rest))
+    return [(node, open_part) for node, open_part in found if node is not None]
 
 
 _cached = lru_cache(maxsize=_MATCHES_CACHED)(_resolve)

@@ -16,13 +16,16 @@ from raftmem.commands import (
     ActorType,
     ClaimType,
     Decision,
+    Header,
+    LockRenew,
     MembershipOp,
     MemoryType,
     Provenance,
     Scope,
+    TaskHeartbeat,
     Visibility,
 )
-from raftmem.records import Record, Status
+from raftmem.records import About, Outcome, Record, Status, operation_of
 from raftmem.storage.contracts import EventRow, StateReader
 
 encode = msgspec.json.Encoder().encode
@@ -87,8 +90,9 @@ class MemoryView(Struct, frozen=True):
 class EventView(Struct, frozen=True, kw_only=True):
     """One operation of one entry. Keys that do not concern it are left out.
 
-    `member_id`, `change`: of a MEMBER, what was done to whom. `payload`: what the request gave; only in listings.
-    `before`, `after`: only in a history.
+    `member_id`, `change`: of a MEMBER, what was done to whom. `owner`: whom an event of a lock is about, where the
+    request did not say. `task_state`: after it. `succeeded`: of a TXN, whether its guards were true. `payload`: what
+    the request gave; only in listings. `before`, `after`: only in a history.
     """
 
     index: int
@@ -106,6 +110,14 @@ class EventView(Struct, frozen=True, kw_only=True):
     change: MembershipOp | UnsetType = UNSET
     memory_id: str | None | UnsetType = UNSET
     version: int | None | UnsetType = UNSET
+    lock: str | UnsetType = UNSET
+    task_ids: tuple[str, ...] | UnsetType = UNSET
+    token: int | None | UnsetType = UNSET
+    owner: str | UnsetType = UNSET
+    task_state: str | UnsetType = UNSET
+    gate: str | UnsetType = UNSET
+    open: bool | UnsetType = UNSET
+    succeeded: bool | UnsetType = UNSET
     requested_op: str | UnsetType = UNSET
     decision: Decision | UnsetType = UNSET
     payload: Raw | UnsetType = UNSET
@@ -173,9 +185,11 @@ def event(
     before: MemoryView | None | UnsetType = UNSET,
     after: MemoryView | None | UnsetType = UNSET,
 ) -> EventView:
-    """Operation `seq` of a command."""
+    """Operation `seq` of a command, or what followed from them."""
     outcome = row.result.outcomes[seq]
     header = entry.header
+    if outcome.about is not None:
+        return _event_about(row, entry, seq, outcome.about, payload)
     return EventView(
         index=row.index,
         seq=seq,
@@ -196,6 +210,52 @@ def event(
         before=before,
         after=after,
     )
+
+
+_NAMES_ITS_OWNER: Final = ("LOCK_GRANT", "LOCK_EXPIRE", "LOCK_FORCE_RELEASE", "LOCK_LEAVE", "OWNER_RELEASE")
+_STATE_IS_PLAIN: Final = ("TASK_ADD", "TASK_CLAIM", "TASK_HEARTBEAT")
+
+
+def _event_about(row: EventRow, entry: Entry, seq: int, about: About, payload: Raw | UnsetType) -> EventView:
+    """An event of coordination."""
+    outcome, header = row.result.outcomes[seq], entry.header
+    assert header is not None, "only commands have outcomes"
+    who, request_id = _asked_by(header, row.result.outcomes, seq)
+    asked = outcome.requested_op or outcome.op
+    of_tasks = asked.startswith("TASK_")
+    shows_owner = outcome.op in _NAMES_ITS_OWNER or asked in _NAMES_ITS_OWNER
+    return EventView(
+        index=row.index,
+        seq=seq,
+        term=row.term,
+        time=times.shown(entry.wall_ms),
+        op=outcome.op,
+        actor=actor(who),
+        scope=None,
+        read_index=header.read_index,
+        request_id=request_id,
+        outcome="applied" if outcome.applied else "refused",
+        code=outcome.code,
+        lock=UNSET if about.lock is None else about.lock,
+        task_ids=about.task_ids if of_tasks else UNSET,
+        token=about.token if of_tasks or about.lock is not None else UNSET,
+        owner=about.owner if shows_owner and about.owner is not None else UNSET,
+        task_state=about.state if about.state is not None and asked not in _STATE_IS_PLAIN else UNSET,
+        gate=UNSET if about.gate is None else about.gate,
+        open=UNSET if about.open is None else about.open,
+        succeeded=UNSET if about.succeeded is None else about.succeeded,
+        requested_op=outcome.requested_op or UNSET,
+        payload=payload,
+    )
+
+
+def _asked_by(header: Header, outcomes: tuple[Outcome, ...], seq: int) -> tuple[Actor, str]:
+    """Actor and request id: an entry that renews for many keeps those of each with its operation."""
+    place = operation_of(header, outcomes, seq)
+    operation = None if place is None else header.operations[place]
+    if isinstance(operation, LockRenew | TaskHeartbeat):
+        return operation.actor or header.actor, operation.request_id or header.request_id
+    return header.actor, header.request_id
 
 
 def internal_event(row: EventRow, entry: Entry) -> EventView:

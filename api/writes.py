@@ -7,7 +7,7 @@ under an Idempotency-Key shows the first reply again.
 from typing import Final
 
 from raftmem.api import drafts, levels, refusals, views
-from raftmem.api.bodies import AddBody, BatchBody, PatchBody, PutBody, convert
+from raftmem.api.bodies import BATCH_OPS, AddBody, BatchBody, PatchBody, PutBody, convert
 from raftmem.api.call import Call, Headers, Reply
 from raftmem.api.drafts import Step
 from raftmem.api.parameters import Parameters, memory_id
@@ -55,7 +55,7 @@ async def batch(call: Call) -> Reply:
     """`POST /v1/events`."""
     query = call.parameters(once=levels.WRITE)
     raw = await call.json()
-    body = convert(raw, BatchBody)
+    body = convert(raw, BatchBody, ops=BATCH_OPS)
     guards = drafts.conditions(call, None)
     steps = drafts.batch(body, call)
     draft = drafts.draft(call, query, steps, body=body, raw=raw, guards=guards, atomic=body.atomic)

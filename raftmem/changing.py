@@ -7,19 +7,17 @@ leader are asked again until the deadline, and so is one that has to wait for an
 import asyncio
 
 from raftmem import errors
+from raftmem.asking import AnswerLost, ask
 from raftmem.commands import Actor, Member
 from raftmem.placing import RETRY_MS, Placing
 from raftmem.raft import messages as m
 from raftmem.raft.consensus import Consensus
+from raftmem.raft.forwarded import NOWHERE, Place
 from raftmem.service import Changed
-from raftmem.waiting import Deadline, Promise, TimedOut
+from raftmem.waiting import Deadline
 
 _NOBODY = Actor("service", "anonymous")  # a transfer leaves no entry that would say who asked
 _AGAIN = (errors.NoLeader, errors.ChangeUnderWay)
-_REFUSALS: dict[str, type[errors.RaftmemError]] = {
-    cls.code: cls
-    for cls in (errors.NoLeader, errors.ChangeUnderWay, errors.WrongState, errors.NotFound, errors.NoSpace)
-}
 
 
 class _AnswerLost(errors.NoLeader):
@@ -40,16 +38,16 @@ class Changing:
         is_lost = False  # an answer: from then on nobody here knows that nothing was done
         while True:
             try:
-                index, term = await self._ask(op, member, actor, request_id, deadline)
+                place = await self._ask(op, member, actor, request_id, deadline)
             except _AGAIN as error:
                 is_lost = is_lost or isinstance(error, _AnswerLost)
                 if deadline.remaining * 1000 <= RETRY_MS:
                     raise _at_the_end(error, is_lost=is_lost) from None
                 await asyncio.sleep(RETRY_MS / 1000)
                 continue
-            applied = await self._placing.applied(index, deadline)
+            applied = await self._placing.applied(place.index, deadline)
             members = applied.entry.members
-            if applied.row.term == term and members is not None:
+            if applied.row.term == place.term and members is not None:
                 return Changed(applied.row, members)
 
     async def transfer(self, member_id: str | None, deadline: Deadline) -> str:
@@ -68,25 +66,17 @@ class Changing:
             raise errors.NoLeader(f"{new} leads now and not {member_id}; try again")
         return new
 
-    async def _ask(
-        self, op: m.ChangeOp, member: Member, actor: Actor, request_id: str, deadline: Deadline
-    ) -> tuple[int, int]:
-        if self._consensus.is_leader:
+    async def _ask(self, op: m.ChangeOp, member: Member, actor: Actor, request_id: str, deadline: Deadline) -> Place:
+        consensus = self._consensus
+        if consensus.is_leader:
             if op == "transfer":
-                self._consensus.transfer(member.id or None)
-                return 0, 0
-            return self._consensus.change(op, member, actor, request_id)
-        promise: Promise[m.Forwarded | None] = Promise()
-        self._consensus.ask_change(op, member, actor, request_id, promise.resolve)
+                consensus.transfer(member.id or None)
+                return Place(*NOWHERE)
+            return Place(*consensus.change(op, member, actor, request_id))
         try:
-            reply = await promise.wait(deadline)
-        except TimedOut:
-            reply = None
-        if reply is None:
-            raise _AnswerLost("the leader's answer was lost; the change may still be made: ask again")
-        if reply.code is not None:
-            raise _REFUSALS.get(reply.code, errors.WrongState)(reply.detail or reply.code)
-        return reply.index, reply.term
+            return await ask(lambda answer: consensus.ask_change(op, member, actor, request_id, answer), deadline)
+        except AnswerLost:
+            raise _AnswerLost("the leader's answer was lost; the change may still be made: ask again") from None
 
 
 def _at_the_end(error: errors.RaftmemError, *, is_lost: bool) -> errors.RaftmemError:

@@ -113,9 +113,11 @@ def decode(entry: bytes, *, index: int | None = None) -> Entry:
     raise Corrupt("log entry", f"has unknown kind {kind}", index=index)
 
 
-def check_body(body: bytes) -> None:
-    """Refuse a body that a peer sent and that would not decode. Raises: Corrupt."""
-    decode(seal(body, time=0, wall_ms=0))
+def check_body(body: bytes) -> Draft:
+    """Refuse a body that a peer sent and that would not decode; else what it says. Raises: Corrupt."""
+    entry = decode(seal(body, time=0, wall_ms=0))
+    assert entry.header is not None, "a command has a header"
+    return Draft(entry.header, entry.contents)
 
 
 def fingerprint(

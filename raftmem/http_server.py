@@ -9,6 +9,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from raftmem.api.app import WHOLE
+from raftmem.api.streaming import LINE
 from raftmem.limits import KEEP_ALIVE_SECONDS, REQUEST_SECONDS_MAX
 
 if TYPE_CHECKING:
@@ -72,6 +73,40 @@ class Whole:
         return True
 
 
+class StreamLine:
+    """The connection under a reply that is streamed, past uvicorn's flow control: `raftmem.api.streaming.Line`.
+
+    It stands in the ASGI scope as the extension `LINE`.
+    """
+
+    __slots__ = ("_cycle",)
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+
+    @property
+    def full(self) -> bool:
+        return self._cycle.flow.write_paused and not self._cycle.disconnected
+
+    @property
+    def unread(self) -> int:
+        return self._cycle.transport.get_write_buffer_size()
+
+    async def drained(self) -> None:
+        await self._cycle.flow.drain()
+
+    def end(self, last: bytes, *, linger_seconds: float) -> None:
+        cycle = self._cycle
+        if cycle.disconnected or cycle.response_complete:
+            return
+        cycle.transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last))
+        cycle.response_complete = True
+        cycle.message_event.set()
+        cycle.transport.close()  # once what waits is written
+        asyncio.get_running_loop().call_later(linger_seconds, cycle.transport.abort)
+        cycle.on_response()
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """A request must be whole within `REQUEST_SECONDS_MAX` of its first byte, the first one of its connection.
 
@@ -100,7 +135,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
-        cycle.scope["extensions"] = {WHOLE: Whole(cycle, self.outbox)}  # type: ignore[dict-item]  # an extension of our own
+        ours: dict[str, object] = {WHOLE: Whole(cycle, self.outbox), LINE: StreamLine(cycle)}
+        cycle.scope["extensions"] = ours  # type: ignore[typeddict-item]  # extensions of our own
         super()._start_asgi_task(cycle, app)
 
     def _check(self) -> None:

@@ -1,5 +1,5 @@
 """The service of one running replica: places writes and changes of the members in the log, lets reads through the
-barrier of their level, has snapshots taken.
+barrier of their level, lets requests wait for locks, tasks and gates, has snapshots taken.
 
 It decides none of that itself. The rule: once it is closing it takes nothing new, and whoever still waits is answered.
 """
@@ -10,23 +10,31 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor as Pool
 from typing import TypeVar
 
-from raftmem import codec, errors
+from raftmem import errors
+from raftmem.acquiring import Acquiring
 from raftmem.barrier import Barrier
 from raftmem.changing import Changing
-from raftmem.commands import Actor, Draft, Header, Member, Members
+from raftmem.commands import Actor, Draft, Header, Member, Members, OwnerRelease
+from raftmem.coordinating import Coordinating, is_available
+from raftmem.elapsed import Elapsed
+from raftmem.expiry import Expiry
+from raftmem.group_view import GroupView
+from raftmem.hub import Hub
 from raftmem.limits import PROPOSALS_IN_FLIGHT_MAX, SEARCHES_IN_FLIGHT_MAX
 from raftmem.machine.run import Applied
-from raftmem.placing import Placing, sheds
+from raftmem.placing import Placing
 from raftmem.raft.consensus import Consensus
 from raftmem.records import PutRecord
+from raftmem.renewals import Renewals
 from raftmem.replica import Replica
-from raftmem.seams import Clock, Randomness
-from raftmem.service import Changed, MemberView, Point, ReadOptions, Role, Status, Written
+from raftmem.seams import Clock, Loop, Randomness
+from raftmem.service import Changed, Follower, Gone, Granted, Point, ReadOptions, Status, Topic, Written
 from raftmem.snapshots import SnapshotKeeper
 from raftmem.storage.contracts import Hit, SnapshotMeta, StateReader, VectorQuery
 from raftmem.storage.cosine import search_at
 from raftmem.storage.space import Space
 from raftmem.waiting import Deadline, Promise, TimedOut
+from raftmem.wakes import Wakes
 
 log = logging.getLogger("raftmem.service")
 T = TypeVar("T")
@@ -43,6 +51,8 @@ class LocalService:
         consensus: Consensus,
         replica: Replica,
         space: Space,
+        expiry: Expiry,
+        loop: Loop,
         clock: Clock,
         randomness: Randomness,
         pool: Pool,
@@ -54,7 +64,6 @@ class LocalService:
         members = consensus.members
         self.genesis = genesis
         self.cluster = f"{members.cluster_id}/{incarnation}"
-        self._incarnation = incarnation
         self.node_id = consensus.node_id
         self._consensus = consensus
         self._replica = replica
@@ -63,14 +72,25 @@ class LocalService:
         self._pool = pool
         self._snapshot = snapshot
         self._snapshots = snapshots
-        self._greeting = greeting
-        self._version = version
+        self._group = GroupView(
+            consensus=consensus, replica=replica, incarnation=incarnation, greeting=greeting, version=version
+        )
         self._in_flight = 0
         self._searches = 0
         self._idle: Promise[None] = Promise()
-        self._placing = Placing(consensus=consensus, replica=replica, space=space)
+        self._expiry = expiry
+        self._renewals = Renewals(consensus=consensus, loop=loop, randomness=randomness)
+        self._placing = Placing(
+            consensus=consensus, replica=replica, space=space, renewals=self._renewals, randomness=randomness
+        )
         self._changing = Changing(consensus=consensus, placing=self._placing)
         self._barrier = Barrier(consensus=consensus, replica=replica, clock=clock)
+        self._elapsed = Elapsed(replica, clock)
+        self._wakes = Wakes(is_available=lambda queue: is_available(replica.reader(), queue))
+        self._hub = Hub(loop=loop, clock=clock)
+        replica.observers += [self._elapsed, self._wakes, self._hub]
+        self._acquiring = Acquiring(write=self._write, replica=replica, wakes=self._wakes, log_time=self.log_time)
+        self._coordinating = Coordinating(write=self._write, read=self.read, replica=replica, wakes=self._wakes)
         self._writes = 0
         self._replayed = 0
 
@@ -85,9 +105,7 @@ class LocalService:
 
     @property
     def leader_url(self) -> str | None:
-        leader = self._consensus.leader
-        member = None if leader is None else self.members.member(leader)
-        return None if member is None else self._rest_url(member)
+        return self._group.leader_url
 
     @property
     def members(self) -> Members:
@@ -103,6 +121,13 @@ class LocalService:
 
     # --- writing ---------------------------------------------------------------------------------------
     async def write(self, draft: Draft, *, timeout_ms: int) -> Written:
+        written = await self._write(draft, timeout_ms=timeout_ms)
+        if any(isinstance(operation, OwnerRelease) for operation in draft.header.operations[:1]):
+            return await self._coordinating.go_on(written, draft, timeout_ms=timeout_ms)
+        return written
+
+    async def _write(self, draft: Draft, *, timeout_ms: int) -> Written:
+        """One entry."""
         self._check_open()
         known = self._used_key(draft.header)
         if known is not None:
@@ -111,16 +136,15 @@ class LocalService:
             raise errors.TooManyRequests(
                 f"{self._in_flight} writes are in flight here, the most there may be; try again"
             )
-        body = codec.encode_draft(draft, self._randomness.bytes)
         self._writes += 1
         self._in_flight += 1
         try:
-            applied = await self._decided(self._placing.commit(body, Deadline(timeout_ms), sheds=sheds(draft.header)))
+            committed = await self._decided(self._placing.commit(draft, Deadline(timeout_ms)))
         finally:
             self._in_flight -= 1
             if self._placing.closing and self._in_flight == 0:
                 self._idle.resolve(None)
-        return self._written(applied)
+        return self._written(committed.applied, first_seq=committed.seq)
 
     async def _decided(self, work: Awaitable[T]) -> T:
         """Of a write or a change. Raises: UnknownOutcome when this replica ends first, and cuts off what waits here."""
@@ -145,13 +169,13 @@ class LocalService:
             return None
         return self._written(self._replica.applied_entry(used.index), replayed=True)
 
-    def _written(self, applied: Applied, *, replayed: bool = False) -> Written:
+    def _written(self, applied: Applied, *, replayed: bool = False, first_seq: int = 0) -> Written:
         if applied.row.result.replay_of is not None:
             applied, replayed = self._replica.applied_entry(applied.row.result.replay_of), True
         self._replayed += replayed
         puts = (change.record for change in applied.step.changes if isinstance(change, PutRecord))
         records = {record.updated.seq: record for record in puts}
-        return Written(applied.row, applied.entry, self._replica.reader(), replayed, records)
+        return Written(applied.row, applied.entry, self._replica.reader(), replayed, records, first_seq)
 
     # --- reading -----------------------------------------------------------------------------------------
     def read_now(self, options: ReadOptions) -> Point | None:
@@ -207,64 +231,29 @@ class LocalService:
             return False
         return True
 
+    # --- coordination ------------------------------------------------------------------------------------
+    async def acquire(self, draft: Draft, *, timeout_ms: int, gone: Gone) -> Granted | Written:
+        return await self._acquiring.acquire(draft, timeout_ms=timeout_ms, gone=gone)
+
+    async def claim(self, draft: Draft, *, wait_ms: int, timeout_ms: int, gone: Gone) -> Written | Point:
+        known = self._used_key(draft.header)
+        if known is not None:
+            return known
+        return await self._coordinating.claim(draft, wait_ms=wait_ms, timeout_ms=timeout_ms, gone=gone)
+
+    async def await_gate(self, gate: str, options: ReadOptions, *, wait_ms: int, gone: Gone) -> Point:
+        return await self._coordinating.await_gate(gate, options, wait_ms=wait_ms, gone=gone)
+
+    def log_time(self) -> int:
+        leading = self._consensus.log_time()
+        return self._elapsed.log_time() if leading is None else leading
+
+    def follow(self, topics: Sequence[Topic]) -> Follower:
+        return self._hub.follow(topics)
+
     # --- looking ---------------------------------------------------------------------------------------------
     def status(self) -> Status:
-        consensus = self._consensus
-        journal = consensus.journal
-        return Status(
-            node_id=self.node_id,
-            cluster_id=self.members.cluster_id,
-            incarnation=self._incarnation,
-            term=consensus.term,
-            leader_id=consensus.leader,
-            leader_url=self.leader_url,
-            commit_index=consensus.commit_index,
-            applied_index=self._replica.applied,
-            last_index=journal.last_index,
-            durable_index=journal.durable_index,
-            members=(
-                *(self._member_view(member, "follower") for member in self.members.voters),
-                *(self._member_view(member, "learner") for member in self.members.learners),
-            ),
-        )
-
-    def _rest_url(self, member: Member) -> str:
-        """As it said itself when it last connected, else as the membership has it."""
-        greeting = self._greeting(member.id)
-        return member.rest_url if greeting is None else greeting[0]
-
-    def _member_view(self, member: Member, role: Role) -> MemberView:
-        """What this replica knows of a member: all of itself, more of the others when it leads."""
-        consensus, node = self._consensus, member.id
-        if node == consensus.leader:
-            role = "leader"
-        if node == self.node_id:
-            return MemberView(
-                id=node,
-                role=role,
-                rest_url=member.rest_url,
-                peer_url=member.peer_url,
-                applied_index=self._replica.applied,
-                match_index=consensus.journal.durable_index,
-                lag_entries=max(0, consensus.commit_index - self._replica.applied),
-                contact_age_ms=0,
-                version=self._version,
-            )
-        leading, greeting = consensus.leading, self._greeting(node)
-        progress = None if leading is None else leading.progress[node]
-        heard = leading is not None and leading.rounds.has_echoed(node)
-        contact = leading.contact_seconds(node) if leading is not None and heard else None
-        return MemberView(
-            id=node,
-            role=role,
-            rest_url=self._rest_url(member),
-            peer_url=member.peer_url,
-            applied_index=None if progress is None else progress.applied,
-            match_index=None if progress is None else progress.match,
-            lag_entries=None if progress is None else max(0, consensus.journal.last_index - progress.match),
-            contact_age_ms=None if contact is None else int(contact * 1000),
-            version=None if greeting is None else greeting[1],
-        )
+        return self._group.status()
 
     def metrics(self) -> dict[str, float]:
         consensus = self._consensus
@@ -290,6 +279,10 @@ class LocalService:
             "service_forwarded_total": float(self._placing.forwarded),
             "service_replayed_total": float(self._replayed),
             "service_unknown_total": float(self._placing.unknown),
+            "watchers": float(self._hub.followers),
+            "waiting_requests": float(self._wakes.waiting),
+            "renewal_groups_total": float(self._renewals.groups),
+            "things_expired_total": float(self._expiry.things_expired),
         }
 
     # --- the group ---------------------------------------------------------------------------------------------
@@ -337,6 +330,8 @@ class LocalService:
             except errors.NotApplied as error:
                 log.warning("leaves without having handed over the lead: %s", error)
         self._placing.closing = True
+        self._wakes.close()
+        self._hub.close()
         if self._in_flight:
             try:
                 await self._idle.wait(deadline)

@@ -118,6 +118,12 @@ class Node:
         self.peers = self._make_peers()
         self.snapshots = self._make_snapshots()
         self.consensus = self._make_consensus()
+        self.expiry = Expiry(
+            consensus=self.consensus,
+            replica=self.replica,
+            loop=AsyncioLoop(self._loop),
+            randomness=self._randomness,
+        )
         self.housekeeping = self._make_housekeeping()
         self.service = self._make_service()
 
@@ -228,6 +234,8 @@ class Node:
             consensus=self.consensus,
             replica=self.replica,
             space=self._disks.space,
+            expiry=self.expiry,
+            loop=AsyncioLoop(self._loop),
             clock=self._clock,
             randomness=self._randomness,
             pool=self._pool,
@@ -245,13 +253,7 @@ class Node:
             self._loop.add_signal_handler(number, self._stopping.set)
         self.consensus.start()
         await self.peers.start(peer)
-        expiry = Expiry(
-            consensus=self.consensus,
-            replica=self.replica,
-            loop=AsyncioLoop(self._loop),
-            randomness=self._randomness,
-        )
-        expiry.start()
+        self.expiry.start()
         self.housekeeping.start()
         app = create_app(
             self.service,

@@ -5,46 +5,63 @@ want of room before it enters the log, never after.
 """
 
 import asyncio
-from typing import Final
+from typing import Final, NamedTuple
 
 from raftmem import codec, errors
-from raftmem.commands import Header
+from raftmem.asking import AnswerLost, ask
+from raftmem.commands import Draft, Header
 from raftmem.limits import PROPOSALS_IN_FLIGHT_MAX
 from raftmem.machine.run import Applied
-from raftmem.raft import messages as m
+from raftmem.raft.asks import OnForwarded
 from raftmem.raft.consensus import Consensus
+from raftmem.raft.forwarded import OnPlaced, Place, Refused
+from raftmem.renewals import Renewals, is_renewal
 from raftmem.replica import Replica
+from raftmem.seams import Randomness
 from raftmem.storage.space import Space
 from raftmem.waiting import Deadline, Promise, TimedOut
 
 RETRY_MS: Final = 15  # between two looks for a leader
-_NOT_APPLIED: Final = {
-    cls.code: cls for cls in (errors.NoLeader, errors.TooManyRequests, errors.NoSpace, errors.ShuttingDown)
-}
+_SHEDS: Final = frozenset(
+    {"DELETE", "EXPIRE", "LOCK_RELEASE", "LOCK_LEAVE", "LOCK_EXPIRE", "LOCK_FORCE_RELEASE", "OWNER_RELEASE"}
+)
+
+
+class Committed(NamedTuple):
+    """An entry as it was applied here; the command's operations stand in it from `seq` on."""
+
+    applied: Applied
+    seq: int
 
 
 class Placing:
     """`forwarded`, `unknown`: how often. `closing`: takes nothing new from other replicas either."""
 
-    def __init__(self, *, consensus: Consensus, replica: Replica, space: Space) -> None:
+    def __init__(
+        self, *, consensus: Consensus, replica: Replica, space: Space, renewals: Renewals, randomness: Randomness
+    ) -> None:
         self.forwarded = 0
         self.unknown = 0
         self.closing = False
         self._consensus = consensus
         self._replica = replica
         self._space = space
+        self._renewals = renewals
+        self._randomness = randomness
         consensus.on_forward(self._take_forwarded)
 
-    async def commit(self, body: bytes, deadline: Deadline, *, sheds: bool) -> Applied:
-        """The entry as it was applied here; one that lost its place to another entry is placed again.
+    async def commit(self, draft: Draft, deadline: Deadline) -> Committed:
+        """The entry that took the command in; one that lost its place to another entry is placed again.
 
-        `sheds`: the command only makes room. Raises: NotApplied errors, UnknownOutcome.
+        Raises: NotApplied errors, TooLarge, UnknownOutcome.
         """
+        body = codec.encode_draft(draft, self._randomness.bytes)
+        gathers = is_renewal(draft)
         while True:
-            index, term = await self._place(body, deadline, sheds=sheds)
-            applied = await self.applied(index, deadline)
-            if applied.row.term == term:
-                return applied
+            place = await self._place(draft, body, deadline, gathers=gathers)
+            applied = await self.applied(place.index, deadline)
+            if applied.row.term == place.term:
+                return Committed(applied, place.seq)
 
     async def applied(self, index: int, deadline: Deadline) -> Applied:
         """The entry of an index once it is applied here. Raises: UnknownOutcome."""
@@ -60,54 +77,67 @@ class Placing:
                 "ask again with the same Idempotency-Key"
             ) from None
 
-    async def _place(self, body: bytes, deadline: Deadline, *, sheds: bool) -> tuple[int, int]:
-        """(index, term) of the entry in the leader's log."""
+    async def _place(self, draft: Draft, body: bytes, deadline: Deadline, *, gathers: bool) -> Place:
         while True:
             try:
-                if self._consensus.is_leader:
-                    self._check_space(sheds=sheds)
-                    return self._consensus.propose(body)
-                return await self._forward(body, deadline)
+                if not self._consensus.is_leader:
+                    return await self._forward(body, deadline)
+                self._check_space(draft.header)
+                if gathers:
+                    return await self._gathered(draft, deadline)
+                return Place(*self._consensus.propose(body))
             except errors.NoLeader:
                 if deadline.remaining * 1000 <= RETRY_MS:
                     raise
             await asyncio.sleep(RETRY_MS / 1000)
 
-    async def _forward(self, body: bytes, deadline: Deadline) -> tuple[int, int]:
-        promise: Promise[m.Forwarded | None] = Promise()
-        self._consensus.forward(body, promise.resolve)
-        self.forwarded += 1
+    async def _forward(self, body: bytes, deadline: Deadline) -> Place:
+        def send(answer: OnForwarded) -> None:
+            self._consensus.forward(body, answer)
+            self.forwarded += 1
+
         try:
-            reply = await promise.wait(deadline)
-        except TimedOut:
-            reply = None
-        if reply is None:
+            return await ask(send, deadline)
+        except AnswerLost:
             self.unknown += 1
             raise errors.UnknownOutcome(
                 "the leader's answer was lost; the entry may be applied: ask again with the same Idempotency-Key"
-            )
-        if reply.code is not None:
-            raise _NOT_APPLIED.get(reply.code, errors.BadRequest)(reply.detail or reply.code)
-        return reply.index, reply.term
+            ) from None
 
-    def _take_forwarded(self, body: bytes) -> tuple[int, int]:
+    async def _gathered(self, draft: Draft, deadline: Deadline) -> Place:
+        """With the other renewals of this tick."""
+        promise: Promise[Place | Refused] = Promise()
+        self._renewals.add(draft, promise.resolve)
+        try:
+            what = await promise.wait(deadline)
+        except TimedOut:
+            self.unknown += 1
+            raise errors.UnknownOutcome(
+                "the renewal was not proposed in time, and may be yet; ask again: a renewal is harmless to repeat"
+            ) from None
+        if isinstance(what, Place):
+            return what
+        raise type(what)(str(what))  # the others of the tick are told the same
+
+    def _take_forwarded(self, body: bytes, draft: Draft, placed: OnPlaced) -> None:
         """A follower's command, at the leader."""
         if self.closing:
             raise errors.ShuttingDown("the leader is leaving; try again")
         if self._consensus.journal.last_index - self._replica.applied >= PROPOSALS_IN_FLIGHT_MAX:
             raise errors.TooManyRequests("the leader has as many entries in flight as there may be; try again")
-        if self._space.is_low():
-            header = codec.decode(codec.seal(body, time=0, wall_ms=0)).header
-            self._check_space(sheds=header is not None and sheds(header))
-        return self._consensus.propose(body)
+        self._check_space(draft.header)
+        if self._consensus.is_leader and is_renewal(draft):
+            self._renewals.add(draft, placed)
+        else:
+            placed(Place(*self._consensus.propose(body)))
 
-    def _check_space(self, *, sheds: bool) -> None:
-        if self._space.is_low() and (not sheds or self._space.is_exhausted()):
+    def _check_space(self, header: Header) -> None:
+        if self._space.is_low() and (not sheds(header) or self._space.is_exhausted()):
             raise errors.NoSpace(
                 f"{self._space.describe()}; reads and deletes go on, writes will when space returns: free some"
             )
 
 
 def sheds(header: Header) -> bool:
-    """Does this command only make room (deletes, expiry)? It may use the reserve of a disk that is nearly full."""
-    return all(operation.__struct_config__.tag in ("DELETE", "EXPIRE") for operation in header.operations)
+    """Does this command only make room (deletes, expiry, a lock let go)? Then it may use the reserve of a full disk."""
+    return all(operation.__struct_config__.tag in _SHEDS for operation in header.operations)

@@ -3,7 +3,7 @@
 This module knows no HTTP. A write is decided in the log; a read passes the barrier of its level first.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Literal, NamedTuple, Protocol
 
@@ -52,7 +52,9 @@ class Written(NamedTuple):
     """What a write came to. `replayed`: the first reply under the same Idempotency-Key, not a new event.
 
     `reader` is good until the next await and sees at least `row.index`. `records`: the memories as
-    the operations left them, by seq, as far as they are still at hand (not for a replayed one).
+    the operations left them, by seq, as far as they are still at hand (not for a replayed one). `first_seq`: of the
+    first operation that was asked for; an entry may take in those of many. `more`: the entries that went on with it,
+    where one has no room for all of it (OWNER_RELEASE).
     """
 
     row: EventRow
@@ -60,6 +62,8 @@ class Written(NamedTuple):
     reader: StateReader
     replayed: bool
     records: Mapping[int, Record] = {}
+    first_seq: int = 0
+    more: tuple[EventRow, ...] = ()
 
     def record(self, seq: int) -> Record | None:
         """The memory that operation `seq` concerns, as it stood after that operation."""
@@ -67,6 +71,67 @@ class Written(NamedTuple):
         if target is None:
             return None
         return self.records.get(seq) or self.reader.memory(target, Position(self.row.index, seq))
+
+
+Gone = Callable[[], Awaitable[None]]  # returns when the client that waits is not there any more
+
+
+class Write(Protocol):
+    """`Service.write`, for what is built on it."""
+
+    async def __call__(self, draft: Draft, *, timeout_ms: int) -> Written: ...
+
+
+class Read(Protocol):
+    """`Service.read`."""
+
+    async def __call__(self, options: ReadOptions) -> Point: ...
+
+
+class Granted(NamedTuple):
+    """An acquire that has its permit: at once, as the owner that has it already, or after its turn in the queue.
+
+    `row`, `entry`, `seq`: the event that gave it (for a replayed one the first reply's). `remaining_ms`: as of now for
+    a replayed one (0: it is lost since), else as of that event.
+    """
+
+    row: EventRow
+    entry: Entry
+    seq: int
+    token: int
+    remaining_ms: int
+    replayed: bool
+
+
+Topic = tuple[
+    str, str
+]  # ("lock", name), ("gate", name), ("queue", name), ("memory_id", id), ("app_id", id), … , ("op", op)
+
+
+class Follower(Protocol):
+    """One watcher's place in what is applied here, from the moment it was made. Loop thread only."""
+
+    def take(self) -> list[int] | None:
+        """Indexes, rising, of entries that may concern it, applied since the last call. None: look everything up anew
+        since the last call (it was too slow for the bound, or a snapshot was installed)."""
+        ...
+
+    async def wait(self, seconds: float) -> None:
+        """Until there is something to take, the replica is closing, or the time is over."""
+        ...
+
+    async def turn(self) -> None:
+        """Until this one may do a piece of work on the loop: all who follow share a small part of it."""
+        ...
+
+    @property
+    def closing(self) -> bool:
+        """The replica is leaving: say goodbye."""
+        ...
+
+    def close(self) -> None:
+        """Nobody follows any more. Again is nothing."""
+        ...
 
 
 Role = Literal["leader", "follower", "learner"]
@@ -155,6 +220,34 @@ class Service(Protocol):
 
     async def wait_applied(self, index: int, *, timeout_ms: int) -> bool:
         """True once this replica has applied `index`; False at the timeout (long-poll of events)."""
+        ...
+
+    # --- coordination ---------------------------------------------------------------------------------
+    async def acquire(self, draft: Draft, *, timeout_ms: int, gone: Gone) -> Granted | Written:
+        """A draft of one LOCK_ACQUIRE; waits in the queue for as long as it says. `Written`: not granted; either the
+        acquire that was refused, or the LOCK_LEAVE that ended the wait.
+
+        A client that is gone leaves the queue. Raises: as `write`, TooManyRequests.
+        """
+        ...
+
+    async def claim(self, draft: Draft, *, wait_ms: int, timeout_ms: int, gone: Gone) -> Written | Point:
+        """A draft of one TASK_CLAIM. Nothing enters the log while there is nothing to claim; `Point`: there was nothing
+        in all that time, as of then. Raises: as `write` and `read`, TooManyRequests.
+        """
+        ...
+
+    async def await_gate(self, gate: str, options: ReadOptions, *, wait_ms: int, gone: Gone) -> Point:
+        """A moment at which the gate is open, or else the last one within the wait. Raises: as `read`."""
+        ...
+
+    def log_time(self) -> int:
+        """Log time as of now, microseconds, as far as this replica can tell: never ahead of the leader's by more than
+        clocks drift. For showing what remains of a lease; decides nothing."""
+        ...
+
+    def follow(self, topics: Sequence[Topic]) -> Follower:
+        """Follow the entries that concern all of these topics (none: every entry). Raises: TooManyRequests."""
         ...
 
     def status(self) -> Status: ...

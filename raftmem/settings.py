@@ -24,7 +24,10 @@ from raftmem.errors import BadRequest
 
 PREFIX: Final = "RAFTMEM_"
 # Read by the command line and the clients, not by a replica.
-CLIENT_VARIABLES: Final = ("RAFTMEM_URL", "RAFTMEM_TOKEN", "RAFTMEM_ACTOR", "RAFTMEM_CONFIG")
+CLIENT_VARIABLES: Final = (
+    *("RAFTMEM_URL", "RAFTMEM_TOKEN", "RAFTMEM_ACTOR", "RAFTMEM_CONFIG"),
+    *("RAFTMEM_LOCK", "RAFTMEM_OWNER"),  # of a command that `raftmem lock run` runs
+)
 # Kubernetes puts these into every pod beside a service called raftmem.
 _FOREIGN = re.compile(r"RAFTMEM_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_\w+)?|TEST_\w+)")
 

@@ -1,7 +1,8 @@
 """Callbacks into awaitables: a future with a deadline, on the running loop, without a task of its own."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -60,3 +61,25 @@ class Promise(Generic[T]):
             raise
         finally:
             timer.cancel()
+
+
+@asynccontextmanager
+async def until_gone(
+    gone: Callable[[], Awaitable[None]], tell: Callable[[], None]
+) -> AsyncIterator[Callable[[], bool]]:
+    """Gives what says whether `gone()` has ended, and calls `tell` when it does. One that fails has ended too."""
+
+    async def watch() -> None:
+        try:
+            await gone()
+        finally:
+            tell()
+
+    watching = asyncio.get_running_loop().create_task(watch())
+    try:
+        yield watching.done
+    finally:
+        if watching.done():
+            watching.exception()  # a connection that broke: the request is over either way
+        else:
+            watching.cancel()

@@ -21,7 +21,6 @@ from raftmem.things import Hold, Lock, Waiter, hold_key, waiter_key
 
 _INVALID: Final = Refusal("invalid-request")
 _STALE: Final = Refusal("stale-token")
-_WAIT_MS_MAX: Final = limits.WAIT_MS_MAX + limits.TIMEOUT_MS_MAX  # a proposer may add what its LOCK_LEAVE may take
 
 
 class _Metadata(NamedTuple):
@@ -36,7 +35,8 @@ def acquire(working: Working, moment: Moment, operation: LockAcquire, content: C
     if not (
         _is_ttl(operation.ttl_ms)
         and 1 <= operation.permits <= limits.PERMITS_MAX
-        and 0 <= operation.wait_ms <= _WAIT_MS_MAX
+        and 0 <= operation.wait_ms <= limits.WAIT_MS_MAX
+        and 0 <= operation.leave_ms <= limits.TIMEOUT_MS_MAX
     ):
         return _INVALID
     if content is None or content.payload is UNSET:
@@ -93,7 +93,7 @@ def _wait(
     working: Working, moment: Moment, operation: LockAcquire, lock: Lock, metadata: _Metadata
 ) -> Outcome | Refusal:
     """One that waits already keeps its place in the queue."""
-    expires = moment.now + operation.wait_ms * 1000
+    expires = moment.now + (operation.wait_ms + operation.leave_ms) * 1000
     stood = working.waiter(lock.name, operation.owner)
     if stood is not None:
         asked_again = replace(

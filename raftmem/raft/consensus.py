@@ -245,7 +245,7 @@ class Consensus:
         return self.requests.propose(body)
 
     def on_forward(self, handler: OnForward) -> None:
-        """What is asked of a forwarded body before it is proposed: its checks raise NotApplied errors."""
+        """Who proposes what other replicas forward, at once or later, and answers; its checks raise NotApplied."""
         self.requests.take_forwarded = handler
 
     def forward(self, body: bytes, callback: OnForwarded) -> None:

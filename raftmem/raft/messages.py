@@ -11,7 +11,13 @@ from msgspec import Meta, Struct
 
 from raftmem.codec import PREFIX_BYTES
 from raftmem.commands import Actor, ActorType, Member
-from raftmem.limits import APPEND_ENTRIES_MAX, ENTRY_BYTES_MAX, NAME_BYTES_MAX, SNAPSHOT_CHUNK_BYTES
+from raftmem.limits import (
+    APPEND_ENTRIES_MAX,
+    ENTRY_BYTES_MAX,
+    NAME_BYTES_MAX,
+    OPERATIONS_MAX,
+    SNAPSHOT_CHUNK_BYTES,
+)
 from raftmem.storage.contracts import LogEntry, SnapshotMeta
 
 Count = Annotated[int, Meta(ge=0, le=2**62)]
@@ -105,13 +111,17 @@ class Forward(Struct, frozen=True, array_like=True, tag=10):
 
 
 class Forwarded(Struct, frozen=True, array_like=True, tag=11):
-    """The leader's answer. `code` None: it stands at (index, term); else not proposed, and never will be."""
+    """The leader's answer. `code` None: it stands at (index, term); else not proposed, and never will be.
+
+    `seq`: which operation of that entry is the first of what was asked, where one entry takes in what many ask.
+    """
 
     id: Count
     index: Count
     term: Count
     code: Text | None = None
     detail: Text | None = None
+    seq: Annotated[int, Meta(ge=0, lt=OPERATIONS_MAX)] = 0
 
 
 class ReadIndex(Struct, frozen=True, array_like=True, tag=12):

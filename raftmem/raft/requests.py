@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 from raftmem import codec
 from raftmem.clock import LogTime
-from raftmem.commands import Actor, Member, MemberChange, Members
+from raftmem.commands import Actor, Draft, Member, MemberChange, Members
 from raftmem.errors import ChangeUnderWay, NoLeader, NoSpace, NotApplied, NotFound, TooLarge, WrongState
 from raftmem.limits import NAME_BYTES_MAX
 from raftmem.raft import forwarded, membership
 from raftmem.raft import messages as m
 from raftmem.raft.asks import Asks, OnForwarded, OnIndex
-from raftmem.raft.forwarded import NOWHERE, OnForward
+from raftmem.raft.forwarded import NOWHERE, OnForward, OnPlaced, Place
 from raftmem.raft.journal import Journal
 from raftmem.raft.leadership import Leadership
 from raftmem.raft.quarantine import Core
@@ -39,7 +39,7 @@ class Requests:
     ) -> None:
         self.asks = Asks(first=first_ask)
         self.connected: set[str] = set()
-        self.take_forwarded: OnForward = self.propose
+        self.take_forwarded: OnForward = self._propose_forwarded
         self.core: Core | None = None  # set once it is made: it needs `no_op`
         self._node_id = node_id
         self._journal = journal
@@ -63,6 +63,9 @@ class Requests:
     def propose(self, body: bytes) -> tuple[int, int]:
         forwarded.check_size(body)
         return self._append(self._ready(), body, codec.COMMAND)
+
+    def _propose_forwarded(self, body: bytes, _draft: Draft, placed: OnPlaced) -> None:
+        placed(Place(*self.propose(body)))
 
     def _ready(self) -> Leadership:
         leading = self._leading()
@@ -140,7 +143,7 @@ class Requests:
     # --- of other replicas -------------------------------------------------------------------------------
     def answer(self, peer: str, message: m.Forward | m.Change) -> None:
         if isinstance(message, m.Forward):
-            self._send(peer, forwarded.answer(message, self.take_forwarded))
+            forwarded.answer(message, self.take_forwarded, lambda reply: self._send(peer, reply))
             return
         try:
             if message.op == "transfer":

@@ -6,7 +6,7 @@ second an entry and stands at 2026-11-20T09:00:00.120Z for index 101.
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Final, Literal, TypeVar
 
 import httpx
@@ -15,13 +15,28 @@ import msgspec
 from raftmem import codec, errors
 from raftmem.api.app import create_app
 from raftmem.api.settings import ApiSettings
-from raftmem.commands import Actor, Draft, Expire, Header, Member, MemberChange, Members
+from raftmem.commands import (
+    Actor,
+    Draft,
+    Expire,
+    Header,
+    LockAcquire,
+    LockExpire,
+    LockLeave,
+    Member,
+    MemberChange,
+    Members,
+    Operation,
+    OwnerRelease,
+    TaskClaim,
+)
 from raftmem.limits import MEMBERS_MAX
 from raftmem.machine.run import Applied, step_entry
-from raftmem.service import Changed, Level, MemberView, Point, ReadOptions, Status, Written
-from raftmem.storage.contracts import Hit, LogEntry, SnapshotMeta, VectorQuery
+from raftmem.service import Changed, Gone, Granted, Level, MemberView, Point, ReadOptions, Status, Topic, Written
+from raftmem.storage.contracts import EventRow, Hit, LogEntry, SnapshotMeta, VectorQuery
 from raftmem.storage.cosine import search_at
 from raftmem.storage.memory_state import MemoryStateStore
+from raftmem.things import Gate, Hold, gate_key, hold_key, owned_by, ready_in, waiter_key
 
 TERM: Final = 3
 FIRST_WALL_MS: Final = 1_795_165_200_120  # 2026-11-20T09:00:00.120Z
@@ -37,8 +52,38 @@ def run(work: Coroutine[object, object, _T]) -> _T:
     return asyncio.run(work)
 
 
+class Following:
+    """A follower that is told of everything: what it is told of only may concern it."""
+
+    def __init__(self, service: "MemoryService") -> None:
+        self._service = service
+        self._seen = service.store.head().index
+        self.closed = False
+
+    def take(self) -> list[int] | None:
+        seen, self._seen = self._seen, self._service.store.head().index
+        return list(range(seen + 1, self._seen + 1))
+
+    async def wait(self, seconds: float) -> None:
+        await self._service.until(lambda: self.closing or self._service.store.head().index > self._seen, seconds)
+
+    async def turn(self) -> None:
+        await asyncio.sleep(0)
+
+    @property
+    def closing(self) -> bool:
+        return self._service.closing
+
+    def close(self) -> None:
+        self.closed = True
+
+
 class MemoryService:
-    """`failure`: raised by the next writes and reads. `oldest`: lowest index that may be read."""
+    """`failure`: raised by the next writes and reads. `oldest`: lowest index that may be read.
+
+    `times`: log time of the entry at an index, microseconds, where it is not one second after the entry before it.
+    `later_us`: how long ago, in log time, the last entry was.
+    """
 
     def __init__(self, *, node_id: str = "n2", oldest: int = 1) -> None:
         self.node_id = node_id
@@ -52,6 +97,10 @@ class MemoryService:
         self.lapses = 0  # how many answers the lease does not cover
         self.reads: list[ReadOptions] = []
         self.drafts: list[Draft] = []
+        self.times: dict[int, int] = {}
+        self.later_us = 0
+        self.closing = False
+        self.left = 0  # waits that ended because their client was gone
         self._ids = 0
         self._applied: dict[int, Applied] = {}
         self._moved = asyncio.Event()
@@ -69,12 +118,27 @@ class MemoryService:
             applied = step_entry(writer, index, TERM, data)
         self._applied[index] = applied
         self._moved.set()
+        self._moved = asyncio.Event()  # of the next entry; an event belongs to one loop
         return applied
 
     def expire(self, memory_id: str, version: int) -> None:
-        header = Header(Actor("system", "raft"), "expiry", (Expire(memory_id, version),))
+        self._by_raft(Expire(memory_id, version), time=10**15)
+
+    def expire_hold(self, lock: str, owner: str) -> None:
+        """The leader sees that a hold has run out, at the log time of the next entry."""
+        hold = self.store.read().thing(hold_key(lock, owner))
+        assert isinstance(hold, Hold)
+        self._by_raft(LockExpire(lock, owner, hold.token, hold.renewals, TERM), time=self._next_time)
+
+    def _by_raft(self, operation: Operation, *, time: int) -> Applied:
+        header = Header(Actor("system", "raft"), "expiry", (operation,))
         body = codec.encode_draft(Draft(header, (None,)), bytes)
-        self.entry(codec.seal(body, time=10**15, wall_ms=self.wall_ms))
+        return self.entry(codec.seal(body, time=time, wall_ms=self.wall_ms))
+
+    @property
+    def _next_time(self) -> int:
+        head = self.store.head()
+        return self.times.get(head.index + 1, max(head.index * 1_000_000, head.time))
 
     @property
     def wall_ms(self) -> int:
@@ -86,11 +150,15 @@ class MemoryService:
             raise self.failure
         self.drafts.append(draft)
         body = codec.encode_draft(draft, bytes)
-        applied = self.entry(codec.seal(body, time=self.store.head().index * 1_000_000, wall_ms=self.wall_ms))
+        applied = self.entry(codec.seal(body, time=self._next_time, wall_ms=self.wall_ms))
         first = applied.row.result.replay_of
         if first is not None:
             applied = self._applied[first]
-        return Written(applied.row, applied.entry, self.store.read(), first is not None)
+        more: list[EventRow] = []
+        operation = draft.header.operations[0]
+        while isinstance(operation, OwnerRelease) and self.store.read().scan(owned_by(operation.owner), limit=1):
+            more.append(self.entry(codec.seal(body, time=self._next_time, wall_ms=self.wall_ms)).row)
+        return Written(applied.row, applied.entry, self.store.read(), first is not None, more=tuple(more))
 
     def read_now(self, options: ReadOptions) -> Point | None:  # noqa: ARG002  # everything waits here
         return None
@@ -120,14 +188,102 @@ class MemoryService:
         return search_at(point.reader, query, point.index)
 
     async def wait_applied(self, index: int, *, timeout_ms: int) -> bool:
+        return await self.until(lambda: self.store.head().index >= index, timeout_ms / 1000)
+
+    async def until(self, is_so: Callable[[], bool], seconds: float) -> bool:
+        """Whether it came to be so in that time; looks again after every entry."""
         try:
-            async with asyncio.timeout(timeout_ms / 1000):
-                while self.store.head().index < index:
-                    self._moved.clear()
+            async with asyncio.timeout(seconds):
+                while not is_so():
                     await self._moved.wait()
         except TimeoutError:
             return False
         return True
+
+    # --- coordination -----------------------------------------------------------------------------
+    async def acquire(self, draft: Draft, *, timeout_ms: int, gone: Gone) -> Granted | Written:
+        written = await self.write(draft, timeout_ms=timeout_ms)
+        first = written.row.result.outcomes[0]
+        asked = draft.header.operations[0]
+        assert isinstance(asked, LockAcquire)
+        if not first.applied:
+            return written
+        if first.op != "LOCK_WAIT":
+            return self._granted(written, asked)
+        key, index = hold_key(asked.lock, asked.owner), written.row.index
+
+        def over() -> bool:
+            return self._is_held(key, index) or self._thing(waiter_key(asked.lock, asked.owner)) is None
+
+        await self._or_gone(self.until(over, asked.wait_ms / 1000), gone)
+        if self._is_held(key, index):
+            return self._grant(key)
+        leave = Header(Actor("system", "raft"), draft.header.request_id, (LockLeave(asked.lock, asked.owner, index),))
+        return await self.write(Draft(leave, (None,)), timeout_ms=timeout_ms)
+
+    async def _or_gone(self, waiting: Coroutine[object, object, bool], gone: Gone) -> None:
+        tasks = [asyncio.ensure_future(waiting), asyncio.ensure_future(gone())]
+        done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        self.left += tasks[1] in done
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+
+    def _thing(self, key: bytes) -> object:
+        return self.store.read().thing(key)
+
+    def _is_held(self, key: bytes, asked: int) -> bool:
+        hold = self._thing(key)
+        return isinstance(hold, Hold) and hold.asked.index == asked
+
+    def _granted(self, written: Written, asked: LockAcquire) -> Granted:
+        about = written.row.result.outcomes[0].about
+        assert about is not None
+        assert about.token is not None
+        remaining = asked.ttl_ms
+        if written.replayed:
+            hold = self._thing(hold_key(asked.lock, asked.owner))
+            held = isinstance(hold, Hold) and hold.token == about.token
+            remaining = max(0, hold.expires - self.log_time()) // 1000 if isinstance(hold, Hold) and held else 0
+        return Granted(written.row, written.entry, 0, about.token, remaining, written.replayed)
+
+    def _grant(self, key: bytes) -> Granted:
+        hold = self._thing(key)
+        assert isinstance(hold, Hold)
+        gave = self._applied[hold.token]
+        seq = next(
+            seq
+            for seq, outcome in enumerate(gave.row.result.outcomes)
+            if outcome.op == "LOCK_GRANT" and outcome.about is not None and outcome.about.owner == hold.owner
+        )
+        return Granted(gave.row, gave.entry, seq, hold.token, hold.ttl_ms, replayed=False)
+
+    async def claim(self, draft: Draft, *, wait_ms: int, timeout_ms: int, gone: Gone) -> Written | Point:
+        asked = draft.header.operations[0]
+        assert isinstance(asked, TaskClaim)
+
+        def ready() -> bool:
+            return any(self.store.read().scan(ready_in(queue), limit=1) for queue in asked.queues)
+
+        if draft.header.idempotency is None and not ready():
+            await self._or_gone(self.until(ready, wait_ms / 1000), gone)
+            if not ready():
+                return await self.read(ReadOptions(timeout_ms=timeout_ms))
+        return await self.write(draft, timeout_ms=timeout_ms)
+
+    async def await_gate(self, gate: str, options: ReadOptions, *, wait_ms: int, gone: Gone) -> Point:
+        def is_open() -> bool:
+            found = self._thing(gate_key(gate))
+            return isinstance(found, Gate) and found.open
+
+        await self._or_gone(self.until(is_open, wait_ms / 1000), gone)
+        return await self.read(options)
+
+    def log_time(self) -> int:
+        return self.store.head().time + self.later_us
+
+    def follow(self, topics: Sequence[Topic]) -> Following:  # noqa: ARG002  # it is told of everything
+        return Following(self)
 
     def status(self) -> Status:
         head = self.store.head().index
@@ -223,8 +379,10 @@ class MemoryService:
 class World:
     """A client and the replica that answers it."""
 
-    def __init__(self, *, settings: ApiSettings | None = None, oldest: int = 1) -> None:
-        self.service = MemoryService(oldest=oldest)
+    def __init__(
+        self, *, settings: ApiSettings | None = None, oldest: int = 1, service: MemoryService | None = None
+    ) -> None:
+        self.service = service or MemoryService(oldest=oldest)
         self.app = create_app(self.service, settings=settings)
 
     async def ask(

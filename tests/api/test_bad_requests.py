@@ -93,8 +93,15 @@ BODIES: list[tuple[str, bytes, str]] = [
     ("embedding of 4097", b'{"text":"a","embedding":[' + b"1," * 4096 + b"1]}", "embedding"),
     ("embedding_model alone", b'{"text":"a","embedding_model":"m"}', "embedding_model"),
     ("on_duplicate unknown", b'{"text":"a","on_duplicate":"merge"}', "on_duplicate"),
-    ("guard over a lock", b'{"text":"a","guards":[{"lock":"x","token":1}]}', "guards[0].lock"),
-    ("guard over a gate", b'{"text":"a","guards":[{"gate":"x","open":true}]}', "guards[0].gate"),
+    ("guard over nothing", b'{"text":"a","guards":[{}]}', "guards[0]"),
+    ("guard over two things", b'{"text":"a","guards":[{"lock":"x","token":1,"gate":"g","open":true}]}', "guards[0]"),
+    ("guard over a lock, no token", b'{"text":"a","guards":[{"lock":"x","owner":"o"}]}', "guards[0]"),
+    ("guard over a lock, open", b'{"text":"a","guards":[{"lock":"x","token":1,"open":true}]}', "guards[0]"),
+    ("guard over a gate, no open", b'{"text":"a","guards":[{"gate":"x"}]}', "guards[0]"),
+    ("guard over a gate with a token", b'{"text":"a","guards":[{"gate":"x","open":true,"token":1}]}', "guards[0]"),
+    ("guard over a memory with a token", b'{"text":"a","guards":[{"memory":"m","version":1,"token":1}]}', "guards[0]"),
+    ("guard with token 0", b'{"text":"a","guards":[{"lock":"x","token":0}]}', "guards[0].token"),
+    ("guard with an empty name", b'{"text":"a","guards":[{"lock":"","token":1}]}', "guards[0].lock"),
     ("guard without a condition", b'{"text":"a","guards":[{"memory":"m"}]}', "guards[0]"),
     ("guard with two", b'{"text":"a","guards":[{"memory":"m","version":1,"exists":true}]}', "guards[0]"),
     ("actor of no type", b'{"text":"a","actor":{"type":"robot","id":"x"}}', "actor.type"),
@@ -162,6 +169,76 @@ def test_bad_batch_is_400_with_its_place(world: World, body: object, place: str)
     assert problem(world, "POST", "/v1/events", body=body) == (*INVALID, place)
 
 
+ACQUIRE: dict[str, object] = {"owner": "o", "ttl_ms": 1000}
+CLAIM: dict[str, object] = {"queues": ["q"], "worker": "w", "ttl_ms": 1000}
+GATE: dict[str, object] = {"required": 1}
+COORDINATION: list[tuple[str, str, str, object, str]] = [
+    ("no owner", "POST", "/v1/locks/l/acquire", {"ttl_ms": 1000}, "owner"),
+    ("owner empty", "POST", "/v1/locks/l/acquire", {**ACQUIRE, "owner": ""}, "owner"),
+    ("owner of 256 bytes", "POST", "/v1/locks/l/acquire", {**ACQUIRE, "owner": "é" * 128}, "owner"),
+    ("ttl too short", "POST", "/v1/locks/l/acquire", {**ACQUIRE, "ttl_ms": limits.LOCK_TTL_MS_MIN - 1}, "ttl_ms"),
+    ("ttl too long", "POST", "/v1/locks/l/acquire", {**ACQUIRE, "ttl_ms": limits.LOCK_TTL_MS_MAX + 1}, "ttl_ms"),
+    ("ttl of a float", "POST", "/v1/locks/l/acquire", {**ACQUIRE, "ttl_ms": 1000.5}, "ttl_ms"),
+    ("wait too long", "POST", "/v1/locks/l/acquire", {**ACQUIRE, "wait_ms": limits.WAIT_MS_MAX + 1}, "wait_ms"),
+    ("no permits", "POST", "/v1/locks/l/acquire", {**ACQUIRE, "permits": 0}, "permits"),
+    ("too many permits", "POST", "/v1/locks/l/acquire", {**ACQUIRE, "permits": limits.PERMITS_MAX + 1}, "permits"),
+    ("metadata is text", "POST", "/v1/locks/l/acquire", {**ACQUIRE, "metadata": "m"}, "metadata"),
+    ("unknown field", "POST", "/v1/locks/l/acquire", {**ACQUIRE, "force": True}, "force"),
+    ("release without a token", "POST", "/v1/locks/l/release", {"owner": "o"}, "token"),
+    ("token 0", "POST", "/v1/locks/l/renew", {"owner": "o", "token": 0}, "token"),
+    ("nothing to renew", "POST", "/v1/locks/renew", {"owner": "o", "locks": []}, "locks"),
+    ("1001 to renew", "POST", "/v1/locks/renew", {"owner": "o", "locks": [{"name": "l", "token": 1}] * 1001}, "locks"),
+    ("renewal without a token", "POST", "/v1/locks/renew", {"owner": "o", "locks": [{"name": "l"}]}, "locks[0].token"),
+    ("no queue", "POST", "/v1/tasks", {}, "queue"),
+    ("id with a slash", "POST", "/v1/tasks", {"queue": "q", "id": "a/b"}, "id"),
+    ("priority too high", "POST", "/v1/tasks", {"queue": "q", "priority": limits.TASK_PRIORITY_MAX + 1}, "priority"),
+    ("no attempts", "POST", "/v1/tasks", {"queue": "q", "max_attempts": 0}, "max_attempts"),
+    ("delay past its limit", "POST", "/v1/tasks", {"queue": "q", "delay_ms": limits.TASK_DELAY_MS_MAX + 1}, "delay_ms"),
+    ("backoff that shrinks", "POST", "/v1/tasks", {"queue": "q", "backoff": {"factor": 0.5}}, "backoff.factor"),
+    ("needs itself", "POST", "/v1/tasks", {"queue": "q", "id": "t", "depends_on": ["t"]}, "depends_on"),
+    ("bad dependency", "POST", "/v1/tasks", {"queue": "q", "depends_on": ["t", "a b"]}, "depends_on[1]"),
+    ("65 dependencies", "POST", "/v1/tasks", {"queue": "q", "depends_on": ["t"] * 65}, "depends_on"),
+    ("no queues", "POST", "/v1/tasks/claim", {**CLAIM, "queues": []}, "queues"),
+    ("queue empty", "POST", "/v1/tasks/claim", {**CLAIM, "queues": ["q", ""]}, "queues[1]"),
+    ("claim of none", "POST", "/v1/tasks/claim", {**CLAIM, "max": 0}, "max"),
+    ("claim of 101", "POST", "/v1/tasks/claim", {**CLAIM, "max": limits.TASK_CLAIM_MAX + 1}, "max"),
+    ("claim that waits too long", "POST", "/v1/tasks/claim", {**CLAIM, "wait_ms": 60_001}, "wait_ms"),
+    ("completion without a token", "POST", "/v1/tasks/t/complete", {"result": 1}, "token"),
+    ("failure that is told wrongly", "POST", "/v1/tasks/t/fail", {"token": 1, "retryable": "no"}, "retryable"),
+    ("cancel with a token", "POST", "/v1/tasks/t/cancel", {"token": 1}, "token"),
+    ("required missing", "PUT", "/v1/gates/g", {}, "required"),
+    ("more required than may approve", "PUT", "/v1/gates/g", {"required": 2, "approvers": ["a", "a"]}, "required"),
+    ("pin without a version", "PUT", "/v1/gates/g", {**GATE, "pins": [{"memory": "m"}]}, "pins[0].version"),
+    ("memory pinned twice", "PUT", "/v1/gates/g", {**GATE, "pins": [{"memory": "m", "version": 1}] * 2}, "pins"),
+    ("bad pin", "PUT", "/v1/gates/g", {**GATE, "pins": [{"memory": "a b", "version": 1}]}, "pins[0].memory"),
+    ("comment is a number", "POST", "/v1/gates/g/approve", {"comment": 1}, "comment"),
+    ("unknown field of an approval", "POST", "/v1/gates/g/approve", {"role": "qa"}, "role"),
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "body", "place"), [pytest.param(*case, id=name) for name, *case in COORDINATION]
+)
+def test_bad_body_of_coordination_is_400_with_its_place(
+    world: World, method: str, target: str, body: object, place: str
+) -> None:
+    assert problem(world, method, target, body=body) == (*INVALID, place)
+
+
+TOO_LARGE: list[tuple[str, str, object]] = [
+    ("metadata", "/v1/locks/l/acquire", {**ACQUIRE, "metadata": {"a": "x" * limits.LOCK_METADATA_BYTES_MAX}}),
+    ("payload", "/v1/tasks", {"queue": "q", "payload": "x" * limits.VALUE_BYTES_MAX}),
+    ("result", "/v1/tasks/t/complete", {"token": 1, "result": "x" * limits.VALUE_BYTES_MAX}),
+    ("error", "/v1/tasks/t/fail", {"token": 1, "error": "x" * limits.TASK_ERROR_BYTES_MAX}),
+    ("comment", "/v1/gates/g/approve", {"comment": "x" * limits.GATE_COMMENT_BYTES_MAX}),
+]
+
+
+@pytest.mark.parametrize(("target", "body"), [pytest.param(*case, id=name) for name, *case in TOO_LARGE])
+def test_what_coordination_says_past_its_size_is_413(world: World, target: str, body: object) -> None:
+    assert problem(world, "POST", target, body=body) == (413, "too-large", None)
+
+
 SEARCHES: list[tuple[str, dict[str, object], str]] = [
     ("no embedding", {}, "embedding"),
     ("zero", {"embedding": [0, 0]}, "embedding"),
@@ -227,8 +304,26 @@ QUERIES: list[tuple[str, str, str]] = [
     ("GET", "/v1/events?at=5", "at"),
     ("GET", "/v1/events?from=0", "from"),
     ("GET", "/v1/events?from=9&to=8", "to"),
-    ("GET", "/v1/events?op=LOCK_ACQUIRE", "op"),
-    ("GET", "/v1/events?lock=x", "lock"),
+    ("GET", "/v1/events?op=LOCK_STEAL", "op"),
+    ("GET", "/v1/events?lock=", "lock"),
+    ("GET", "/v1/locks?at=5", "at"),
+    ("GET", "/v1/locks?queue=q", "queue"),
+    ("GET", "/v1/locks?owner=", "owner"),
+    ("GET", "/v1/locks?cursor=abc", "cursor"),
+    ("GET", "/v1/locks?limit=1001", "limit"),
+    ("GET", "/v1/locks/x?at=5", "at"),
+    ("GET", "/v1/locks/%ff", "path"),
+    ("GET", "/v1/locks/a/%zz", "path"),
+    ("GET", "/v1/locks/a%00b", "path"),
+    ("GET", "/v1/locks/" + "a" * 256, "name"),
+    ("DELETE", "/v1/locks/x?wait_ms=1", "wait_ms"),
+    ("GET", "/v1/tasks?state=running", "state"),
+    ("GET", "/v1/tasks?owner=x", "owner"),
+    ("GET", "/v1/tasks/a%2Fb", "id"),
+    ("GET", "/v1/gates/g?wait_ms=60001", "wait_ms"),
+    ("GET", "/v1/gates?worker=x", "worker"),
+    ("POST", "/v1/owners/" + "a" * 256 + "/release", "owner"),
+    ("POST", "/v1/tasks/a%20b/cancel", "id"),
     ("GET", "/v1/events?outcome=maybe", "outcome"),
     ("GET", "/v1/events?include=everything", "include"),
     ("GET", "/v1/events?wait_ms=60001", "wait_ms"),
@@ -278,8 +373,19 @@ def test_actor_in_body_and_header_that_differ_are_400(world: World) -> None:
     assert found == (*INVALID, "actor")
 
 
-def test_delete_with_a_body_is_400(world: World) -> None:
-    assert problem(world, "DELETE", "/v1/memories/m", body={}) == (*INVALID, "body")
+@pytest.mark.parametrize("target", ["/v1/memories/m", "/v1/locks/l"])
+def test_delete_with_a_body_is_400(world: World, target: str) -> None:
+    assert problem(world, "DELETE", target, body={}) == (*INVALID, "body")
+
+
+def test_body_that_may_be_left_out_is_read_as_json_if_it_is_there(world: World) -> None:
+    found = problem(world, "POST", "/v1/gates/g/approve", content=b"{}", headers={"content-type": "text/plain"})
+    assert found == (415, "unsupported-media-type", None)
+
+
+def test_condition_over_a_memory_stands_at_no_lock(world: World) -> None:
+    found = problem(world, "POST", "/v1/locks/l/acquire", body=ACQUIRE, headers={"If-Match": '"1"'})
+    assert found == (*INVALID, "If-Match")
 
 
 SIZES: list[tuple[str, bytes]] = [
@@ -328,6 +434,12 @@ def test_json_under_any_of_its_names_is_taken(media_type: str) -> None:
     [
         ("POST", "/v1/memories/m", "DELETE, GET, PATCH, PUT"),
         ("HEAD", "/v1/memories/m", "DELETE, GET, PATCH, PUT"),
+        ("POST", "/v1/locks/l", "DELETE, GET"),
+        ("PUT", "/v1/locks/l/acquire", "DELETE, GET, POST"),
+        ("POST", "/v1/locks/l/steal", "DELETE, GET"),
+        ("POST", "/v1/gates/g", "GET, PUT"),
+        ("GET", "/v1/txn", "POST"),
+        ("GET", "/v1/tasks/t/complete", "POST"),
         ("HEAD", "/v1/memories/search", "DELETE, GET, PATCH, POST, PUT"),  # `search` is also an id
         ("DELETE", "/v1/events", "GET, POST"),
         ("OPTIONS", "/v1/memories", "GET, POST"),
@@ -345,7 +457,8 @@ def test_wrong_method_is_405_with_the_allowed_ones(world: World, method: str, ta
     "target",
     [
         *("/", "/v1", "/v1/memories/", "/v1/memories/m/", "/v1/memories/m/other", "/v1//memories"),
-        *("/v1%2Fmemories", "/v1/watch", "/v1/conflicts", "/v1/locks/x", "/v1/tasks", "/v1/memories/m/history/x"),
+        *("/v1%2Fmemories", "/v1/conflicts", "/v1/memories/m/history/x", "/v1/tasks/", "/v1/tasks/a/b"),
+        *("/v1/locks/", "/v1/locks//x", "/v1/locks/x/", "/v1/gates/", "/v1/owners/x", "/v1/txn/x"),
     ],
 )
 def test_route_that_is_not_there_is_404(world: World, target: str) -> None:

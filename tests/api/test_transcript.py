@@ -1,4 +1,4 @@
-"""The exchanges of the contract that concern memories, events and errors, in their order, on one replica.
+"""The exchanges of the contract, in their order, on one replica.
 
 Every shape is compared whole: names, nesting, nulls, status, and the bytes of all that is not an example.
 """
@@ -114,9 +114,25 @@ def played(world: World, exchanges: int) -> None:
         lambda: write(world, "PATCH", PATH, {"text": "Prod deploys are open"}, **{"If-Match": '"1"'}),
         lambda: write(world, "PATCH", PATH, MERGE, **{"Idempotency-Key": "bump-1"}),
         lambda: write(world, "POST", "/v1/events", BATCH),
+        lambda: write(world, "POST", ACQUIRE, {"owner": "planner-7#a81c", "ttl_ms": 10000}),
+        lambda: write(world, "POST", ACQUIRE, {"owner": "coder-2#07d4", "ttl_ms": 10000, "wait_ms": 0}, **CODER),
+        lambda: world.service.expire_hold("deploy/prod", "planner-7#a81c"),
+        lambda: write(world, "POST", ACQUIRE, {"owner": "coder-2#07d4", "ttl_ms": 10000}, **CODER),
+        lambda: write(world, "PATCH", PATH, FENCED),
+        lambda: write(world, "POST", "/v1/tasks", {"queue": "review", "id": TASK, "payload": {"pr": 812}}),
+        lambda: write(world, "POST", "/v1/tasks/claim", CLAIM, **{"Raftmem-Actor": "agent/w-3"}),
     ]
+    world.service.times.update(LOG_TIMES)
     for play in writes[:exchanges]:
         play()
+
+
+CODER = {"Raftmem-Actor": "agent/coder-2"}
+ACQUIRE = "/v1/locks/deploy/prod/acquire"
+FENCED = {"value": {"frozen": False, "seen": 2}, "guards": [{"lock": "deploy/prod", "token": 107}]}
+TASK = "01939c0b-1111-7000-8000-000000000001"
+CLAIM = {"queues": ["review"], "worker": "w-3#9e", "ttl_ms": 30000, "max": 2, "wait_ms": 0}
+LOG_TIMES = {107: 106_000_000, 108: 107_550_000, 109: 116_000_000, 110: 116_000_000, 111: 116_900_000}
 
 
 BATCH = {
@@ -346,24 +362,114 @@ def test_10_the_log(world: World) -> None:
     assert rest["next_cursor"] is None
 
 
-def test_14_delete_and_again(world: World) -> None:
+def test_11_lock_acquired(world: World) -> None:
     played(world, 6)
+    reply = write(world, "POST", ACQUIRE, {"owner": "planner-7#a81c", "ttl_ms": 10000})
+    assert (reply.status_code, reply.headers["raftmem-index"]) == (200, "107")
+    assert "raftmem-consistency" not in reply.headers
+    granted = {"name": "deploy/prod", "owner": "planner-7#a81c", "token": 107, "remaining_ms": 10000}
+    said = event(107, "LOCK_ACQUIRE", scope=None, lock="deploy/prod", token=107)
+    same(reply, {**granted, "event": said})
+
+
+def test_11_lock_held_is_409(world: World) -> None:
+    played(world, 7)
+    reply = write(world, "POST", ACQUIRE, {"owner": "coder-2#07d4", "ttl_ms": 10000, "wait_ms": 0}, **CODER)
+    assert (reply.status_code, reply.headers["raftmem-index"], reply.headers["retry-after"]) == (409, "108", "9")
+    assert reply.headers["content-type"] == "application/problem+json"
+    same(
+        reply,
+        {
+            "type": "urn:raftmem:error:lock-held",
+            "title": "The lock is held",
+            "status": 409,
+            "detail": "deploy/prod is held by planner-7#a81c for about 8450 ms more (it may renew); "
+            "ask again with wait_ms to queue",
+            "instance": ACQUIRE,
+            "code": "lock-held",
+            "retryable": True,
+            "outcome": "not_applied",
+            "request_id": "req-108",
+            "holders": [{"owner": "planner-7#a81c", "token": 107, "remaining_ms": 8450, "metadata": {}}],
+            "remaining_ms": 8450,
+            "queue_position": None,
+            "queue_length": 0,
+            "retry_after_ms": 8450,
+        },
+    )
+
+
+def test_12_fenced_write_whose_token_is_old_is_412(world: World) -> None:
+    played(world, 10)
+    reply = write(world, "PATCH", PATH, FENCED)
+    assert (reply.status_code, reply.headers["raftmem-index"]) == (412, "111")
+    assert "etag" not in reply.headers
+    holder = {"owner": "coder-2#07d4", "token": 110, "remaining_ms": 9100, "metadata": {}}
+    current = {"name": "deploy/prod", "permits": 1, "holders": [holder], "queue": []}
+    same(
+        reply,
+        {
+            "type": "urn:raftmem:error:precondition-failed",
+            "title": "A precondition was false",
+            "status": 412,
+            "detail": "deploy/prod is now held with token 110, not 107: you lost the lock; stop",
+            "instance": PATH,
+            "code": "precondition-failed",
+            "retryable": False,
+            "outcome": "not_applied",
+            "request_id": "req-111",
+            "failed": [{"guard": {"lock": "deploy/prod", "token": 107}, "current": current}],
+            "current": current,
+        },
+    )
+
+
+def test_13_task_claim(world: World) -> None:
+    played(world, 12)
+    reply = write(world, "POST", "/v1/tasks/claim", CLAIM, **{"Raftmem-Actor": "agent/w-3"})
+    assert (reply.status_code, reply.headers["raftmem-index"]) == (200, "113")
+    task = {
+        "id": TASK,
+        "queue": "review",
+        "state": "claimed",
+        "payload": {"pr": 812},
+        "priority": 0,
+        "attempt": 1,
+        "max_attempts": 25,
+        "worker": "w-3#9e",
+        "token": 113,
+        "remaining_ms": 30000,
+        "result": None,
+        "errors": [],
+        "depends_on": [],
+        "created_index": 112,
+        "updated_index": 113,
+    }
+    said = event(113, "TASK_CLAIM", actor="w-3", scope=None, task_ids=[TASK], token=113)
+    same(reply, {"tasks": [task], "event": said})
+    nothing = write(world, "POST", "/v1/tasks/claim", CLAIM)
+    assert (nothing.status_code, nothing.headers["raftmem-index"]) == (200, "113")
+    same(nothing, {"tasks": [], "event": None})
+
+
+def test_14_delete_and_again(world: World) -> None:
+    played(world, 13)
     reply = write(world, "DELETE", PATH, **{"If-Match": '"4"'})
-    assert (reply.status_code, reply.headers["etag"], reply.headers["raftmem-index"]) == (200, '"5"', "107")
+    assert (reply.status_code, reply.headers["etag"], reply.headers["raftmem-index"]) == (200, '"5"', "114")
     tombstone = {
         **dict.fromkeys(RECORD),
         **{"id": MEMORY, **SHOP, "tags": [], "metadata": {}, "actor": RECORD["actor"], "visibility": "shared"},
-        **{"version": 5, "created_index": 101, "updated_index": 107, "pinned": False, "status": "deleted"},
-        **{"created_at": RECORD["created_at"], "updated_at": "2026-11-20T09:00:06.120Z"},
+        **{"version": 5, "created_index": 101, "updated_index": 114, "pinned": False, "status": "deleted"},
+        **{"created_at": RECORD["created_at"], "updated_at": "2026-11-20T09:00:13.120Z"},
     }
-    same(reply, {"memory": tombstone, "event": event(107, "DELETE", memory_id=MEMORY, version=5)})
+    same(reply, {"memory": tombstone, "event": event(114, "DELETE", memory_id=MEMORY, version=5)})
     again = write(world, "DELETE", PATH)
     assert again.status_code == 200
-    said = event(108, "NOOP", memory_id=MEMORY, version=5, requested_op="DELETE")
+    said = event(115, "NOOP", memory_id=MEMORY, version=5, requested_op="DELETE")
     same(again, {"memory": tombstone, "event": said})
     gone = world("GET", PATH)
     assert (gone.status_code, gone.json()["code"]) == (404, "not-found")
-    assert (gone.json()["memory_status"], gone.json()["updated_index"]) == ("deleted", 107)
+    assert (gone.json()["memory_status"], gone.json()["updated_index"]) == ("deleted", 114)
     assert write(world, "DELETE", "/v1/memories/never").status_code == 404
     back = write(world, "POST", "/v1/memories", {"id": MEMORY, "text": "again"})
     assert (back.status_code, back.headers["etag"]) == (201, '"6"')

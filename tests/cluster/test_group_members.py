@@ -91,6 +91,7 @@ def test_two_that_join_at_once_come_in_one_after_the_other(single: LoopbackGroup
     group = single
     newcomers = [group.newcomer(group["n1"]) for _ in range(2)]
     grow(group, newcomers)
+    group.settle()  # a membership is in force before its entry is committed
     log = group["n1"].ask("GET", "/v1/events?include=internal&op=MEMBER&limit=1000").rows("events")
     changes = [(event["change"], event["member_id"]) for event in log]
     assert sorted(changes) == [("add", "n2"), ("add", "n3"), ("promote", "n2"), ("promote", "n3")]

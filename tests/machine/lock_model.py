@@ -113,7 +113,7 @@ class LockModel:
             return "LOCK_ACQUIRE", None, None, op.lock, op.owner, place[0], None
         if not op.wait_ms:
             raise Refused("lock-held")
-        wait = {**asked, "expires": now + op.wait_ms * 1000}
+        wait = {**asked, "expires": now + (op.wait_ms + op.leave_ms) * 1000}
         waiter = next((one for one in lock["queue"] if one["owner"] == op.owner), None)
         if waiter:
             waiter.update(wait, renewals=waiter["renewals"] + 1)

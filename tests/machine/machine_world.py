@@ -248,10 +248,17 @@ def gate_of(world: World, name: str) -> Gate:
 
 # --- locks ------------------------------------------------------------------------------------------
 def acquire(
-    lock: str, owner: str, *, ttl_ms: int = 10_000, permits: int = 1, wait_ms: int = 0, metadata: object = UNSET
+    lock: str,
+    owner: str,
+    *,
+    ttl_ms: int = 10_000,
+    permits: int = 1,
+    wait_ms: int = 0,
+    leave_ms: int = 0,
+    metadata: object = UNSET,
 ) -> Step:
     content = None if metadata is UNSET else Content(payload=json(metadata))
-    return LockAcquire(lock, owner, ttl_ms, permits, wait_ms), content
+    return LockAcquire(lock, owner, ttl_ms, permits, wait_ms, leave_ms), content
 
 
 def renew(lock: str, owner: str, token: int, ttl_ms: int | None = None) -> Step:

@@ -88,7 +88,9 @@ def step_of(ask: Ask, model: LockModel, index: int) -> Step:
     match ask.kind:
         case "acquire":
             permits = 3 - usual if ask.odd else usual
-            return acquire(ask.lock, ask.owner, ttl_ms=ask.ttl_ms, permits=permits, wait_ms=ask.wait_ms)
+            return acquire(
+                ask.lock, ask.owner, ttl_ms=ask.ttl_ms, permits=permits, wait_ms=ask.wait_ms, leave_ms=ask.wait_ms // 2
+            )
         case "renew":
             return renew(ask.lock, ask.owner, token, None if ask.odd else ask.ttl_ms)
         case "release":

@@ -7,12 +7,13 @@ import pytest
 from raft_world import OTHER, PEER, Solo, body, data, store_of
 
 from raftmem.codec import PREFIX_BYTES
-from raftmem.commands import Actor, Member
+from raftmem.commands import Actor, Draft, Member
 from raftmem.errors import NoLeader, TooLarge, TooManyRequests
 from raftmem.limits import APPEND_ENTRIES_MAX, ENTRY_BYTES_MAX, FRAME_BYTES_MAX
 from raftmem.raft import frames
 from raftmem.raft import messages as m
 from raftmem.raft.asks import Asks
+from raftmem.raft.forwarded import OnPlaced
 
 NODE, DIALLED = "n2", "n1"
 HELLO = frames.Hello(
@@ -199,7 +200,7 @@ def test_no_blind_retry_what_the_leader_refuses_is_not_proposed_and_does_not_sto
     solo.lead()
     refusals = [TooManyRequests("busy " * 1000), TooLarge("big")]
 
-    def refuse(_body: bytes) -> tuple[int, int]:
+    def refuse(_body: bytes, _draft: Draft, _placed: OnPlaced) -> None:
         raise refusals.pop(0)
 
     solo.consensus.on_forward(refuse)

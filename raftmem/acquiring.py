@@ -1,0 +1,158 @@
+"""Acquiring a lock: at once, or after a wait in its queue, which stands in the log and not here.
+
+The rule: whoever waits here without end in sight is not left in the queue. A wait ends with the grant, or with a
+LOCK_LEAVE that says what became of the place: left, or granted just before. If this replica dies, the place expires in
+the log: after the wait that was asked for and the time in which it would have been left (`timeout_ms`). A replica that
+shuts down leaves no queue: the owner can go on waiting elsewhere, with its place.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from raftmem import errors
+from raftmem.commands import Draft, LockAcquire, LockLeave
+from raftmem.limits import TIMEOUT_MS_DEFAULT
+from raftmem.machine.run import Applied
+from raftmem.replica import Replica
+from raftmem.service import Gone, Granted, Write, Written
+from raftmem.things import Hold, Waiter, hold_key, waiter_key
+from raftmem.waiting import Deadline, until_gone
+from raftmem.wakes import Wait, Wakes
+
+log = logging.getLogger("raftmem.service")
+
+
+class Acquiring:
+    """Loop thread only. `write`: of the service. `log_time`: as of now."""
+
+    def __init__(self, *, write: Write, replica: Replica, wakes: Wakes, log_time: Callable[[], int]) -> None:
+        self._write = write
+        self._replica = replica
+        self._wakes = wakes
+        self._log_time = log_time
+        self._leaving: set[asyncio.Task[None]] = set()  # the loop itself keeps no task alive
+
+    async def acquire(self, draft: Draft, *, timeout_ms: int, gone: Gone) -> Granted | Written:
+        """As `Service.acquire`."""
+        asked = draft.header.operations[0]
+        assert isinstance(asked, LockAcquire)
+        if asked.wait_ms == 0:
+            written = await self._write(draft, timeout_ms=timeout_ms)
+            return self._granted_at_once(written, asked) or written
+        stays = replace(asked, leave_ms=timeout_ms)
+        draft = replace(draft, header=replace(draft.header, operations=(stays,)))
+        with self._wakes.on(waiter_key(asked.lock, asked.owner)) as wait:
+            written = await self._write(draft, timeout_ms=timeout_ms)
+            if written.row.result.outcomes[0].op != "LOCK_WAIT":
+                return self._granted_at_once(written, asked) or written
+            place = _Place(asked, written, draft, timeout_ms)
+            async with until_gone(gone, wait.wake) as is_gone:
+                try:
+                    return await self._served(place, wait, is_gone)
+                except asyncio.CancelledError:
+                    self._leave_behind(place)
+                    raise
+
+    def _granted_at_once(self, written: Written, asked: LockAcquire) -> Granted | None:
+        outcome = written.row.result.outcomes[0]
+        if not outcome.applied or outcome.about is None or outcome.about.token is None:
+            return None
+        token, remaining_ms = outcome.about.token, asked.ttl_ms
+        if written.replayed:
+            remaining_ms = self._remaining_ms(self._hold(asked), token)
+        return Granted(written.row, written.entry, 0, token, remaining_ms, written.replayed)
+
+    # --- in the queue -----------------------------------------------------------------------------------
+    async def _served(self, place: "_Place", wait: Wait, is_gone: Callable[[], bool]) -> Granted | Written:
+        deadline = Deadline(place.asked.wait_ms)
+        while True:
+            if is_gone():
+                return await self._leave(place, gone=True)
+            granted = self._granted(place)
+            if granted is not None:
+                return granted
+            if deadline.remaining == 0 or not self._waits(place):
+                return await self._leave_or_take(place)
+            await wait.sleep(deadline)
+
+    def _waits(self, place: "_Place") -> bool:
+        """Its owner may have asked again meanwhile: then it is that request's place, and this one's too."""
+        return isinstance(self._replica.reader().thing(waiter_key(place.asked.lock, place.asked.owner)), Waiter)
+
+    def _hold(self, asked: LockAcquire) -> Hold | None:
+        found = self._replica.reader().thing(hold_key(asked.lock, asked.owner))
+        return found if isinstance(found, Hold) else None
+
+    def _granted(self, place: "_Place") -> Granted | None:
+        """The owner had no permit when it was queued: one that it has now answers its wait, also if it has asked again
+        since."""
+        hold = self._hold(place.asked)
+        if hold is None:
+            return None
+        grant = self._replica.applied_entry(hold.token)
+        replayed = place.written.replayed
+        remaining_ms = self._remaining_ms(hold, hold.token) if replayed or hold.renewals else hold.ttl_ms
+        return Granted(grant.row, grant.entry, _seq_of(grant, hold), hold.token, remaining_ms, replayed)
+
+    def _remaining_ms(self, hold: Hold | None, token: int) -> int:
+        """0: lost since."""
+        return 0 if hold is None or hold.token != token else max(0, (hold.expires - self._log_time()) // 1000)
+
+    # --- leaving it -------------------------------------------------------------------------------------
+    async def _leave_or_take(self, place: "_Place") -> Granted | Written:
+        """The wait is over. The log decides whether the grant came first."""
+        left = await self._leave(place, gone=False)
+        return self._granted(place) or left
+
+    async def _leave(self, place: "_Place", *, gone: bool) -> Written:
+        """Raises: UnknownOutcome when nobody knows whether the place was left."""
+        timeout_ms = TIMEOUT_MS_DEFAULT if gone else place.timeout_ms
+        try:
+            return await self._write(place.leave(gone=gone), timeout_ms=timeout_ms)
+        except errors.ShuttingDown:
+            raise
+        except errors.NotApplied as error:
+            raise errors.UnknownOutcome(
+                f"the wait for {place.asked.lock} is over but its place in the queue could not be left ({error}): it "
+                f"may be granted within {place.timeout_ms} ms more; ask again as {place.asked.owner}, or release it"
+            ) from error
+
+    def _leave_behind(self, place: "_Place") -> None:
+        """Whoever asked is not waited for: its place is left in a task of its own, within the usual timeout."""
+
+        async def leave() -> None:
+            try:
+                await self._leave(place, gone=True)
+            except errors.RaftmemError as error:
+                log.info("%s, whose request ended, may keep its place until it expires: %s", place.asked.owner, error)
+
+        task = asyncio.get_running_loop().create_task(leave())
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+
+class _Place:
+    """One acquire's place in the queue of a lock: the LOCK_WAIT that `written` tells of."""
+
+    def __init__(self, asked: LockAcquire, written: Written, draft: Draft, timeout_ms: int) -> None:
+        self.asked = asked
+        self.written = written
+        self.timeout_ms = timeout_ms
+        self._draft = draft
+
+    def leave(self, *, gone: bool) -> Draft:
+        operation = LockLeave(self.asked.lock, self.asked.owner, self.written.row.index, gone)
+        header = replace(self._draft.header, operations=(operation,), guards=(), idempotency=None)
+        return Draft(header, (None,))
+
+
+def _seq_of(grant: Applied, hold: Hold) -> int:
+    """Of the event that gave it: the only one in that entry about this token and owner."""
+    for seq, outcome in enumerate(grant.row.result.outcomes):
+        about = outcome.about
+        if about is not None and (about.lock, about.owner, about.token) == (hold.lock, hold.owner, hold.token):
+            return seq
+    raise AssertionError(f"entry {hold.token} gave {hold.lock} to {hold.owner} and says so")
