@@ -13,6 +13,8 @@ from raftmem import __version__
 from raftmem.cli.certs import certs
 from raftmem.cli.cluster import digest, status
 from raftmem.cli.exits import EPILOG, guarded
+from raftmem.cli.gate import gate
+from raftmem.cli.lock import lock, owner
 from raftmem.cli.log import log
 from raftmem.cli.member import leader, member
 from raftmem.cli.memory import memory
@@ -21,7 +23,10 @@ from raftmem.cli.replay import replay
 from raftmem.cli.serve import config, serve, with_settings
 from raftmem.cli.snapshot import snapshot
 from raftmem.cli.state import state
+from raftmem.cli.task import task
+from raftmem.cli.txn import txn
 from raftmem.cli.up import up
+from raftmem.cli.watch import watch
 
 app = typer.Typer(
     name="raftmem",
@@ -54,6 +59,12 @@ app.command(epilog=EPILOG)(with_settings(serve))
 app.command(epilog=EPILOG)(status)
 app.command(epilog=EPILOG)(digest)
 app.add_typer(memory)
+app.add_typer(lock)
+app.add_typer(owner)
+app.add_typer(task)
+app.add_typer(gate)
+app.command(epilog=EPILOG)(txn)
+app.command(epilog=EPILOG)(watch)
 app.add_typer(member)
 app.add_typer(leader)
 app.add_typer(snapshot)

@@ -14,6 +14,7 @@ from typing import Final
 
 import typer
 
+from raftmem import client
 from raftmem.cli.output import print_json, printable
 from raftmem.errors import BadRequest, NoLeader, NoQuorum, RaftmemError, UnknownOutcome
 
@@ -32,7 +33,7 @@ class Exit(IntEnum):
 
 EPILOG: Final = (
     "Exit codes: 0 ok; 1 failed; 2 usage; 3 outcome unknown (ask again with the same --idempotency-key); "
-    "4 precondition failed (read, decide again); 5 no leader (try later); "
+    "4 precondition failed, or a lock, claim or gate not had (read, decide again); 5 no leader (try later); "
     "6 a replica refuses to go on with its folder, or was removed (only `serve`; a restart does not help)."
 )
 
@@ -61,6 +62,23 @@ def code_of(error: RaftmemError) -> Exit:
             return Exit.FAILED
 
 
+def of_client(error: client.RaftmemClientError) -> CommandFailed:
+    """What the client library could not do, as this command's failure."""
+    match error:
+        case client.BadRequest() | client.TooLarge():
+            exit_code = Exit.USAGE
+        case client.WriteOutcomeUnknown():
+            exit_code = Exit.UNKNOWN
+        case client.LockHeld() | client.LeaseLost() | client.StaleToken() | client.PreconditionFailed():
+            exit_code = Exit.PRECONDITION
+        case client.NoLeader() | client.NoQuorum():
+            exit_code = Exit.NO_LEADER
+        case _:
+            exit_code = Exit.FAILED
+    line = f"{error.code}: {error}" if error.code else str(error)
+    return CommandFailed(line, exit_code=exit_code, problem=error.problem or None)
+
+
 def guarded(command: Callable[[], object], *, debug: bool = False, as_json: bool = False) -> int:
     """Run a command; its exit code. Any error, a bug included, ends here as one line on stderr."""
     try:
@@ -71,7 +89,8 @@ def guarded(command: Callable[[], object], *, debug: bool = False, as_json: bool
     except BrokenPipeError:  # the reader has gone (`| head`): nothing is left to say
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FAILED
-    except Exception as error:  # noqa: BLE001  # the last line of defence: it ends the process
+    except Exception as caught:  # noqa: BLE001  # the last line of defence: it ends the process
+        error = of_client(caught) if isinstance(caught, client.RaftmemClientError) else caught
         if isinstance(error, typer.TyperException) and "\n" in error.format_message():
             print(error.format_message(), file=sys.stderr)  # the help of a command that was called without arguments
             return Exit.USAGE

@@ -18,11 +18,10 @@ from raftmem.cli.exits import CommandFailed
 from raftmem.cli.folder import DataFolder, open_to_read
 from raftmem.cli.options import DataOption, LiveOption
 from raftmem.cli.output import JsonFlag, console, print_fields, print_json
+from raftmem.cli.pending import asked
 from raftmem.cli.rows import print_events
 from raftmem.codec import Entry, decode
-from raftmem.commands import Add, Operation, Put
 from raftmem.errors import BadRequest, Corrupt, IndexCompacted
-from raftmem.records import Outcome, Result
 from raftmem.storage.contracts import EventRow, LogEntry
 
 log = typer.Typer(name="log", help="The log in a replica's folder.", no_args_is_help=True)
@@ -38,6 +37,9 @@ def list_entries(
     last: Annotated[int | None, typer.Option("--to", min=1, help="Last index.")] = None,
     op: Annotated[str | None, typer.Option("--op", help=f"One of {', '.join(OPS)}.")] = None,
     memory: Annotated[str | None, typer.Option("--memory", help="Only what concerns this memory.")] = None,
+    lock: Annotated[str | None, typer.Option("--lock", help="Only what concerns this lock.")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="Only what concerns this task.")] = None,
+    gate: Annotated[str | None, typer.Option("--gate", help="Only what concerns this gate.")] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many events.")] = None,
     live: LiveOption = False,
     as_json: JsonFlag = False,
@@ -52,7 +54,11 @@ def list_entries(
         wanted = (
             event
             for event in _events(folder, first, last)
-            if op in (None, event["op"]) and memory in (None, event.get("memory_id"))
+            if op in (None, event["op"])
+            and memory in (None, event.get("memory_id"))
+            and lock in (None, event.get("lock"))
+            and gate in (None, event.get("gate"))
+            and (task is None or task in _tasks(event))
         )
         shown = islice(wanted, limit)
         if as_json:
@@ -147,22 +153,18 @@ def _applied(row: EventRow, entry: Entry) -> Iterator[Event]:
     if not row.result.outcomes:
         yield _plain(views.internal_event(row, entry))
     for seq in range(len(row.result.outcomes)):
-        yield _plain(views.event(row, entry, seq, payload=payload(entry, seq)))
+        yield _plain(views.event(row, entry, seq, payload=payload(row, entry, seq)))
 
 
 def _pending(raw: LogEntry, entry: Entry) -> Iterator[Event]:
     """An entry of the log as it will be asked of the machine; nobody knows its outcome."""
-    operations = () if entry.header is None else entry.header.operations
-    asked = tuple(
-        Outcome(str(type(one).__struct_config__.tag), applied=True, memory_id=_subject(one)) for one in operations
-    )
-    row = EventRow(raw.index, raw.term, raw.data, Result(asked), b"")
-    for event in _applied(row, entry):
+    for event in _applied(EventRow(raw.index, raw.term, raw.data, asked(entry), b""), entry):
         yield {**event, "outcome": NOT_APPLIED}
 
 
-def _subject(operation: Operation) -> str | None:
-    return operation.id if isinstance(operation, Add | Put) else operation.memory_id
+def _tasks(event: Event) -> list[object]:
+    found = event.get("task_ids")
+    return found if isinstance(found, list) else []
 
 
 def _plain(event: views.EventView) -> Event:

@@ -22,6 +22,13 @@ AtOption = Annotated[int | None, typer.Option("--at", help="The state as it was 
 TimeoutOption = Annotated[int | None, typer.Option("--timeout-ms", help="How long the service may wait.")]
 FilterOption = Annotated[str | None, typer.Option("--filter", help="A filter expression as JSON, or @file.")]
 IfVersionOption = Annotated[int | None, typer.Option("--if-version", help="Only if the memory is at this version.")]
+GuardOption = Annotated[
+    list[str] | None,
+    typer.Option("--guard", metavar="JSON", help='Only if this is true, such as {"gate":"g","open":true}; repeatable.'),
+]
+LimitOption = Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many a page.")]
+CursorOption = Annotated[str | None, typer.Option("--cursor", help="next_cursor of the page before.")]
+TtlOption = Annotated[float | None, typer.Option("--ttl", metavar="SECONDS", help="As long as before if not given.")]
 DataOption = Annotated[Path, typer.Option("--data", help="A replica's folder, such as .raftmem/n1.")]
 LiveOption = Annotated[bool, typer.Option("--live", help="Read a consistent view beside a running replica.")]
 
@@ -61,6 +68,16 @@ def merge_argument(texts: list[str] | None) -> dict[str, object] | None:
             raise BadRequest(f"--merge names {path} twice", parameter="--merge")
         merges[path] = {"op": op, "by": json_argument(by, name=f"--merge {path}")}
     return merges
+
+
+def guards(texts: list[str] | None) -> list[object] | None:
+    """`--guard JSON`, repeated. Raises: BadRequest."""
+    return [json_argument(text, name="--guard") for text in texts] if texts else None
+
+
+def ms(seconds: float | None) -> int | None:
+    """Seconds of an option as the service counts them."""
+    return None if seconds is None else round(seconds * 1000)
 
 
 def given(**fields: object) -> dict[str, object]:

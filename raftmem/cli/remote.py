@@ -17,6 +17,7 @@ import msgspec
 import typer
 
 from raftmem.cli.exits import CommandFailed, Exit
+from raftmem.client import RaftmemClient
 from raftmem.errors import BadRequest
 from raftmem.limits import TIMEOUT_MS_DEFAULT
 
@@ -63,7 +64,10 @@ _CODE_EXITS: Final = {
     "no-leader": Exit.NO_LEADER,
     "no-quorum": Exit.NO_LEADER,
     "unknown-outcome": Exit.UNKNOWN,
+    "lock-held": Exit.PRECONDITION,
+    "stale-token": Exit.PRECONDITION,
 }
+_NOT_REPEATED: Final = frozenset({"lock-held"})  # may succeed later; who wants to wait for it says so
 
 
 class Remote:
@@ -100,14 +104,17 @@ class Remote:
         if_version: int | None = None,
         params: Mapping[str, object] | None = None,
         keyed: bool = True,
+        wait_ms: int = 0,
     ) -> Answer:
-        """`keyed`: False for what may be asked for twice without harm."""
+        """`keyed`: False for what may be asked for twice without harm. `wait_ms`: what the body lets it wait."""
         headers = {"Raftmem-Actor": self._actor}
         if keyed:
             headers["Idempotency-Key"] = key or f"cli-{uuid.uuid4().hex}"
         if if_version is not None:
             headers["If-Match"] = f'"{if_version}"'
-        return self._ask(method, path, params=params or {}, body=body, headers=headers, is_write=True)
+        return self._ask(
+            method, path, params=params or {}, body=body, headers=headers, is_write=True, wait_s=wait_ms / 1000
+        )
 
     def _ask(
         self,
@@ -119,6 +126,7 @@ class Remote:
         headers: dict[str, str],
         is_write: bool,
         waits: bool = True,
+        wait_s: float = 0.0,
     ) -> Answer:
         headers["X-Request-Id"] = f"cli-{uuid.uuid4().hex}"
         content = None if body is None else msgspec.json.encode(body)
@@ -127,7 +135,7 @@ class Remote:
         query = urlencode([(name, str(item)) for name, value in params.items() for item in _items(value)])
         target = f"{path}?{query}" if query else path
 
-        patience = httpx.Timeout((_wait_s(params) if waits else 0.0) + MARGIN_S, connect=MARGIN_S)
+        patience = httpx.Timeout((_wait_s(params) + wait_s if waits else 0.0) + MARGIN_S, connect=MARGIN_S)
 
         def requests() -> Iterator[httpx.Request]:
             for endpoint in self.endpoints:
@@ -189,7 +197,7 @@ def _problem(response: httpx.Response, *, key: str, is_write: bool) -> _Given:
     error = CommandFailed(f"{code}: {detail}", exit_code=exit_code, problem=problem)
     if unknown:
         error = _unknown(key, detail, problem=problem)
-    if not unknown and problem.get("retryable") is not True:
+    if not unknown and (problem.get("retryable") is not True or code in _NOT_REPEATED):
         return _Given(error, unknown=False, next="nothing")
     wait_ms = problem.get("retry_after_ms")
     return _Given(error, unknown=unknown, next="again", pause_s=wait_ms / 1000 if isinstance(wait_ms, int) else 0.0)
@@ -215,6 +223,14 @@ def _items(value: object) -> Sequence[object]:
     if value is None:
         return ()
     return value if isinstance(value, list | tuple) else (value,)
+
+
+def library(url: str, *, actor: str | None) -> RaftmemClient:
+    """The client library, for what one request cannot do. Raises: BadRequest."""
+    try:
+        return RaftmemClient(url, actor=actor or f"user/{login()}")
+    except ValueError as error:
+        raise BadRequest(str(error)) from error
 
 
 def login() -> str:

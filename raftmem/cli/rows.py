@@ -1,9 +1,9 @@
-"""Memories and events, as the API shows them, become rows of a table."""
+"""Memories, events and durations, as the API shows them, become rows and lines for people."""
 
 from collections.abc import Iterable
 from typing import Final
 
-from raftmem.cli.output import print_table
+from raftmem.cli.output import console, print_table
 
 MEMORY_COLUMNS: Final = ("id", "version", "updated_at", "scope", "tags", "content")
 EVENT_COLUMNS: Final = ("index", "seq", "time", "actor", "op", "subject", "outcome")
@@ -20,15 +20,48 @@ def event_row(event: dict[str, object]) -> tuple[object, ...]:
     op = event.get("op")
     if event.get("requested_op") is not None:
         op = f"{op} (asked: {event['requested_op']})"
-    subject = event.get("memory_id")
-    if subject is not None and event.get("version") is not None:
-        subject = f"{subject} v{event['version']}"
+    subject = _subject(event)
     if event.get("change") is not None:
-        op, subject = f"{op} {event['change']}", event.get("member_id")
+        op = f"{op} {event['change']}"
     outcome = event.get("outcome")
     if event.get("code") is not None:
         outcome = f"{outcome}: {event['code']}"
     return event.get("index"), event.get("seq"), event.get("time"), who, op, subject, outcome
+
+
+def _subject(event: dict[str, object]) -> str | None:
+    """What an event is about, with its version, token or new state."""
+    tasks = event.get("task_ids")
+    named = [event.get("memory_id"), event.get("lock"), event.get("gate"), event.get("member_id")]
+    named += tasks if isinstance(tasks, list) else []
+    more = [f"v{event['version']}"] if event.get("version") is not None else []
+    more += [f"token {event['token']}"] if event.get("token") is not None else []
+    more += [str(event[name]) for name in ("owner", "task_state") if event.get(name) is not None]
+    for name, true, false in (("open", "open", "closed"), ("succeeded", "then", "else")):
+        if event.get(name) is not None:
+            more.append(true if event[name] else false)
+    return " ".join([str(one) for one in named if one is not None] + more) or None
+
+
+def said(event: object) -> str:
+    """One line: what was decided, about what, and where in the log."""
+    if not isinstance(event, dict):
+        return "nothing was done"
+    index, _, _, _, op, subject, outcome = event_row(event)
+    return " ".join(str(part) for part in (op, subject, "" if outcome == "applied" else outcome) if part) + (
+        f" at index {index}"
+    )
+
+
+def for_people(duration_ms: object) -> str | None:
+    """Milliseconds as seconds."""
+    return f"{duration_ms / 1000:.1f} s" if isinstance(duration_ms, int) else None
+
+
+def follow_up(page: dict[str, object]) -> None:
+    """Says how to ask for the next page, if there is one."""
+    if page.get("next_cursor"):
+        console(stderr=True).print(f"more: --cursor {page['next_cursor']}", markup=False)
 
 
 def memory_row(record: dict[str, object]) -> tuple[object, ...]:

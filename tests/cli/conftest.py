@@ -1,14 +1,27 @@
+from collections.abc import Iterator
+
 import pytest
 from cli_world import Cli
+from scripted_group import ScriptedGroup, scripted_group
+
+from raftmem.settings import CLIENT_VARIABLES
 
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No RAFTMEM_* of the one who runs the tests."""
-    for name in ("RAFTMEM_URL", "RAFTMEM_TOKEN", "RAFTMEM_ACTOR", "RAFTMEM_CONFIG"):
+    for name in CLIENT_VARIABLES:
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
 def cli(capfd: pytest.CaptureFixture[str]) -> Cli:
     return Cli(capfd)
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedGroup]:
+    """A scripted group, at the address that commands ask without --url."""
+    with scripted_group() as group:
+        monkeypatch.setenv("RAFTMEM_URL", group.url)
+        yield group

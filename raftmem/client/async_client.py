@@ -1,0 +1,337 @@
+"""AsyncRaftmemClient: the whole client on asyncio, with the names of RaftmemClient.
+
+What a call means is said in the modules of plans; here it is performed. The rule: one client belongs to one loop and
+one process.
+"""
+
+import asyncio
+import functools
+import ssl
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from types import TracebackType
+from typing import Generic, ParamSpec, Self, TypeVar
+
+import httpx
+
+from raftmem.client import gates, locks, log, memories, tasks, watching
+from raftmem.client.async_driver import AsyncDriver, AsyncFlag, AsyncStream, AsyncTime, SystemAsyncTime
+from raftmem.client.async_hold import AsyncHold
+from raftmem.client.async_worker import AsyncHandler, AsyncWorker
+from raftmem.client.config import configured, limits, socket_options, unique_owner
+from raftmem.client.coordination_shapes import Gate
+from raftmem.client.effects import Randomness
+from raftmem.client.endpoints import Endpoints
+from raftmem.client.holding import Places, Want, renewing
+from raftmem.client.keeper import Keeper
+from raftmem.client.plan import Level, ListPlan, Page, Plan
+from raftmem.client.shapes import Entry
+from raftmem.client.watching import Watching, WatchPlan
+from raftmem.client.working import Crew
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class AsyncRaftmemClient:
+    """`AsyncRaftmemClient("http://a:8101,http://b:8101", actor="agent/planner-7")`; an async context manager too.
+
+    Parameters are as of RaftmemClient.
+    """
+
+    def __init__(
+        self,
+        endpoints: str | Sequence[str],
+        *,
+        actor: str | None = None,
+        consistency: Level | None = None,
+        timeout: float = 60.0,
+        connect_timeout: float = 5.0,
+        headers: Mapping[str, str] | None = None,
+        verify: ssl.SSLContext | bool = True,
+        on_restored: Callable[[str, str], None] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        time: AsyncTime | None = None,
+        randomness: Randomness | None = None,
+    ) -> None:
+        """Raises: ValueError."""
+        asked = Endpoints(endpoints)
+        config = configured(
+            asked,
+            actor=actor,
+            consistency=consistency,
+            timeout=timeout,
+            connect_timeout=connect_timeout,
+            headers=headers,
+            randomness=randomness,
+            on_restored=on_restored,
+        )
+        clock = time or SystemAsyncTime()
+        if transport is None:
+            secure = verify if any(url.startswith("https:") for url in asked.urls) else False
+            transport = httpx.AsyncHTTPTransport(
+                verify=secure, limits=limits(), socket_options=socket_options(), trust_env=False
+            )
+        self._http = httpx.AsyncClient(transport=transport)
+        self.driver = AsyncDriver(self._http, clock)
+        self.caller = config.caller(clock)
+        self.owner = unique_owner(config.randomness)
+        self.places = Places(self.owner)
+        self.keeper = Keeper(clock, self.driver, lambda leases: renewing(self.caller, leases))
+        self.memories = Memories(self)
+        self.locks = Locks(self)
+        self.owners = Owners(self)
+        self.tasks = Tasks(self)
+        self.gates = Gates(self)
+        self._log = _Log(self)
+        self.batch = self._log.batch
+        self.txn = self._log.txn
+        self.events = self._log.events
+        self.cluster = self._log.cluster
+        self.watch = self._log.watch
+
+    @property
+    def index(self) -> int:
+        """The highest index of the log that this client has seen: what its reads do not fall behind."""
+        return self.caller.session.seen.index
+
+    @property
+    def incarnation(self) -> str | None:
+        """`<cluster id>/<incarnation>` that the index belongs to; None: nothing was seen yet."""
+        return self.caller.session.seen.cluster
+
+    async def close(self) -> None:
+        """What is held is not renewed any more."""
+        self.keeper.close()
+        await self.driver.close()
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+# --- how plans become methods -----------------------------------------------------------------------
+class _Group:
+    def __init__(self, client: AsyncRaftmemClient) -> None:
+        self._client = client
+
+
+class _Call(Generic[P, T]):
+    """A method that asks for what a plan says, and answers what came."""
+
+    def __init__(self, make: Callable[P, Plan[T]]) -> None:
+        self._make = make
+
+    def __get__(self, group: _Group, _owner: type[_Group]) -> Callable[P, Coroutine[None, None, T]]:
+        client = group._client
+
+        @functools.wraps(self._make)
+        async def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            return (await client.driver.run(client.caller.call(self._make(*args, **kwargs)))).value
+
+        return call
+
+
+class _List(Generic[P, T]):
+    """A method that answers a list whose pages are asked for as they are needed."""
+
+    def __init__(self, make: Callable[P, ListPlan[T]]) -> None:
+        self._make = make
+
+    def __get__(self, group: _Group, _owner: type[_Group]) -> "Callable[P, AsyncListing[T]]":
+        @functools.wraps(self._make)
+        def call(*args: P.args, **kwargs: P.kwargs) -> "AsyncListing[T]":
+            return AsyncListing(group._client, self._make(*args, **kwargs))
+
+        return call
+
+
+class AsyncListing(Generic[T]):
+    """`async for` gives all of them; each iteration asks anew."""
+
+    def __init__(self, client: AsyncRaftmemClient, plan: ListPlan[T]) -> None:
+        self._client = client
+        self._plan = plan
+
+    async def pages(self) -> AsyncIterator[Page[T]]:
+        plan: Plan[Page[T]] | None = self._plan.first
+        while plan is not None:
+            answer = await self._client.driver.run(self._client.caller.call(plan))
+            yield answer.value
+            plan = self._plan.following(answer.value, answer.params)
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        async for page in self.pages():
+            for item in page.items:
+                yield item
+
+    async def all(self) -> list[T]:
+        return [item async for item in self]
+
+
+class AsyncWatch:
+    """An endless async iterator; `close()` it, or use it in an `async with`. `index`: up to where all was delivered."""
+
+    def __init__(self, client: AsyncRaftmemClient, plan: WatchPlan) -> None:
+        self._driver = client.driver
+        self._stream = AsyncStream()
+        self._watching = Watching(client.caller, self._stream, plan)
+
+    @property
+    def index(self) -> int | None:
+        return self._watching.index
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Entry:
+        try:
+            return await self._driver.run(self._watching.next_entry())
+        except asyncio.CancelledError:
+            await self.close()  # what was cut off in its middle cannot be read on; the next one resumes by its index
+            raise
+
+    async def close(self) -> None:
+        await self._driver.run(self._watching.shut())
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class _Watch(Generic[P]):
+    def __init__(self, make: Callable[P, WatchPlan]) -> None:
+        self._make = make
+
+    def __get__(self, group: _Group, _owner: type[_Group]) -> Callable[P, AsyncWatch]:
+        @functools.wraps(self._make)
+        def call(*args: P.args, **kwargs: P.kwargs) -> AsyncWatch:
+            return AsyncWatch(group._client, self._make(*args, **kwargs))
+
+        return call
+
+
+# --- the groups of methods --------------------------------------------------------------------------
+class Memories(_Group):
+    """Memories."""
+
+    add = _Call(memories.add)
+    put = _Call(memories.put)
+    get = _Call(memories.show)
+    patch = _Call(memories.patch)
+    delete = _Call(memories.delete)
+    list = _List(memories.many)
+    search = _Call(memories.search)
+    history = _List(memories.history)
+
+
+class Locks(_Group):
+    """Locks and semaphores."""
+
+    acquire = _Call(locks.acquire)
+    renew = _Call(locks.renew)
+    renew_many = _Call(locks.renew_many)
+    release = _Call(locks.release)
+    force_release = _Call(locks.force_release)
+    get = _Call(locks.show)
+    list = _List(locks.many)
+
+    def hold(
+        self,
+        name: str,
+        ttl: float = 10.0,
+        wait: float | None = None,
+        *,
+        owner: str | None = None,
+        permits: int = 1,
+        metadata: Mapping[str, object] | None = None,
+        on_lost: Callable[[AsyncHold], object] | None = None,
+    ) -> AsyncHold:
+        """To hold it in an `async with`. `wait`: seconds in the queue; None: however long; 0: not at all (LockHeld).
+
+        `on_lost`: called once (awaited if it is a coroutine) when the hold is over before its end.
+        """
+        here = self._client
+        want = Want(name, "", ttl, wait, permits, None if metadata is None else dict(metadata))
+        return AsyncHold(here.caller, here.driver, here.keeper, here.places, want, owner, on_lost)
+
+
+class Owners(_Group):
+    """Those who hold locks and claims."""
+
+    release = _Call(locks.release_owner)
+
+
+class Tasks(_Group):
+    """Tasks in queues."""
+
+    add = _Call(tasks.add)
+    claim = _Call(tasks.claim)
+    heartbeat = _Call(tasks.heartbeat)
+    complete = _Call(tasks.complete)
+    fail = _Call(tasks.fail)
+    release = _Call(tasks.release)
+    cancel = _Call(tasks.cancel)
+    retry = _Call(tasks.retry)
+    get = _Call(tasks.show)
+    list = _List(tasks.many)
+
+    def worker(
+        self,
+        queues: Sequence[str],
+        handler: AsyncHandler,
+        concurrency: int = 1,
+        ttl: float = 30.0,
+        *,
+        name: str | None = None,
+        poll: float = 5.0,
+        grace: float = 30.0,
+        install_signals: bool = False,
+    ) -> AsyncWorker:
+        """Awaits `handler(job)` for each task: what it returns is the result, what it raises a failure (Retry,
+        NonRetryable say which). `poll`: seconds of one wait for a task. `grace`: for what runs when it is stopped.
+        """
+        here = self._client
+        worker = name or f"{here.owner}/{here.caller.randomness.text()[:4]}"
+        crew: Crew[AsyncFlag] = Crew(
+            here.caller,
+            here.driver,
+            here.driver.flag,
+            queues=queues,
+            worker=worker,
+            concurrency=concurrency,
+            ttl=ttl,
+            poll=poll,
+        )
+        return AsyncWorker(here.driver, crew, handler, grace=grace, install_signals=install_signals)
+
+
+class Gates(_Group):
+    """Gates that open by approvals."""
+
+    put = _Call(gates.put)
+    approve = _Call(gates.approve)
+    revoke = _Call(gates.revoke)
+    consume = _Call(gates.consume)
+    get = _Call(gates.show)
+    list = _List(gates.many)
+
+    async def wait_open(self, name: str, wait: float | None = None) -> Gate:
+        """Until it is open; `wait` seconds, None: however long. Raises: WaitTimeout, NotFound."""
+        return await self._client.driver.run(gates.waiting_open(self._client.caller, name, wait))
+
+
+class _Log(_Group):
+    batch = _Call(log.batch)
+    txn = _Call(log.txn)
+    cluster = _Call(log.cluster)
+    events = _List(log.events)
+    watch = _Watch(watching.watch)

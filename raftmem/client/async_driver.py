@@ -1,0 +1,194 @@
+"""Performs the effects of programs on asyncio: the other half of the client. No decision is made here.
+
+One loop: whatever is made by a client is used on the loop that first used it.
+"""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol, TypeVar, assert_never, runtime_checkable
+
+import httpx
+
+from raftmem.client.config import boottime, failed, timeouts
+from raftmem.client.effects import (
+    Effect,
+    Failed,
+    Flag,
+    Open,
+    Outcome,
+    Pause,
+    Program,
+    Read,
+    Reply,
+    Request,
+    Rest,
+    Send,
+    Shut,
+)
+
+T = TypeVar("T")
+
+
+@runtime_checkable
+class AsyncFlag(Flag, Protocol):
+    """As asyncio.Event, with a timeout."""
+
+    async def wait(self, timeout: float | None = None) -> bool:
+        """Whether it is raised; after `timeout` seconds at the latest."""
+        ...
+
+
+class AsyncTime(Protocol):
+    """The clock, and what waits by it: given from outside, so that a test can own it."""
+
+    def now(self) -> float: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+    def flag(self) -> AsyncFlag: ...
+
+
+class LoopFlag:
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def set(self) -> None:
+        self._event.set()
+
+    def clear(self) -> None:
+        self._event.clear()
+
+    def is_set(self) -> bool:
+        return self._event.is_set()
+
+    async def wait(self, timeout: float | None = None) -> bool:
+        try:
+            async with asyncio.timeout(timeout):
+                await self._event.wait()
+        except TimeoutError:
+            return self._event.is_set()
+        return True
+
+
+class SystemAsyncTime:
+    def now(self) -> float:
+        return boottime()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    def flag(self) -> AsyncFlag:
+        return LoopFlag()
+
+
+class AsyncStream:
+    """One reply at a time that is read as it comes."""
+
+    def __init__(self) -> None:
+        self.response: httpx.Response | None = None
+        self.chunks: AsyncIterator[bytes] | None = None
+
+    async def shut(self) -> None:
+        if self.response is not None:
+            response, self.response, self.chunks = self.response, None, None
+            await response.aclose()
+
+
+class AsyncDriver:
+    def __init__(self, http: httpx.AsyncClient, clock: AsyncTime) -> None:
+        self._http = http
+        self.clock = clock
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def flag(self) -> AsyncFlag:
+        return self.clock.flag()
+
+    def spawn(self, program: Program[None]) -> None:
+        task = asyncio.get_running_loop().create_task(self.run(program), name="raftmem-client")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def call(self, callback: Callable[[], object]) -> None:
+        """A callback that is a coroutine function is awaited."""
+
+        async def called() -> None:
+            result = callback()
+            if inspect.isawaitable(result):
+                await result
+
+        task = asyncio.get_running_loop().create_task(called(), name="raftmem-client-callback")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """What runs in the background ends."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def run(self, program: Program[T]) -> T:
+        outcome: Outcome = None
+        try:
+            while True:
+                effect = program.send(outcome)
+                outcome = await self._perform(effect)
+        except StopIteration as ended:
+            value: T = ended.value
+            return value
+        finally:
+            program.close()
+
+    async def _perform(self, effect: Effect) -> Outcome:
+        match effect:
+            case Send(request):
+                return await self._send(request)
+            case Pause(seconds):
+                await self.clock.sleep(seconds)
+            case Rest(flag, seconds):
+                assert isinstance(flag, AsyncFlag)
+                await flag.wait(seconds)
+                flag.clear()
+            case Open(stream, request):
+                assert isinstance(stream, AsyncStream)
+                return await self._open(stream, request)
+            case Read(stream):
+                assert isinstance(stream, AsyncStream)
+                return await _read(stream)
+            case Shut(stream):
+                assert isinstance(stream, AsyncStream)
+                await stream.shut()
+            case _:
+                assert_never(effect)
+        return None
+
+    def _build(self, request: Request) -> httpx.Request:
+        patience = timeouts(request.connect_s, request.read_s)
+        method, url, headers = request.method, request.url, list(request.headers)
+        return self._http.build_request(method, url, content=request.content, headers=headers, timeout=patience)
+
+    async def _send(self, request: Request) -> Reply | Failed:
+        try:
+            response = await self._http.send(self._build(request))
+        except httpx.RequestError as error:
+            return failed(error)
+        return Reply(response.status_code, dict(response.headers), response.content)
+
+    async def _open(self, stream: AsyncStream, request: Request) -> Reply | Failed:
+        await stream.shut()
+        try:
+            response = await self._http.send(self._build(request), stream=True)
+            stream.response, stream.chunks = response, response.aiter_raw()
+            body = b"" if response.is_success else await response.aread()
+        except httpx.RequestError as error:
+            return failed(error)
+        return Reply(response.status_code, dict(response.headers), body)
+
+
+async def _read(stream: AsyncStream) -> bytes | Failed:
+    if stream.chunks is None:
+        return b""
+    try:
+        return await anext(stream.chunks, b"")
+    except httpx.RequestError as error:
+        return failed(error)

@@ -1,0 +1,201 @@
+"""Taking a lock so that its holder may rely on it: asked for, counted from the send, renewed, given back.
+
+The rules: what came out of a queue, or took long to come, is renewed before it is handed out, since nobody can tell how
+old the grant is. Every hold of a client has an owner of its own among those of the same lock, so that two threads are
+two holders; and a grant that was not handed out is given back.
+"""
+
+import logging
+import threading
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from raftmem.client import locks
+from raftmem.client.asking import Caller, Patience
+from raftmem.client.effects import Pause, Program
+from raftmem.client.errors import LeaseLost, LockHeld, RaftmemClientError, StaleToken, of_problem
+from raftmem.client.lease import RETRY_SHARE, Lease, span
+from raftmem.client.plan import WAIT_S_MAX
+
+_log = logging.getLogger("raftmem.client")
+_TURN_S_MIN: Final = 0.1  # between two requests for a lock that is held
+_RELEASE_S: Final = 2.0  # spent on giving back what is lost already
+_RENEWALS_MAX: Final = 1000  # of one request
+_GRANTED: Final = ("LOCK_ACQUIRE", "LOCK_RENEW")  # by the request itself, hence after it was sent
+
+
+class Want(NamedTuple):
+    """`wait`: seconds to stand in the queue; None: however long; 0: not at all."""
+
+    name: str
+    owner: str
+    ttl: float
+    wait: float | None
+    permits: int
+    metadata: dict[str, object] | None
+
+
+class Taken(NamedTuple):
+    """`sent`: when the request that gave it, or renewed it last, left."""
+
+    token: int
+    sent: float
+
+
+def taking(caller: Caller, want: Want) -> Program[Taken]:
+    """Raises: LockHeld when the wait is over, and what `acquire` raises."""
+    clock = caller.clock
+    ends = None if want.wait is None else clock.now() + want.wait
+    while True:
+        asked = clock.now()
+        left = WAIT_S_MAX if ends is None else min(max(ends - asked, 0.0), WAIT_S_MAX)
+        plan = locks.acquire(
+            want.name, owner=want.owner, ttl=want.ttl, wait=left, permits=want.permits, metadata=want.metadata
+        )
+        try:
+            answer = yield from caller.call(plan)
+        except LockHeld:
+            now = clock.now()
+            if ends is not None and now >= ends:
+                raise
+            if now - asked < _TURN_S_MIN:
+                yield Pause(_TURN_S_MIN * (0.5 + caller.randomness.random()))
+            continue
+        grant, sent = answer.value, answer.sent
+        try:
+            while (answer.value.event.op not in _GRANTED) or clock.now() >= sent + span(want.ttl):
+                renewal = locks.renew(want.name, owner=want.owner, token=grant.token, ttl=want.ttl)
+                answer = yield from caller.call(renewal, patience_of(caller, want.ttl, caller.patience.total_s))
+                sent = answer.sent
+        except StaleToken:  # it was given and ran out before this process heard of it
+            continue
+        return Taken(grant.token, sent)
+
+
+def patience_of(caller: Caller, ttl: float, total_s: float) -> Patience:
+    """Attempts short enough that another replica can be asked before the lease is over."""
+    attempt_s = min(max(ttl / 6, 0.1), caller.patience.attempt_s)
+    return Patience(total_s, attempt_s, min(ttl * RETRY_SHARE, caller.patience.pause_s))
+
+
+def renewing(caller: Caller, leases: Iterable[Lease]) -> Program[None]:
+    """One heartbeat for leases of one owner and TTL; each is told what came of it."""
+    wanted = list(leases)[:_RENEWALS_MAX]
+    one = wanted[0]
+    left = min(lease.until for lease in wanted) - caller.clock.now()
+    plan = locks.renew_many([(lease.name, lease.token) for lease in wanted], owner=one.owner, ttl=one.ttl)
+    try:
+        answer = yield from caller.call(plan, patience_of(caller, one.ttl, max(left, 0.0)))
+    except RaftmemClientError as error:
+        _log.warning("%d locks of %s are not renewed yet: %s", len(wanted), one.owner, error)
+        for lease in wanted:
+            lease.retry()
+        return
+    came = {(renewed.name, renewed.token): renewed for renewed in answer.value}
+    for lease in wanted:
+        renewed = came.get((lease.name, lease.token))
+        if renewed is None:
+            lease.retry()
+        elif renewed.error is None:
+            lease.renewed(answer.sent)
+        else:
+            refusal = of_problem(renewed.error)
+            if isinstance(refusal, StaleToken):
+                lease.lose(refusal.detail, refused=True)
+            else:
+                _log.warning("%s is not renewed yet: %s", lease.name, refusal)
+                lease.retry()
+
+
+def leaving(caller: Caller, lease: Lease) -> Program[LeaseLost | None]:
+    """Give it back. What comes back says that it was lost before.
+
+    What cannot be given back in the time it would last runs out by itself.
+    """
+    if lease.is_lost() and lease.refused:
+        return _lost(lease)
+    total_s = _RELEASE_S if lease.is_lost() else max(lease.remaining, _RELEASE_S)
+    try:
+        yield from caller.call(
+            locks.release(lease.name, owner=lease.owner, token=lease.token), patience_of(caller, lease.ttl, total_s)
+        )
+    except StaleToken as error:
+        lease.lose(error.detail, refused=True)
+    except RaftmemClientError as error:
+        _log.warning("%s (token %d) is not released and will run out: %s", lease.name, lease.token, error)
+    lease.end()
+    return None if lease.ended else _lost(lease)
+
+
+def _lost(lease: Lease) -> LeaseLost:
+    return LeaseLost(lease.name, lease.token, lease.reason or "")
+
+
+class Places:
+    """Owners for the holds of one client: those of the same lock at the same time are apart."""
+
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
+        self._guard = threading.Lock()
+        self._used: dict[str, set[str]] = {}
+
+    def take(self, name: str, owner: str | None) -> str:
+        """Raises: ValueError when this owner has a hold of the lock already: both would be one."""
+        with self._guard:
+            used = self._used.setdefault(name, set())
+            if owner is None:
+                number = next(n for n in range(1, len(used) + 2) if f"{self._owner}.{n}" not in used)
+                owner = f"{self._owner}.{number}"
+            elif owner in used:
+                raise ValueError(f"{owner} holds {name} here already, or waits for it: give each hold its own owner")
+            used.add(owner)
+            return owner
+
+    def give(self, name: str, owner: str) -> None:
+        with self._guard:
+            used = self._used[name]
+            used.discard(owner)
+            if not used:
+                del self._used[name]
+
+
+class HoldBase:
+    """What is the same of a hold on threads and on asyncio: before it is entered there is no lease."""
+
+    def __init__(self, want: Want) -> None:
+        self._want = want
+        self._lease: Lease | None = None
+
+    @property
+    def _held(self) -> Lease:
+        if self._lease is None:
+            raise RuntimeError(f"{self.name} is not held: use `with client.locks.hold(…) as lock`")
+        return self._lease
+
+    @property
+    def name(self) -> str:
+        return self._want.name
+
+    @property
+    def owner(self) -> str:
+        return self._held.owner
+
+    @property
+    def token(self) -> int:
+        """The fencing token: rises with every grant."""
+        return self._held.token
+
+    @property
+    def guard(self) -> dict[str, object]:
+        """For `guards=` of a write: it is refused unless this hold is in force when it is applied."""
+        found: dict[str, object] = {"lock": self.name, "token": self.token}
+        return found | {"owner": self.owner} if self._want.permits > 1 else found
+
+    @property
+    def remaining(self) -> float:
+        """Seconds for which it can be relied on without another renewal; 0 once it is lost."""
+        return self._held.remaining
+
+    def check(self) -> None:
+        """Raises: LeaseLost, from a margin before the service could give it to another."""
+        self._held.check()

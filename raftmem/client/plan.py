@@ -1,0 +1,173 @@
+"""One request as it is meant, before anybody is asked: path, body, what makes it safe to repeat, how to read the reply.
+
+The rule: a write is either *keyed* (an Idempotency-Key is made once for the call and sent with every attempt) or
+harmless to repeat by its owner or token (acquire, renew, heartbeat). So every plan may be sent again.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final, Generic, Literal, TypeVar
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Struct
+
+T = TypeVar("T")
+_S = TypeVar("_S", bound=Struct)
+Level = Literal["lease", "linearizable", "session", "bounded", "eventual"]
+Guard = Mapping[str, object]
+Pairs = tuple[tuple[str, str], ...]
+WAIT_S_MAX: Final = 60.0  # that one request may wait on a replica
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a read is to be done. `pinned`: its parameters are complete; the session adds nothing."""
+
+    level: Level | None = None
+    at: int | None = None
+    max_staleness: float | None = None
+    pinned: bool = False
+
+
+@dataclass(frozen=True)
+class Plan(Generic[T]):
+    """`reading`: None for a write. `keyed`: a write under a key; `key`: the caller's own. `wait_s`: how long a replica
+    may let it wait."""
+
+    method: str
+    path: str
+    parse: Callable[[bytes], T]
+    params: Pairs = ()
+    content: bytes | None = None
+    reading: Reading | None = None
+    keyed: bool = False
+    key: str | None = None
+    headers: Pairs = ()
+    wait_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a list is to be read. `wait_s`: how long its first page may wait for something to show."""
+
+    page_size: int
+    descending: bool = False
+    consistency: Level | None = None
+    at: int | None = None
+    wait_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    items: list[T]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True)
+class ListPlan(Generic[T]):
+    """A list, whose pages are asked for one by one."""
+
+    first: Plan[Page[T]]
+
+    def following(self, page: Page[T], sent: Pairs) -> Plan[Page[T]] | None:
+        """The page after one that was asked for with these parameters: a cursor goes with the very same ones."""
+        if page.next_cursor is None:
+            return None
+        kept = tuple(pair for pair in sent if pair[0] != "cursor")
+        params = (*kept, ("cursor", page.next_cursor))
+        return replace(self.first, params=params, reading=Reading(pinned=True))
+
+
+def parser(kind: type[_S]) -> Callable[[bytes], _S]:
+    """How to read a body that is one of these."""
+    return msgspec.json.Decoder(kind).decode
+
+
+def get(
+    path: str,
+    parse: Callable[[bytes], T],
+    asked: Mapping[str, object] | None = None,
+    *,
+    reading: Reading,
+    wait_s: float = 0.0,
+) -> Plan[T]:
+    """A read without a body."""
+    return Plan("GET", path, parse, pairs(asked or {}), reading=reading, wait_s=wait_s)
+
+
+def write(
+    method: str,
+    path: str,
+    parse: Callable[[bytes], T],
+    body: Mapping[str, object] | None,
+    *,
+    key: str | None = None,
+    keyed: bool = True,
+    wait_s: float = 0.0,
+    headers: Pairs = (),
+) -> Plan[T]:
+    """A write. Raises: TypeError for what is no JSON."""
+    content = None if body is None else encode(body)
+    return Plan(method, path, parse, content=content, keyed=keyed, key=key, headers=headers, wait_s=wait_s)
+
+
+def given(**fields: object) -> dict[str, object]:
+    """Those that are there."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def listing(path: str, name: str, kind: type[list[_S]], asked: Mapping[str, object], shape: Shape) -> ListPlan[_S]:
+    """A list whose pages carry their items under `name`."""
+    decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+    def parse(body: bytes) -> Page[_S]:
+        page = decode(body)
+        items = msgspec.json.decode(page[name], type=kind)
+        return Page(items, msgspec.json.decode(page["next_cursor"], type=str | None))
+
+    params = {**asked, "limit": shape.page_size, "order": "desc" if shape.descending else None}
+    reading = Reading(shape.consistency, shape.at)
+    return ListPlan(Plan("GET", path, parse, pairs(params), reading=reading, wait_s=shape.wait_s))
+
+
+def encode(value: object) -> bytes:
+    """Raises: TypeError for what is no JSON."""
+    return msgspec.json.encode(value)
+
+
+def pairs(params: Mapping[str, object]) -> Pairs:
+    """As a query: None is left out, each item of a sequence stands for itself."""
+    found: list[tuple[str, str]] = []
+    for name, value in params.items():
+        several = value if isinstance(value, list | tuple) else (value,)
+        found += [(name, _shown(item)) for item in several if item is not None]
+    return tuple(found)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else encode(value).decode() if isinstance(value, dict) else str(value)
+
+
+def segment(name: str) -> str:
+    """A name inside a path: a slash in it is no separator."""
+    return quote(name, safe="")
+
+
+def ms(seconds: float | None) -> int | None:
+    """Seconds as the service counts them, at least one millisecond unless it is nothing."""
+    return None if seconds is None else 0 if seconds <= 0 else max(1, round(seconds * 1000))
+
+
+def zoned(name: str, value: object) -> object:
+    """Raises: ValueError for a time without a zone: nobody can tell what it means."""
+    if isinstance(value, datetime) and value.tzinfo is None:
+        raise ValueError(f"{name} has no time zone; give one, such as datetime.now(UTC)")
+    return value
+
+
+def guards_of(guards: Sequence[Guard]) -> list[Guard] | None:
+    return list(guards) or None

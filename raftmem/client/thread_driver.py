@@ -1,0 +1,160 @@
+"""Performs the effects of programs on threads: the blocking half of the client. No decision is made here."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeVar, assert_never, runtime_checkable
+
+import httpx
+
+from raftmem.client.config import boottime, failed, timeouts
+from raftmem.client.effects import (
+    Effect,
+    Failed,
+    Flag,
+    Open,
+    Outcome,
+    Pause,
+    Program,
+    Read,
+    Reply,
+    Request,
+    Rest,
+    Send,
+    Shut,
+)
+
+T = TypeVar("T")
+
+
+@runtime_checkable
+class BlockingFlag(Flag, Protocol):
+    """As threading.Event."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Whether it is raised; after `timeout` seconds at the latest."""
+        ...
+
+
+class BlockingTime(Protocol):
+    """The clock, and what waits by it: given from outside, so that a test can own it."""
+
+    def now(self) -> float: ...
+
+    def sleep(self, seconds: float) -> None: ...
+
+    def flag(self) -> BlockingFlag: ...
+
+
+class SystemTime:
+    def now(self) -> float:
+        return boottime()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def flag(self) -> BlockingFlag:
+        return threading.Event()
+
+
+class ThreadStream:
+    """One reply at a time that is read as it comes."""
+
+    def __init__(self) -> None:
+        self.response: httpx.Response | None = None
+        self.chunks: Iterator[bytes] = iter(())
+
+    def shut(self) -> None:
+        if self.response is not None:
+            self.response.close()
+            self.response = None
+
+
+class ThreadDriver:
+    """Any thread may run a program here."""
+
+    def __init__(self, http: httpx.Client, clock: BlockingTime) -> None:
+        self._http = http
+        self.clock = clock
+
+    def flag(self) -> BlockingFlag:
+        return self.clock.flag()
+
+    def spawn(self, program: Program[None]) -> None:
+        threading.Thread(target=self._run_beside, args=(program,), name="raftmem-client", daemon=True).start()
+
+    def _run_beside(self, program: Program[None]) -> None:
+        try:
+            self.run(program)
+        except RuntimeError:
+            if not self._http.is_closed:  # else the client was closed, and this ends with it
+                raise
+
+    def call(self, callback: Callable[[], object]) -> None:
+        threading.Thread(target=callback, name="raftmem-client-callback", daemon=True).start()
+
+    def run(self, program: Program[T]) -> T:
+        outcome: Outcome = None
+        try:
+            while True:
+                effect = program.send(outcome)
+                outcome = self._perform(effect)
+        except StopIteration as ended:
+            value: T = ended.value
+            return value
+        finally:
+            program.close()
+
+    def _perform(self, effect: Effect) -> Outcome:
+        match effect:
+            case Send(request):
+                return self._send(request)
+            case Pause(seconds):
+                self.clock.sleep(seconds)
+            case Rest(flag, seconds):
+                assert isinstance(flag, BlockingFlag)
+                flag.wait(seconds)
+                flag.clear()
+            case Open(stream, request):
+                assert isinstance(stream, ThreadStream)
+                return self._open(stream, request)
+            case Read(stream):
+                assert isinstance(stream, ThreadStream)
+                return _read(stream)
+            case Shut(stream):
+                assert isinstance(stream, ThreadStream)
+                stream.shut()
+            case _:
+                assert_never(effect)
+        return None
+
+    def _build(self, request: Request) -> httpx.Request:
+        patience = timeouts(request.connect_s, request.read_s)
+        method, url, headers = request.method, request.url, list(request.headers)
+        return self._http.build_request(method, url, content=request.content, headers=headers, timeout=patience)
+
+    def _send(self, request: Request) -> Reply | Failed:
+        try:
+            response = self._http.send(self._build(request))
+        except httpx.RequestError as error:
+            return failed(error)
+        return Reply(response.status_code, dict(response.headers), response.content)
+
+    def _open(self, stream: ThreadStream, request: Request) -> Reply | Failed:
+        stream.shut()
+        try:
+            response = self._http.send(self._build(request), stream=True)
+            body = b"" if response.is_success else response.read()
+        except httpx.RequestError as error:
+            return failed(error)
+        stream.response, stream.chunks = response, response.iter_raw()
+        return Reply(response.status_code, dict(response.headers), body)
+
+
+def _read(stream: ThreadStream) -> bytes | Failed:
+    try:
+        return next(stream.chunks, b"")
+    except httpx.RequestError as error:
+        return failed(error)
+    except httpx.StreamError as error:  # it was shut by another thread
+        return Failed(str(error), sent=True)
