@@ -52,7 +52,7 @@ async def watch(call: Call) -> Reply:
         raise IndexCompacted(first, point.reader.oldest_index())
     follower = call.service.follow(wanted.topics())
     items, line = items_of(call.service, wanted), watch_lines.line_of(media_type)
-    stream = _Stream(call, follower, items, line, first, resumes=resumes)
+    stream = _Stream(call, follower, items, line, range(first, point.index + 1), resumes=resumes)
     return Reply(200, b"", first - 1, headers=_HEADERS, media_type=media_type, stream=stream.run)
 
 
@@ -80,20 +80,22 @@ def _first(call: Call, given: Parameters) -> int | None:
 class _Stream:
     """One client's place. Everything below `_next` was looked at when there is nothing left to do.
 
-    `resumes`: its client may have had what came before, and is told which item that was.
+    `past`: what was applied already when the follower began, from where the stream begins. `resumes`: its client may
+    have had what came before, and is told which item that was.
     """
 
     def __init__(
-        self, call: Call, follower: Follower, items: Items, line: watch_lines.Line, first: int, *, resumes: bool
+        self, call: Call, follower: Follower, items: Items, line: watch_lines.Line, past: range, *, resumes: bool
     ) -> None:
         self._call = call
         self._follower = follower
         self._items = items
         self._line = line
-        self._first = self._next = first
-        self._todo: Sequence[int] | None = None  # indexes worth a look; None: not begun
+        self._first = past.start
+        self._next = max(past.start, past.stop)
+        self._todo: Sequence[int] = past  # indexes worth a look
         self._done = 0  # how many of them
-        self._delivered = first - 1
+        self._delivered = past.start - 1
         self._previous: int | None = None  # the item before; None: there is none near, or it has not been looked for
         self._looks_back = resumes
         self._oldest = 0
@@ -129,7 +131,7 @@ class _Stream:
             if piece and not await outlet.put(piece):
                 return "goodbye" if follower.closing else "lagged"
             self._delivered = self._covered
-            if self._done < len(self._todo or ()) or self._todo is None:
+            if self._done < len(self._todo):
                 await follower.turn()
             else:
                 await follower.wait(max(0.0, bookmark_at - loop.time()))
@@ -153,19 +155,17 @@ class _Stream:
     @property
     def _covered(self) -> int:
         """Everything up to here was looked at."""
-        if self._todo is None or self._done == len(self._todo):
-            return self._next - 1
-        return self._todo[self._done] - 1
+        return self._next - 1 if self._done == len(self._todo) else self._todo[self._done] - 1
 
     # --- one turn -----------------------------------------------------------------------------------
     async def _look(self) -> bytes:
         """What shows of a bounded piece of the log. Raises: ShuttingDown, IndexCompacted."""
         point = await self._call.service.read(_AS_IT_IS)  # the last await: the reader is good
-        if self._todo is None or self._done == len(self._todo):
+        if self._done == len(self._todo):
             self._find_more(point.index)
         lines: list[bytes] = []
         size = looked = 0
-        todo = self._todo or ()
+        todo = self._todo
         if self._done < len(todo) and todo[self._done] < point.reader.oldest_index():
             raise IndexCompacted(todo[self._done], point.reader.oldest_index())
         while self._done < len(todo) and size < WATCH_PIECE_BYTES and looked < LOOKS_A_TURN:
@@ -185,7 +185,7 @@ class _Stream:
     def _find_more(self, applied: int) -> None:
         """What may concern this stream of what was applied since it last asked. Called when nothing is left to do."""
         found = self._follower.take()
-        if self._todo is None or found is None:
+        if found is None:
             self._todo = range(self._next, applied + 1)
         else:
             self._todo = [index for index in found if index >= self._next]
