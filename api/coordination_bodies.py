@@ -26,6 +26,7 @@ from raftmem.limits import (
     TASK_DEPENDS_MAX,
     TASK_PRIORITY_MAX,
     TASK_QUEUES_MAX,
+    TIMEOUT_MS_MAX,
     WAIT_MS_MAX,
 )
 
@@ -70,9 +71,11 @@ class AcquireFields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class AcquireBody(AcquireFields, frozen=True, kw_only=True):
-    """`POST /v1/locks/{name}/acquire`. `wait_ms` 0: do not queue."""
+    """`POST /v1/locks/{name}/acquire`. `wait_ms` 0: do not queue. `keep_ms`: how long the place in the queue stays when
+    the wait is over, for who asks again; 0: it is left."""
 
     wait_ms: Wait = 0
+    keep_ms: Annotated[int, Meta(ge=0, le=TIMEOUT_MS_MAX)] = 0
     actor: ActorBody | None = None
     guards: Guards = []
     read_index: Index | None = None

@@ -41,7 +41,8 @@ async def acquire(call: Call) -> Reply:
     body = convert(raw, AcquireBody)
     step = coordination_drafts.acquire(target, body, wait_ms=body.wait_ms)
     asked = draft(call, query, step, body, raw)
-    found = await call.service.acquire(asked, timeout_ms=levels.timeout_ms(query), gone=call.gone)
+    timeout_ms = levels.timeout_ms(query)
+    found = await call.service.acquire(asked, keep_ms=body.keep_ms, timeout_ms=timeout_ms, gone=call.gone)
     if isinstance(found, Written):
         raise _not_granted(found, target, body.owner)
     event = views.event(found.row, found.entry, found.seq)

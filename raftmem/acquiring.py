@@ -1,7 +1,8 @@
 """Acquiring a lock: at once, or after a wait in its queue, which stands in the log and not here.
 
 The rule: whoever waits here without end in sight is not left in the queue. A wait ends with the grant, or with a
-LOCK_LEAVE that says what became of the place: left, or granted just before. If this replica dies, the place expires in
+LOCK_LEAVE that says what became of the place: left, or granted just before. Who says that it will ask again (`keep_ms`)
+keeps its place for so long. If this replica dies, the place expires in
 the log: after the wait that was asked for and the time in which it would have been left (`timeout_ms`). A replica that
 shuts down leaves no queue: the owner can go on waiting elsewhere, with its place.
 """
@@ -35,20 +36,20 @@ class Acquiring:
         self._log_time = log_time
         self._leaving: set[asyncio.Task[None]] = set()  # the loop itself keeps no task alive
 
-    async def acquire(self, draft: Draft, *, timeout_ms: int, gone: Gone) -> Granted | Written:
+    async def acquire(self, draft: Draft, *, keep_ms: int = 0, timeout_ms: int, gone: Gone) -> Granted | Written:
         """As `Service.acquire`."""
         asked = draft.header.operations[0]
         assert isinstance(asked, LockAcquire)
         if asked.wait_ms == 0:
             written = await self._write(draft, timeout_ms=timeout_ms)
             return self._granted_at_once(written, asked) or written
-        stays = replace(asked, leave_ms=timeout_ms)
+        stays = replace(asked, leave_ms=max(timeout_ms, keep_ms))
         draft = replace(draft, header=replace(draft.header, operations=(stays,)))
         with self._wakes.on(waiter_key(asked.lock, asked.owner)) as wait:
             written = await self._write(draft, timeout_ms=timeout_ms)
             if written.row.result.outcomes[0].op != "LOCK_WAIT":
                 return self._granted_at_once(written, asked) or written
-            place = _Place(asked, written, draft, timeout_ms)
+            place = _Place(asked, written, draft, keep_ms=keep_ms, timeout_ms=timeout_ms)
             async with until_gone(gone, wait.wake) as is_gone:
                 try:
                     return await self._served(place, wait, is_gone)
@@ -74,7 +75,10 @@ class Acquiring:
             granted = self._granted(place)
             if granted is not None:
                 return granted
-            if deadline.remaining == 0 or not self._waits(place):
+            waits = self._waits(place)
+            if waits and deadline.remaining == 0 and place.keep_ms:
+                return place.written
+            if deadline.remaining == 0 or not waits:
                 return await self._leave_or_take(place)
             await wait.sleep(deadline)
 
@@ -137,9 +141,10 @@ class Acquiring:
 class _Place:
     """One acquire's place in the queue of a lock: the LOCK_WAIT that `written` tells of."""
 
-    def __init__(self, asked: LockAcquire, written: Written, draft: Draft, timeout_ms: int) -> None:
+    def __init__(self, asked: LockAcquire, written: Written, draft: Draft, *, keep_ms: int, timeout_ms: int) -> None:
         self.asked = asked
         self.written = written
+        self.keep_ms = keep_ms
         self.timeout_ms = timeout_ms
         self._draft = draft
 

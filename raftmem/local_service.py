@@ -232,8 +232,8 @@ class LocalService:
         return True
 
     # --- coordination ------------------------------------------------------------------------------------
-    async def acquire(self, draft: Draft, *, timeout_ms: int, gone: Gone) -> Granted | Written:
-        return await self._acquiring.acquire(draft, timeout_ms=timeout_ms, gone=gone)
+    async def acquire(self, draft: Draft, *, keep_ms: int = 0, timeout_ms: int, gone: Gone) -> Granted | Written:
+        return await self._acquiring.acquire(draft, keep_ms=keep_ms, timeout_ms=timeout_ms, gone=gone)
 
     async def claim(self, draft: Draft, *, wait_ms: int, timeout_ms: int, gone: Gone) -> Written | Point:
         known = self._used_key(draft.header)

@@ -223,11 +223,12 @@ class Service(Protocol):
         ...
 
     # --- coordination ---------------------------------------------------------------------------------
-    async def acquire(self, draft: Draft, *, timeout_ms: int, gone: Gone) -> Granted | Written:
+    async def acquire(self, draft: Draft, *, keep_ms: int = 0, timeout_ms: int, gone: Gone) -> Granted | Written:
         """A draft of one LOCK_ACQUIRE; waits in the queue for as long as it says. `Written`: not granted; either the
         acquire that was refused, or the LOCK_LEAVE that ended the wait.
 
-        A client that is gone leaves the queue. Raises: as `write`, TooManyRequests.
+        `keep_ms`: how long the place stays after the wait, for the same owner to ask again (then `Written` is the
+        LOCK_WAIT); 0: it is left. A client that is gone leaves the queue. Raises: as `write`, TooManyRequests.
         """
         ...
 

@@ -19,6 +19,7 @@ from raftmem.client.plan import WAIT_S_MAX
 
 _log = logging.getLogger("raftmem.client")
 _TURN_S_MIN: Final = 0.1  # between two requests for a lock that is held
+_KEEP_S: Final = 5.0  # for which a place in the queue stays between two requests of a long wait
 _RELEASE_S: Final = 2.0  # spent on giving back what is lost already
 _RENEWALS_MAX: Final = 1000  # of one request
 _GRANTED: Final = ("LOCK_ACQUIRE", "LOCK_RENEW")  # by the request itself, hence after it was sent
@@ -49,8 +50,15 @@ def taking(caller: Caller, want: Want) -> Program[Taken]:
     while True:
         asked = clock.now()
         left = WAIT_S_MAX if ends is None else min(max(ends - asked, 0.0), WAIT_S_MAX)
+        goes_on = ends is None or ends - asked > WAIT_S_MAX
         plan = locks.acquire(
-            want.name, owner=want.owner, ttl=want.ttl, wait=left, permits=want.permits, metadata=want.metadata
+            want.name,
+            owner=want.owner,
+            ttl=want.ttl,
+            wait=left,
+            keep=_KEEP_S if goes_on else 0.0,
+            permits=want.permits,
+            metadata=want.metadata,
         )
         try:
             answer = yield from caller.call(plan)

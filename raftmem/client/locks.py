@@ -46,12 +46,14 @@ def acquire(
     owner: str,
     ttl: float,
     wait: float = 0.0,
+    keep: float = 0.0,
     permits: int = 1,
     metadata: dict[str, object] | None = None,
     guards: Sequence[Guard] = (),
 ) -> Plan[Grant]:
     """Take it once, and renew it yourself (`hold` does all of it). Again as the same owner renews it: two threads that
-    ask as one owner are one holder. `ttl` and `wait` (at most 60) in seconds.
+    ask as one owner are one holder. `ttl` and `wait` (at most 60) in seconds; `keep`: how long the place in the queue
+    stays after the wait, for asking again.
 
     Raises: LockHeld, PermitsMismatch, TooManyRequests (the queue is full).
     """
@@ -59,6 +61,7 @@ def acquire(
         owner=owner,
         ttl_ms=ms(ttl),
         wait_ms=ms(wait) or None,
+        keep_ms=ms(keep) or None,
         permits=permits if permits != 1 else None,
         metadata=metadata,
         guards=guards_of(guards),

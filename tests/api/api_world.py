@@ -201,7 +201,7 @@ class MemoryService:
         return True
 
     # --- coordination -----------------------------------------------------------------------------
-    async def acquire(self, draft: Draft, *, timeout_ms: int, gone: Gone) -> Granted | Written:
+    async def acquire(self, draft: Draft, *, keep_ms: int = 0, timeout_ms: int, gone: Gone) -> Granted | Written:
         written = await self.write(draft, timeout_ms=timeout_ms)
         first = written.row.result.outcomes[0]
         asked = draft.header.operations[0]
@@ -218,6 +218,8 @@ class MemoryService:
         await self._or_gone(self.until(over, asked.wait_ms / 1000), gone)
         if self._is_held(key, index):
             return self._grant(key)
+        if keep_ms and self._thing(waiter_key(asked.lock, asked.owner)) is not None:
+            return written
         leave = Header(Actor("system", "raft"), draft.header.request_id, (LockLeave(asked.lock, asked.owner, index),))
         return await self.write(Draft(leave, (None,)), timeout_ms=timeout_ms)
 

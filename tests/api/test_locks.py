@@ -408,3 +408,11 @@ def test_payload_of_a_lock_event_is_what_the_request_gave(world: World) -> None:
     assert acquired == {"owner": A, "ttl_ms": 10_000, "permits": 2, "metadata": {"host": "h"}}
     assert renewed == {"owner": A, "token": token, "ttl_ms": 900}
     assert released == {"owner": A, "token": token}
+
+
+def test_a_place_that_is_kept_is_told_with_its_position(world: World) -> None:
+    taken(world, A)
+    kept = world("POST", LOCK + "/acquire", ask(B, wait_ms=1, keep_ms=5000))
+    assert (kept.status_code, kept.json()["code"], kept.json()["queue_position"]) == (409, "lock-held", 1)
+    left = world("POST", LOCK + "/acquire", ask(B, wait_ms=1))
+    assert (left.status_code, left.json()["queue_position"], left.json()["queue_length"]) == (409, None, 0)

@@ -6,9 +6,23 @@ works on a deep copy, which replaces the state when the entry is done.
 
 import copy
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from raftmem.commands import Actor, Add, Content, Delete, Expire, Fields, Guard, Noop, Operation, Put, Update
+from raftmem.commands import (
+    Actor,
+    Add,
+    Content,
+    Delete,
+    Expire,
+    Fields,
+    Guard,
+    MemoryOperation,
+    Noop,
+    Operation,
+    Put,
+    Update,
+)
 from raftmem.limits import (
     IDEMPOTENCY_KEEP_US_MAX,
     IDEMPOTENCY_PURGE_PER_ENTRY,
@@ -57,12 +71,14 @@ class Model:
         index: int,
         time: int,
         actor: Actor,
-        operations: list[tuple[Operation, Content | None]],
+        steps: Sequence[tuple[Operation, Content | None]],
         guards: tuple[Guard, ...],
         atomic: bool,
         key: tuple[str, bytes] | None,
     ) -> list[tuple[bool, str | None, str, str | None, int | None]] | int:
         """(applied, code, op, memory id, version) of each operation; or the index that this entry repeats."""
+        operations = [(op, content) for op, content in steps if isinstance(op, MemoryOperation)]
+        assert len(operations) == len(steps), "this model knows memories only"
         who = (actor.type, actor.id)
         if key is not None:
             for row in self.keys:
@@ -96,12 +112,12 @@ class Model:
         return memory if memory and memory["status"] == "active" else None
 
     def holds(self, guard: Guard) -> bool:
-        memory = self.active(guard.memory)
+        memory = self.active(str(guard.memory))
         if guard.exists is not None:
             return guard.exists == bool(memory)
         return bool(memory) and memory["version"] == guard.version
 
-    def no(self, code: str, op: Operation) -> tuple[bool, str | None, str, str | None, int | None]:
+    def no(self, code: str, op: MemoryOperation) -> tuple[bool, str | None, str, str | None, int | None]:
         memory_id = op.id if isinstance(op, Add | Put) else op.memory_id
         name = type(op).__name__.upper()
         if name == "PUT":
@@ -109,7 +125,7 @@ class Model:
         return False, code, name, memory_id, self.memories.get(str(memory_id), {}).get("version")
 
     def do(
-        self, op: Operation, content: Content, place: tuple[int, int], time: int, actor: Actor
+        self, op: MemoryOperation, content: Content, place: tuple[int, int], time: int, actor: Actor
     ) -> tuple[bool, str | None, str, str | None, int | None]:
         name = type(op).__name__.upper()
         if isinstance(op, Noop) and op.memory_id is None:

@@ -18,11 +18,13 @@ async def take(
     *,
     ttl_ms: int = 10_000,
     wait_ms: int = 0,
+    keep_ms: int = 0,
     key: str | None = None,
     client: Client | None = None,
 ) -> Granted | Written:
     asked = draft(LockAcquire("l", owner, ttl_ms, 1, wait_ms), key=key, actor=owner)
-    return await one.service.acquire(asked, timeout_ms=1000, gone=never if client is None else client.gone)
+    gone = never if client is None else client.gone
+    return await one.service.acquire(asked, keep_ms=keep_ms, timeout_ms=1000, gone=gone)
 
 
 async def hold(one: One, owner: str = "a", *, ttl_ms: int = 10_000) -> Granted:
@@ -110,6 +112,32 @@ def test_a_wait_that_is_over_leaves_the_queue_and_says_so() -> None:
             assert queue(leader) == 0
             await asyncio.sleep(3)
             assert leader.events("LOCK_EXPIRE") == []
+
+    run(work())
+
+
+def test_who_asks_again_in_time_goes_on_at_its_place_and_who_does_not_loses_it() -> None:
+    async def work() -> None:
+        async with group_of(1) as group:
+            leader = await group.elected()
+            granted = await hold(leader, ttl_ms=60_000)
+            kept = await take(leader, "b", wait_ms=1000, keep_ms=3000)
+            assert isinstance(kept, Written)
+            assert (kept.row.result.outcomes[0].op, queue(leader)) == ("LOCK_WAIT", 1)
+            behind = begin(leader, "c", wait_ms=20_000)
+            await asyncio.sleep(2)
+            again = begin(leader, "b", wait_ms=20_000)
+            while leader.events("LOCK_WAIT") != ["LOCK_WAIT"] * 3:
+                await asyncio.sleep(0.01)
+            await release(leader, granted)
+            first = await again
+            assert isinstance(first, Granted)
+            await take(leader, "d", wait_ms=100, keep_ms=2000)
+            await release(leader, first, "b")
+            assert isinstance(await behind, Granted)
+            await asyncio.sleep(2.2)
+            assert queue(leader) == 0
+            assert leader.events("LOCK_LEAVE", "LOCK_EXPIRE") == ["LOCK_EXPIRE"]
 
     run(work())
 
