@@ -6,6 +6,7 @@ What a client or an operator would do stands here; what goes wrong is in `nemesi
 import random
 
 from jepsen_like.simulator.commands import command
+from jepsen_like.simulator.coordination import Coordination
 from jepsen_like.simulator.disk import Disk, Folder, MemoryDisk, NewDisk, WatchedLog
 from jepsen_like.simulator.network import VirtualNetwork
 from jepsen_like.simulator.oracles import Referee, Stuck
@@ -33,6 +34,7 @@ class Group:
     """`acked`: number -> index of commands whose proposer saw them applied. `answers`: of forwarded ones, so far.
 
     `faults`: the random stream of what goes wrong. `replicas`: everyone who ever was in it, removed ones too.
+    `coordination`: None in a group that nobody uses for locks or tasks.
     """
 
     cluster_id = CLUSTER
@@ -49,6 +51,7 @@ class Group:
         keep_entries: int = 0,
         chunks: int = 1,
         new_disk: NewDisk | None = None,
+        coordinated: bool = False,
     ) -> None:
         self.seed = seed
         self.names = names
@@ -74,8 +77,9 @@ class Group:
         self.reads = 0
         self._new_disk = new_disk or (lambda _name, folder, log: MemoryDisk(folder, log))
         self._births = 0
-        self._numbers: dict[tuple[int, int], int] = {}
+        self._numbers: dict[tuple[int, int], list[int]] = {}
         self._asked_of: dict[int, VirtualMachine] = {}  # the life of the leader that took a command
+        self.coordination = Coordination(self) if coordinated else None
         self.replicas = {name: self._bootstrapped(name) for name in names}
 
     # --- replicas ----------------------------------------------------------------------------------
@@ -177,12 +181,10 @@ class Group:
     # --- clients -----------------------------------------------------------------------------------
     def committed(self, entries: list[LogEntry]) -> None:
         for entry in entries:
-            number = self._numbers.get((entry.index, entry.term))
-            if number is None or number in self.acked:
-                continue
-            self.acked[number] = entry.index
-            if number in self._asked_of and not self._asked_of[number].alive:
-                self.sometimes.saw("unknown write applied")
+            for number in self._numbers.pop((entry.index, entry.term), ()):
+                self.acked[number] = entry.index
+                if number in self._asked_of and not self._asked_of[number].alive:
+                    self.sometimes.saw("unknown write applied")
 
     def lease_read(self, replica: Replica) -> bool:
         """Whether it holds the lease now: then it sees all that was applied anywhere, and nobody leads after it."""
@@ -216,12 +218,19 @@ class Group:
         if leader is None or leader.consensus is None:
             return False
         try:
-            self.proposed[number] = place = leader.consensus.propose(body or command(number))
+            self.took(number, leader.consensus.propose(body or command(number)), leader.machine)
         except NotApplied:
             return False
-        self._numbers[place] = number
-        self._asked_of[number] = leader.machine
         return True
+
+    def took(self, number: int, place: tuple[int, int], machine: VirtualMachine) -> None:
+        """The leader on that machine has put a command there."""
+        self._stands(number, place)
+        self._asked_of[number] = machine
+
+    def _stands(self, number: int, place: tuple[int, int]) -> None:
+        self.proposed[number] = place
+        self._numbers.setdefault(place, []).append(number)
 
     def forward(self, number: int, replica: Replica, body: bytes | None = None) -> bool:
         """Have a follower pass a command to its leader; whether it was sent."""
@@ -245,8 +254,9 @@ class Group:
                 self.referee.refused.add(body)
             self.sometimes.saw("refused write")
         else:
-            self.proposed[number] = (reply.index, reply.term)
-            self._numbers[reply.index, reply.term] = number
+            self._stands(number, (reply.index, reply.term))
+            if self.coordination is not None:
+                self.coordination.seqs[number] = reply.seq
 
     # --- operators -----------------------------------------------------------------------------------
     def add(self, newcomer: Replica, *, replaces: str | None = None) -> str | None:

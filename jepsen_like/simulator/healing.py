@@ -1,13 +1,15 @@
 """The end of the faults: everything comes back (safety), or a majority does and the rest never (liveness).
 
 Safety: all members must agree again, and a voter whose folder was wiped must come back by a replacement. Liveness: new
-writes must be committed and applied by the chosen majority, whatever the rest do, within a stated time; else Stuck.
+writes must be committed and applied by the chosen majority, whatever the rest do, within a stated time, and what dead
+agents have must go; else Stuck.
 """
 
 import random
 from collections.abc import Callable
 from typing import Final
 
+from jepsen_like.simulator.agents import Agents
 from jepsen_like.simulator.group import Group
 from jepsen_like.simulator.options import Options
 from jepsen_like.simulator.oracles import Stuck
@@ -15,15 +17,26 @@ from jepsen_like.simulator.replicas import Replica
 from jepsen_like.simulator.workload import Workload
 from raftmem.commands import Members
 
+LET_GO: Final = 30.0  # election timeouts beyond the leases of the dead, with all that it takes to have a leader
+CHANGES: Final = 4  # of the leader meanwhile; more, and a replica that must come up to the others may never do so
+BETWEEN_CHANGES: Final = 3.0  # election timeouts
 FATES: Final = ("crash", "isolate", "pause", "flap", "crash again and again", "stay")
 
 
 class Healing:
     """`begin` at the end of the faults, `finish` when the time is over."""
 
-    def __init__(self, group: Group, workload: Workload, options: Options, trace: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        group: Group,
+        workload: Workload,
+        agents: Agents | None,
+        options: Options,
+        trace: Callable[[str], None],
+    ) -> None:
         self._group = group
         self._workload = workload
+        self._agents = agents
         self._options = options
         self._trace = trace
         self._choose = random.Random(f"healing {options.seed}")
@@ -57,6 +70,10 @@ class Healing:
                 raise Stuck(self._story(f"no new write is applied by {self._names()} within {patience:g} s"))
             group.sometimes.saw("progress with a majority alone")
         self._workload.stopped = True
+        if self._agents is not None:
+            self._agents.stopped = True
+            if self._options.mode == "liveness":
+                self._let_go()
         if self._options.mode == "safety":
             if not group.world.run(patience, self._none_wiped):
                 raise Stuck(self._story(f"a wiped voter is not replaced within {patience:g} s"))
@@ -190,6 +207,27 @@ class Healing:
         else:
             replica.start()
         self._group.world.at(self._again(), lambda: self._die_again(replica))
+
+    def _let_go(self) -> None:
+        """Every agent is dead from here on: what they had goes in time, though the leader changes again and again."""
+        group, options = self._group, self._options
+        coordination = group.coordination
+        assert coordination is not None
+        if not coordination.left():
+            return
+        leases = coordination.longest_left() / (1.0 - options.drift)
+        patience = leases + LET_GO * options.election_timeout
+        self._change_leaders(CHANGES)
+        if not group.world.run(patience, lambda: not coordination.left()):
+            what = f"within {patience:g} s of their agents' death there is still: {', '.join(coordination.left())}"
+            raise Stuck(self._story(what))
+        group.sometimes.saw("everything let go by the dead")
+
+    def _change_leaders(self, more: int) -> None:
+        group, pause = self._group, BETWEEN_CHANGES * self._options.election_timeout
+        self._trace(f"operator transfer to anybody: {group.transfer(None) or 'done'}")
+        if more > 1:
+            group.world.at(group.world.now + pause, lambda: self._change_leaders(more - 1))
 
     def _went_on(self) -> bool:
         """A write that was begun after the healing is applied by all of the majority that are members still."""

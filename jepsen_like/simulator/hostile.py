@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 
 from jepsen_like.simulator import schedule, verdict
+from jepsen_like.simulator.agents import Agents
 from jepsen_like.simulator.group import Group
 from jepsen_like.simulator.healing import Healing
 from jepsen_like.simulator.nemesis import Nemesis
@@ -40,6 +41,7 @@ def run(
             keep_entries=options.keep_entries,
             chunks=options.chunks,
             new_disk=new_disk,
+            coordinated=options.agents > 0,
         )
         return _run(group, options, faults, Trace(group, write) if write is not None else None)
 
@@ -55,9 +57,12 @@ def _run(group: Group, options: Options, faults: tuple[Fault, ...], trace: Trace
     say = trace.say if trace is not None else _silent
     nemesis = Nemesis(group, options, say)
     workload = Workload(group, options)
+    agents = Agents(group, options, workload.number) if options.agents else None
     began = group.world.now
     group.start()
     workload.start()
+    if agents is not None:
+        agents.start()
     for position, fault in enumerate(faults):
         group.world.at(began + fault.at, partial(nemesis.inflict, fault))
         if fault.quiet:
@@ -65,7 +70,7 @@ def _run(group: Group, options: Options, faults: tuple[Fault, ...], trace: Trace
             _quieten(group, workload, began + fault.at - QUIET * options.election_timeout, began + until)
     group.world.run(options.seconds * CALM_SHARE)
     say("calm")
-    healing = Healing(group, workload, options, say)
+    healing = Healing(group, workload, agents, options, say)
     healing.begin()
     group.world.run(options.seconds * (1.0 - CALM_SHARE))
     healing.finish()

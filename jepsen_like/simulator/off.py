@@ -10,6 +10,10 @@ from typing import Final
 
 from jepsen_like.simulator import replicas
 from jepsen_like.simulator.disk import MemoryDisk
+from raftmem.clock import LogTime
+from raftmem.commands import LockExpire, TaskExpire
+from raftmem.machine import lock_ending, locks, tasks
+from raftmem.machine.working import Moment, Refusal, Working
 from raftmem.raft import election, frames, rules
 from raftmem.raft import messages as m
 from raftmem.raft.applying import Applying
@@ -24,7 +28,7 @@ from raftmem.raft.promises import Promises
 from raftmem.raft.quarantine import Core
 from raftmem.raft.rounds import Rounds
 from raftmem.raft.voting import Voting
-from raftmem.records import Step
+from raftmem.records import Outcome, Step
 from raftmem.storage.contracts import LogEntry
 from raftmem.storage.memory_snapshot import MemorySnapshotStore
 from raftmem.storage.memory_state import MemoryStateStore
@@ -159,6 +163,33 @@ def _confirms_unasked(self: Leadership, *, quorum: bool, callback: OnIndex) -> N
     callback(self._core.commit_index)
 
 
+# --- coordination ------------------------------------------------------------------------------------------------
+_expire_task = tasks._expire
+
+
+def _ends_the_hold(working: Working, moment: Moment, operation: LockExpire) -> Outcome | Refusal:
+    """Its leader has seen that the time is over: what is there to look at?"""
+    name, owner = operation.lock, operation.owner
+    row = working.waiter(name, owner) if operation.token is None else working.hold(name, owner)
+    if row is None:
+        return Refusal("moved")
+    seen = LockExpire(name, owner, operation.token, row.renewals, moment.term)
+    return lock_ending.expire(working, moment._replace(now=max(moment.now, row.expires)), seen)
+
+
+def _ends_the_claim(working: Working, moment: Moment, operation: TaskExpire) -> Outcome | Refusal:
+    task = working.task(operation.task_id)
+    if task is None or task.due is None:
+        return Refusal("moved")
+    seen = TaskExpire(task.id, task.updated.index, task.updated.seq, moment.term)
+    return _expire_task(working, moment._replace(now=max(moment.now, task.due)), seen)
+
+
+def _goes_by_the_wall(self: LogTime) -> int:
+    self._previous = max(self._previous, self._clock.wall_ms() * 1000)
+    return self._previous
+
+
 _first = Asks.__init__
 _objection = frames.objection
 
@@ -194,4 +225,6 @@ SWITCHES: Final[dict[str, tuple[Swap, ...]]] = {
         (frames, "objection", _any_folder_will_do),
         (replicas, "objection", _any_folder_will_do),
     ),
+    "expiry-saw": ((locks, "expire", _ends_the_hold), (tasks, "_expire", _ends_the_claim)),
+    "log-time": ((LogTime, "now", _goes_by_the_wall),),
 }

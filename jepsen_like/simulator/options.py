@@ -4,16 +4,17 @@ A field that is set does not change what is drawn for the others, so a failing s
 """
 
 import random
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
 
-from raftmem.limits import MEMBERS_MAX
+from raftmem.limits import LOCK_TTL_MS_MIN, MEMBERS_MAX
 
 Level = Literal["tcp", "async"]
 Mode = Literal["safety", "liveness"]
 Store = Literal["memory", "lmdb", "files"]
+AGENTS_MAX: Final = 100
 
 
 class Options(Struct, frozen=True, kw_only=True):
@@ -22,6 +23,7 @@ class Options(Struct, frozen=True, kw_only=True):
     between two faults, in election timeouts. `wait`: election timeouts within which a healed group must have answered.
     `chunks`: a snapshot is sent in so many. `compact_entries`: a snapshot after so many; `keep_entries` stay in the
     log below it. `store`: the in-memory twin, LMDB on a memory file system, or LMDB on files with real syncs.
+    `agents`: clients that use locks and tasks, with leases of about `ttl`; 0: nobody does, and no leader ends any.
     `same_folder_id`: whoever empties a folder also gives it its old id again, so that only its birth tells.
     """
 
@@ -48,6 +50,8 @@ class Options(Struct, frozen=True, kw_only=True):
     burst: int = 1
     wait: float = 60.0
     same_folder_id: bool = False
+    agents: int = 0
+    ttl: float = 1.0
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -70,6 +74,7 @@ def draw(
     drawn_replicas = choose.choice([1, 3, 3, 3, 3, 3, 3, 5])
     delay = timeout * choose.choice([0.0005, 0.005, 0.03])
     compact = choose.choice([8, 8, 25, 60, 200, 1000])
+    coordinate = random.Random(f"coordination {seed}")
     return Options(
         seed=seed,
         level=level,
@@ -93,6 +98,8 @@ def draw(
         commands_per_second=choose.choice([2.0, 5.0, 12.0]),
         burst=choose.choice([1, 10, 60]),
         wait=60.0,
+        agents=coordinate.choice([0, 0, 3, 8]),
+        ttl=timeout * coordinate.choice([0.5, 1.0, 3.0]),
     )
 
 
@@ -107,6 +114,8 @@ def overridden(options: Options, given: dict[str, str]) -> Options:
         raise ValueError(str(error)) from error
     if not 1 <= chosen.replicas <= MEMBERS_MAX or chosen.seconds <= 0 or chosen.election_timeout <= 0:
         raise ValueError(f"1 to {MEMBERS_MAX} replicas, and seconds and timeouts above 0")
+    if not 0 <= chosen.agents <= AGENTS_MAX or chosen.ttl * 1000 < LOCK_TTL_MS_MIN:
+        raise ValueError(f"0 to {AGENTS_MAX} agents, and leases of {LOCK_TTL_MS_MIN} ms or more")
     return chosen
 
 

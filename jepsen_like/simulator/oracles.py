@@ -30,6 +30,8 @@ class Stuck(AssertionError):
 class Referee:
     """`truth`: index -> entry as first applied anywhere. `newest`: the highest index applied anywhere.
 
+    `watchers`: see each entry then, once and in order.
+
     `disks(name)`: every log that replica ever had, a wiped one too: it did hold what it held.
     """
 
@@ -43,6 +45,7 @@ class Referee:
         self.leaders: dict[int, str] = {}
         self.newest_term = 0  # of those that had a leader
         self.refused: set[bytes] = set()
+        self.watchers: list[Callable[[Applied], None]] = []
         self._world = world
         self._sometimes = sometimes
         self._disks = disks
@@ -135,6 +138,8 @@ class Referee:
             applied = step_entry(writer, index, entry.term, entry.data)
         self.truth[index], self.applied[index], self.newest = entry, applied, index
         self._once(name, entry, applied)
+        for watch in self.watchers:
+            watch(applied)
         if applied.entry.members is not None and applied.entry.members.change is not None:
             op = applied.entry.members.change.op
             self._sometimes.saw({"promote": "learner promoted", "remove": "member removed"}.get(op, f"member: {op}"))

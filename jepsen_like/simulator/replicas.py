@@ -107,6 +107,8 @@ class Replica:
             append_bytes_max=group.append_bytes_max,
         )
         chores.begin(consensus)
+        if group.coordination is not None:
+            group.coordination.begin(self, consensus, replica)
         consensus.start()
         group.network.attach(self.name, self._ends(machine, consensus))
 

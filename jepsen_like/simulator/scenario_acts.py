@@ -7,6 +7,7 @@ checks also when it runs with a rule switched off. Only what cannot be meant rai
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from jepsen_like.simulator.scenario_locks import LOCK_ACTS
 from jepsen_like.simulator.stage import Stage
 from jepsen_like.simulator.stage_clients import body_of
 from jepsen_like.simulator.stage_network import Letter
@@ -74,7 +75,11 @@ def _pause(stage: Stage, words: Sequence[str], _options: dict[str, str]) -> None
 
 
 def _clock(stage: Stage, words: Sequence[str], _options: dict[str, str]) -> None:
-    stage.replicas[words[0]].machine.set_rate(float(words[2]))
+    machine = stage.replicas[words[0]].machine
+    if words[1] == "wall":
+        machine.wall_offset_ms += round(_seconds(words[2]) * 1000)
+    else:
+        machine.set_rate(float(words[2]))
 
 
 def _wipe(stage: Stage, words: Sequence[str], _options: dict[str, str]) -> None:
@@ -342,4 +347,5 @@ ACTS: Final[dict[str, Act]] = {
     "compact": _compact,
     "state": _state,
     "waiting": _waiting,
+    **LOCK_ACTS,
 }

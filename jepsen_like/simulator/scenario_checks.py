@@ -10,6 +10,7 @@ check voters n1 ...                   as every replica that is up sees it, commi
 check once x / check never x          how often the write was applied, at every replica that is up
 check told x applied|not applied|refused|unknown
 check read n1 5|none                  the newest answer to a read there
+check held L A / check free L         by whom, at every replica that has applied the newest index
 check stopped n1 [WORD ...]           it stopped by itself, and says why
 check waits n1->n2 COUNT              messages on that way
 """
@@ -19,10 +20,12 @@ from typing import Final
 
 from jepsen_like.simulator.stage import Stage
 from jepsen_like.simulator.stage_replica import StageReplica
+from raftmem.limits import PERMITS_MAX
 from raftmem.raft.consensus import Consensus
 from raftmem.raft.journal import members_of
 from raftmem.raft.membership import ids
 from raftmem.raft.rules import quorum
+from raftmem.things import Hold, holders
 
 Check = Callable[[Stage, Sequence[str]], str]
 
@@ -152,6 +155,20 @@ def _read(stage: Stage, words: Sequence[str]) -> str:
     return f"the newest answer at {words[0]} is {words[1]}"
 
 
+def _holders(stage: Stage, lock: str) -> dict[str, list[str]]:
+    """At each replica that is as far as any."""
+    newest = [one for one in _up(stage) if one.state.head().index == stage.oracle.newest]
+    found = {one.name: one.state.read().scan(holders(lock), limit=PERMITS_MAX) for one in newest}
+    return {name: [m.thing.owner for m in marked if isinstance(m.thing, Hold)] for name, marked in found.items()}
+
+
+def _held(stage: Stage, words: Sequence[str]) -> str:
+    for name, owners in _holders(stage, words[0]).items():
+        if owners != words[1:]:
+            raise stage.oracle.fail(f"{words[0]} is held by {' '.join(owners) or 'nobody'} at {name}")
+    return f"{words[0]} is held by {' '.join(words[1:]) or 'nobody'}"
+
+
 def _stopped(stage: Stage, words: Sequence[str]) -> str:
     error = stage.replicas[words[0]].stopped_by
     wanted = " ".join(words[1:])
@@ -181,6 +198,8 @@ _CHECKS: Final[dict[str, Check]] = {
     "never": _times(0),
     "told": _told,
     "read": _read,
+    "held": _held,
+    "free": _held,
     "stopped": _stopped,
     "waits": _waits,
 }

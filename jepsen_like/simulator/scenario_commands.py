@@ -12,10 +12,13 @@ drop n1|all: what waits to and from it | hold|release n1->n2|n1 ...: `deliver` p
 apart n1 n2: the connection breaks and stays so | together n1 n2
 crash n1 ... [power]: with its power a machine loses the state | start n1
 pause n1 2.5s [reading]: reading by the lease is then the first thing it does when it wakes
-clock n1 rate 0.99: from now on, in this life
+clock n1 rate 0.99: from now on, in this life | clock n1 wall 3600s: the wall clock jumps
 wipe n1 [joins]: an empty folder, bootstrapped or about to join | join n4: a new replica
 disk|chores n1 hold|go: writes of the log, work on snapshots | sync n1: what is being written, and nothing after it
 propose n1 x ... [within 1s] | forward n2 x ... [within 1s] | read n1 lease|quorum | ask n2
+acquire n1 x lock=L owner=A ttl=1s [wait=1s] | renew n1 x lock=L owner=A [ttl=1s] | unlock n1 x lock=L owner=A: write x,
+    with the token of that owner's hold
+expire n1: it looks once for what is due, and proposes its end if it leads
 transfer n1 [n2] | add n1 n4 [replaces=n3] | remove n1 n3 | snapshot n1 | compact n1 5: asked of n1
 check ...: see `scenario_checks.py` | quietly COMMAND: without the messages
 """

@@ -33,6 +33,12 @@ REQUIRED: Final[dict[str, str]] = {
     "learner promoted": "a new replica caught up and became a voter",
     "member removed": "a member left the group",
     "wiped folder refused": "a replica with an emptied folder was not talked to under its old id",
+    "lease expired": "the leader ended a hold whose time was over",
+    "waiter granted after an expiry": "a lock went from one whose time was over to who waited for it",
+    "renewal after a leader change": "a hold that one leader had granted was renewed under the next",
+    "renewals in one entry": "renewals that came at about the same time shared an entry",
+    "stale token refused": "whoever named a token that was no longer in force was refused",
+    "expired claim completed by another": "a task went on to another worker when its claim ran out, who completed it",
 }
 REQUIRED_OF_ASYNC: Final = (
     "election during an unknown write",

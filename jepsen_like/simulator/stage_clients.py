@@ -13,7 +13,7 @@ from jepsen_like.simulator.stage_oracle import StageOracle
 from jepsen_like.simulator.stage_replica import StageReplica
 from jepsen_like.simulator.world import World
 from raftmem import codec
-from raftmem.commands import Actor, Content, Draft, Fields, Header, Idempotency, Put
+from raftmem.commands import Actor, Content, Draft, Fields, Header, Idempotency, Operation, Put
 from raftmem.errors import NotApplied
 from raftmem.raft import messages as m
 from raftmem.storage.contracts import LogEntry
@@ -23,13 +23,18 @@ AGENT = Actor("agent", "client")
 
 def body_of(name: str) -> bytes:
     """A memory of that name is put: its version counts how often that was applied."""
+    return _body(name, Put(name, Fields()), Content(text=name))
+
+
+def _body(name: str, operation: Operation, content: Content | None = None) -> bytes:
     key = Idempotency(name, hashlib.sha256(name.encode()).digest())
-    header = Header(AGENT, name, (Put(name, Fields()),), idempotency=key)
-    return codec.encode_draft(Draft(header, (Content(text=name),)), lambda count: bytes(count))
+    header = Header(AGENT, name, (operation,), idempotency=key)
+    return codec.encode_draft(Draft(header, (content,)), lambda count: bytes(count))
 
 
 class _Write(Struct):
     name: str
+    body: bytes
     replica: str
     place: tuple[int, int] | None = None
     over: bool = False
@@ -49,10 +54,17 @@ class Clients:
     # --- writes -------------------------------------------------------------------------------------
     def write(self, replica: StageReplica, name: str, *, forward: bool, within: float | None) -> None:
         """To a leader, or to a replica that passes it on."""
-        write = _Write(name, replica.name)
-        self._writes.append(write)
+        write = _Write(name, body_of(name), replica.name)
         if within is not None:
             self._world.at(self._world.now + within, lambda: self._tell(write, "unknown"))
+        self._begin(replica, write, forward=forward)
+
+    def write_operation(self, replica: StageReplica, name: str, operation: Operation) -> None:
+        """To a leader: something else than a memory, under the same kind of key."""
+        self._begin(replica, _Write(name, _body(name, operation), replica.name), forward=False)
+
+    def _begin(self, replica: StageReplica, write: _Write, *, forward: bool) -> None:
+        self._writes.append(write)
         replica.machine.perform(lambda: self._place(replica, write, forward=forward))
 
     def _place(self, replica: StageReplica, write: _Write, *, forward: bool) -> None:
@@ -60,12 +72,11 @@ class Clients:
         if consensus is None:
             self._tell(write, "refused: nobody is there")
             return
-        body = body_of(write.name)
         try:
             if forward:
-                consensus.forward(body, lambda reply: self._answered(write, reply))
+                consensus.forward(write.body, lambda reply: self._answered(write, reply))
             else:
-                self._stands(write, *consensus.propose(body))
+                self._stands(write, *consensus.propose(write.body))
         except NotApplied as error:
             self._tell(write, f"refused: {error}")
 

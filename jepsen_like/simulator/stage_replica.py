@@ -7,14 +7,16 @@ an empty one with a new birth, under the old name.
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from jepsen_like.simulator.world import VirtualMachine, World
+from jepsen_like.simulator.world import VirtualHandle, VirtualMachine, World
 from raftmem import codec
 from raftmem.commands import Member, Members
 from raftmem.errors import Stop
+from raftmem.expiry import Expiry
 from raftmem.raft.consensus import Consensus
 from raftmem.raft.frames import MAGIC, PROTOCOL_VERSION, Hello
 from raftmem.raft.timing import Timing
 from raftmem.replica import Replica
+from raftmem.seams import TimerHandle
 from raftmem.snapshots import SnapshotKeeper
 from raftmem.storage.agreement import check_open
 from raftmem.storage.contracts import Append, Compact, LogEntry, LogWrite, Reset, SnapshotMeta, Truncate
@@ -72,6 +74,16 @@ class _SmallPieces(SnapshotKeeper):
         super().read(meta, offset, min(size, self.chunk_bytes), done)
 
 
+class _NeverRings:
+    """A loop without time: what is to look again later waits until it is told to."""
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        callback()
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> TimerHandle:  # noqa: ARG002  # the signature
+        return VirtualHandle()
+
+
 def member(name: str, *, replaces: str | None = None) -> Member:
     return Member(name, f"peer-{name}", f"http://{name}", f"folder-{name}", replaces)
 
@@ -90,6 +102,7 @@ class StageReplica:
         self.consensus: Consensus | None = None
         self.replica: Replica | None = None
         self.keeper: SnapshotKeeper | None = None
+        self.expiry: Expiry | None = None
         self.machine = VirtualMachine(world, sync_seconds=0.0)
         self.machine.alive = False
         self.stopped_by: Stop | None = None
@@ -161,6 +174,7 @@ class StageReplica:
             on_members=self._on_members,
             append_bytes_max=self._setting.append_bytes,
         )
+        self.expiry = Expiry(consensus=self.consensus, replica=self.replica, loop=_NeverRings(), randomness=self)
 
     def begin(self) -> None:
         """After it was attached to the network."""
@@ -172,7 +186,7 @@ class StageReplica:
         self.machine.alive = False
         if self.consensus is not None:
             self.consensus.stopped = True
-        self.consensus = self.replica = self.keeper = None
+        self.consensus = self.replica = self.keeper = self.expiry = None
 
     def _holds(self, meta: SnapshotMeta) -> bool:
         assert self.consensus is not None, "nothing is asked before consensus is there"

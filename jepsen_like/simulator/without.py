@@ -11,6 +11,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from jepsen_like.simulator import campaign, scenario
 from jepsen_like.simulator.off import SWITCHES, swapped
 from jepsen_like.simulator.options import Level, Options, draw, flags
@@ -19,14 +21,15 @@ SCENARIOS: Final = Path(__file__).parents[2] / "tests" / "scenarios"
 
 
 class Seeds(NamedTuple):
-    """`expected`: a pattern that what broke must match."""
+    """`expected`: a pattern that what broke must match. `agents`: how many use locks and tasks."""
 
     seeds: range
     expected: str
     level: Level = "tcp"
+    agents: int = 0
 
     def schedules(self) -> list[Options]:
-        return [draw(seed, level=self.level) for seed in self.seeds]
+        return [replace(draw(seed, level=self.level), agents=self.agents) for seed in self.seeds]
 
 
 class Script(NamedTuple):
@@ -174,6 +177,19 @@ TABLE: Final[dict[str, Row]] = {
         (
             Seeds(range(224, 225), "two leaders in term"),
             Script("v10_wiped_voter", "without the committed entry"),
+        ),
+    ),
+    "expiry-saw": Row(
+        26,
+        "an expiry ends only what its leader saw: of its term, not renewed since, and due as the log has it",
+        (Seeds(range(3, 7), "the hold of .* runs out", agents=8), Script("late_renewal", "deploy is held by nobody")),
+    ),
+    "log-time": Row(
+        27,
+        "leases go by log time: by the leaders' steady clocks, one after the other, whatever the wall clocks say",
+        (
+            Seeds(range(13, 15), "runs out .* after it was asked for", agents=8),
+            Script("dead_holder_and_elections", "deploy is held by nobody"),
         ),
     ),
 }

@@ -9,6 +9,7 @@ import pytest
 from jepsen_like.simulator import scenario
 from jepsen_like.simulator.oracles import Violation
 from jepsen_like.simulator.scenario_commands import ScriptError
+from raftmem.clock import LogTime
 from raftmem.machine import entry
 from raftmem.machine.idempotency import Admitted
 from raftmem.raft import membership, rules
@@ -20,6 +21,7 @@ from raftmem.raft.rounds import Rounds
 from raftmem.raft.shipping import Shipping
 from raftmem.raft.timing import Timing
 from raftmem.raft.writer import Writer
+from raftmem.seams import Clock
 
 FOLDER = Path(__file__).parents[1] / "scenarios"
 FILES = sorted(FOLDER.glob("*.txt"))
@@ -64,6 +66,14 @@ def _confirms_by_any_echo(self: Rounds, callback: Callable[[bool], None]) -> Non
     self._waiting.append((self.confirmed + 1, callback))
 
 
+_log_time = LogTime.__init__
+
+
+def _begins_again(self: LogTime, clock: Clock, *, last_time: int, last_stored: float) -> None:  # noqa: ARG001
+    """Each leader counts from when it was elected: the dead gain what has passed since the newest entry."""
+    _log_time(self, clock, last_time=last_time, last_stored=clock.boottime())
+
+
 #: (scenario, whose rule, its name, what stands in its place)
 WITHOUT: list[tuple[str, object, str, object]] = [
     ("read_by_an_old_round", Rounds, "when_confirmed", _confirms_by_any_echo),
@@ -81,6 +91,7 @@ WITHOUT: list[tuple[str, object, str, object]] = [
     ("v9_leader_goes_on_during_a_snapshot", Shipping, "answered", lambda self, _reply: self.offer(0)),
     ("joining_replica", Leadership, "advance", _counts_learners),
     ("claim_before_the_sync", Following, "claim", _claims_what_is_queued),
+    ("dead_holder_and_elections", LogTime, "__init__", _begins_again),
 ]
 
 
