@@ -106,7 +106,6 @@ def consume(
 @gate.command()
 def show(
     name: NameArgument,
-    at: o.AtOption = None,
     consistency: o.ConsistencyOption = None,
     min_index: o.MinIndexOption = None,
     max_staleness_ms: o.StalenessOption = None,
@@ -115,7 +114,7 @@ def show(
     as_json: JsonFlag = False,
 ) -> None:
     """One gate, who approved it, and what it is pinned to."""
-    params = o.reading(consistency, min_index, at, timeout_ms, max_staleness_ms)
+    params = o.reading(consistency, min_index, None, timeout_ms, max_staleness_ms)
     _show(Remote(url).read("GET", _path(name), params=params).body, as_json=as_json)
 
 

@@ -57,6 +57,7 @@ def add(
     on_duplicate: Annotated[
         str | None, typer.Option("--on-duplicate", help="add (default), or noop if equal content is there.")
     ] = None,
+    guard: o.GuardOption = None,
     timeout_ms: o.TimeoutOption = None,
     key: KeyOption = None,
     actor: ActorOption = None,
@@ -78,6 +79,7 @@ def add(
         importance=importance,
         ttl_ms=ttl_ms,
         on_duplicate=on_duplicate,
+        guards=o.guards(guard),
     )
     if text is None and value is None:
         raise BadRequest("nothing to remember: give TEXT or --value")
@@ -101,6 +103,7 @@ def update(
     merge: Annotated[list[str] | None, typer.Option("--merge", help=f"{o.MERGE_FORM}; may be repeated.")] = None,
     clear: Annotated[list[str] | None, typer.Option("--clear", help="A field to set to null.")] = None,
     if_version: o.IfVersionOption = None,
+    guard: o.GuardOption = None,
     timeout_ms: o.TimeoutOption = None,
     key: KeyOption = None,
     actor: ActorOption = None,
@@ -123,6 +126,7 @@ def update(
     )
     if not body:
         raise BadRequest("nothing to change: give --text, --value, --merge or another field")
+    body |= o.given(guards=o.guards(guard))
     params = o.given(timeout_ms=timeout_ms)
     answer = Remote(url, actor=actor).write(
         "PATCH", _path(memory_id), body=body, key=key, if_version=if_version, params=params

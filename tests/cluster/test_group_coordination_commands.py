@@ -49,6 +49,8 @@ def test_lock_goes_from_hand_to_hand_and_the_watch_shows_all_of_it(
     shell("lock", "release", name, *mine, *token)
     assert shell("lock", "show", name) == f"{name} is free\n"
     assert "current" in shell("lock", "release", name, *mine, *token, "--json", code=Exit.PRECONDITION)
+    stale = ("--guard", json.dumps({"lock": name, "token": grant["token"]}))
+    assert "held by nobody now" in shell("memory", "add", "too late", *stale, code=Exit.PRECONDITION)
     shell("lock", "acquire", name, *yours)
     assert shell("lock", "force-release", name).startswith(f"LOCK_FORCE_RELEASE {name} token ")
     shell("lock", "acquire", name, *yours)
