@@ -15,30 +15,15 @@ some 40 us a request, on the same cores.
 import argparse
 import asyncio
 import json
-import signal
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import uvloop
-from single import Group, cpu_seconds, start
+from single import HEADER, Figure, Group, cpu_seconds, group_of, show
 
 Json = dict[str, object]
-
-
-class Figure(NamedTuple):
-    """Times in milliseconds. `cpu_us`: CPU of all replicas for one of `per_second`, microseconds (None: not ours)."""
-
-    work: str
-    clients: int
-    per_second: float
-    p50_ms: float
-    p99_ms: float
-    cpu_us: float | None
-    errors: int
 
 
 class Connection:
@@ -207,17 +192,8 @@ async def watch(group: Group, writes: int) -> Figure:
     return tally.figure(group, "watch, other replica", 1, took, cpu)
 
 
-def show(figure: Figure) -> None:
-    cpu = "" if figure.cpu_us is None else f"{figure.cpu_us:8.0f}"
-    print(
-        f"{figure.work:22} {figure.clients:7} {figure.per_second:10.0f} {figure.p50_ms:9.2f} {figure.p99_ms:9.2f} "
-        f"{cpu:>8} {figure.errors:7}",
-        flush=True,
-    )
-
-
 async def run(group: Group, clients: int, seconds: float) -> list[Figure]:
-    print(f"{'work':22} {'clients':>7} {'per second':>10} {'p50 ms':>9} {'p99 ms':>9} {'CPU us':>8} {'errors':>7}")
+    print(HEADER)
     figures: list[Figure] = []
     for figure in (
         pairs(group, 1, seconds / 2),
@@ -238,14 +214,8 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--json", type=Path, help="also write the figures there")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="raftmem-bench-") as folder:
-        group = start(Path(folder)) if arguments.url is None else Group(arguments.url.split(","), [], None)
-        try:
-            figures = uvloop.run(run(group, arguments.clients, arguments.seconds))
-        finally:
-            if group.process is not None:
-                group.process.send_signal(signal.SIGINT)
-                group.process.wait(timeout=30)
+    with group_of(arguments.url) as group:
+        figures = uvloop.run(run(group, arguments.clients, arguments.seconds))
     if arguments.json is not None:
         arguments.json.write_text(json.dumps([figure._asdict() for figure in figures], indent=1))
 

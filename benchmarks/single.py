@@ -18,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,6 +49,9 @@ done = function(summary, latency, requests)
     latency:percentile(50), latency:percentile(99), e.status, e.connect + e.read + e.write + e.timeout))
 end
 """
+
+
+HEADER = f"{'work':22} {'clients':>7} {'per second':>10} {'p50 ms':>9} {'p99 ms':>9} {'CPU us':>8} {'errors':>7}"
 
 
 class Figure(NamedTuple):
@@ -83,6 +88,22 @@ def start(folder: Path) -> Group:
             leader_first = sorted(ready["replicas"], key=lambda replica: replica["id"] != ready["leader"])
             return Group([r["url"] for r in leader_first], [r["pid"] for r in ready["replicas"]], process)
     raise SystemExit("raftmem up ended before it was ready")
+
+
+@contextmanager
+def group_of(url: str | None) -> Iterator[Group]:
+    """What runs at these addresses, the leader first; None: three replicas of our own, gone at the end."""
+    if url is not None:
+        yield Group(url.split(","), [], None)
+        return
+    with tempfile.TemporaryDirectory(prefix="raftmem-bench-") as folder:
+        group = start(Path(folder))
+        assert group.process is not None
+        try:
+            yield group
+        finally:
+            group.process.send_signal(signal.SIGINT)
+            group.process.wait(timeout=30)
 
 
 def free_ports(count: int) -> int:
@@ -151,20 +172,14 @@ def main() -> None:
     arguments = parser.parse_args()
     if shutil.which("wrk") is None:
         raise SystemExit("the load generator wrk is not installed; on Debian: apt-get install wrk")
-    with tempfile.TemporaryDirectory(prefix="raftmem-bench-") as folder:
-        group = start(Path(folder)) if arguments.url is None else Group(arguments.url.split(","), [], None)
-        try:
-            figures = run(group, [int(c) for c in arguments.clients.split(",")], arguments.seconds)
-        finally:
-            if group.process is not None:
-                group.process.send_signal(signal.SIGINT)
-                group.process.wait(timeout=30)
+    with group_of(arguments.url) as group:
+        figures = run(group, [int(c) for c in arguments.clients.split(",")], arguments.seconds)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps([figure._asdict() for figure in figures], indent=1))
 
 
 def run(group: Group, clients: list[int], seconds: float) -> list[Figure]:
-    print(f"{'work':22} {'clients':>7} {'per second':>10} {'p50 ms':>9} {'p99 ms':>9} {'CPU us':>8} {'errors':>7}")
+    print(HEADER)
     figures: list[Figure] = []
     leader, other = group.urls[0], group.urls[-1]
     for count in clients:

@@ -17,10 +17,8 @@ import argparse
 import asyncio
 import json
 import re
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +28,7 @@ from urllib.parse import urlsplit
 
 import uvloop
 from coordination import Connection, Json
-from single import Group, cpu_seconds, start, wrk
+from single import Group, cpu_seconds, group_of, wrk
 
 ADD = """
 local n = 0
@@ -194,14 +192,8 @@ def main() -> None:
     if arguments.watch is not None:
         uvloop.run(watchers(*json.loads(arguments.watch)))
         return
-    with tempfile.TemporaryDirectory(prefix="raftmem-bench-") as folder:
-        group = start(Path(folder)) if arguments.url is None else Group(arguments.url.split(","), [], None)
-        try:
-            figures = run(group, arguments.watchers, arguments.seconds)
-        finally:
-            if group.process is not None:
-                group.process.send_signal(signal.SIGINT)
-                group.process.wait(timeout=30)
+    with group_of(arguments.url) as group:
+        figures = run(group, arguments.watchers, arguments.seconds)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps([figure._asdict() for figure in figures], indent=1))
 

@@ -131,7 +131,7 @@ class FileSnapshotStore:
         for other in self.folder.glob("*" + _PART):
             if other != part:
                 other.unlink()
-        there = _length(part)
+        there = _size(part)
         if there > meta.size:
             part.unlink()
             return 0
@@ -143,7 +143,7 @@ class FileSnapshotStore:
         if meta != self._receiving:
             return 0
         part = self._part(meta)
-        there = _length(part)
+        there = _size(part)
         if offset != there or there + len(data) > meta.size:
             return there
         self._check_room(len(data))
@@ -241,13 +241,6 @@ def _age(meta: SnapshotMeta) -> tuple[int, str]:
     return meta.index, meta.name
 
 
-def _length(path: Path) -> int:
-    try:
-        return os.path.getsize(path)
-    except FileNotFoundError:
-        return 0
-
-
 def _seal(raw: bytes) -> bytes:
     return hashlib.blake2b(raw, digest_size=_SEAL_BYTES).digest()
 
@@ -267,8 +260,8 @@ def _read_manifest(path: Path) -> SnapshotMeta:
     return meta
 
 
-def _size(path: str) -> int:
-    """0 while the file is being replaced by another state."""
+def _size(path: str | Path) -> int:
+    """0 if it is not there: it was never begun, or is being replaced."""
     try:
         return os.path.getsize(path)
     except FileNotFoundError:
