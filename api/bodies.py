@@ -35,7 +35,7 @@ from raftmem.limits import (
 Id = Annotated[
     str, Meta(min_length=1, max_length=NAME_BYTES_MAX, extra_json_schema={"pattern": r"^[A-Za-z0-9._:@~-]+$"})
 ]
-Name = Annotated[str, Meta(min_length=1, max_length=NAME_BYTES_MAX)]
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_BYTES_MAX, extra_json_schema={"pattern": r"^[^\u0000]+$"})]
 NodeId = Annotated[str, Meta(extra_json_schema={"pattern": NODE_ID})]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Index = Annotated[int, Meta(ge=0, le=JSON_INTEGER_MAX)]

@@ -150,12 +150,23 @@ class Call:
         """The decoded body; may be asked for again. Raises: BadRequest, TooLarge, Problem `unsupported-media-type`."""
         if self._json is not UNSET:
             return self._json
+        self._check_type()
+        self._json = jsontext.decode(await self._body())
+        return self._json
+
+    async def json_if_any(self) -> object:
+        """As `json`; UNSET where there is no body, whatever type it was said to have."""
+        text = await self._body()
+        if text:
+            self._check_type()
+            self._json = jsontext.decode(text)
+        return self._json
+
+    def _check_type(self) -> None:
         if _JSON_TYPE.fullmatch(self._headers.get(b"content-type", b"")) is None:
             raise Problem("unsupported-media-type", "send the body as Content-Type: application/json (UTF-8)")
         if self._headers.get(b"content-encoding", b"identity") != b"identity":
             raise Problem("unsupported-media-type", "send the body without Content-Encoding")
-        self._json = jsontext.decode(await self._body())
-        return self._json
 
     async def no_body(self) -> None:
         """Raises: BadRequest when there is one."""

@@ -6,7 +6,7 @@ own operation. `seq` counts in the entry, which may hold the operations of other
 
 from typing import Final, TypeVar
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from raftmem.api import drafts, levels, refusals, views
 from raftmem.api.bodies import Asked, convert
@@ -56,11 +56,8 @@ class Applied(Struct, frozen=True):
 
 async def optional_body(call: Call, kind: type[_Body]) -> tuple[_Body, object]:
     """Of a request that may leave its body out: it, and as it was decoded (None: there is none)."""
-    if call.header(b"content-type") is None:
-        await call.no_body()
-        return kind(), None
-    raw = await call.json()
-    return convert(raw, kind), raw
+    raw = await call.json_if_any()
+    return (kind(), None) if raw is UNSET else (convert(raw, kind), raw)
 
 
 def draft(call: Call, query: Parameters, step: Step, body: Asked, raw: object) -> Draft:

@@ -13,7 +13,7 @@ from raftmem.limits import WAITERS_MAX
 from raftmem.records import SEQ_LAST, About, Outcome, Position
 from raftmem.service import Written
 from raftmem.storage.contracts import StateReader
-from raftmem.things import Waiter, queue_of, waiter_key
+from raftmem.things import Task, Waiter, queue_of, task_key, waiter_key
 
 _RETRY_MS: Final = 100  # of a lock whose holder has run out, and nobody has noticed yet
 _NOT_OF_IT: Final = ("idempotency-key-reused", "batch-refused", "internal")
@@ -55,7 +55,7 @@ def _plain(written: Written, outcome: Outcome, code: str) -> Problem:
 def _of_lock(written: Written, outcome: Outcome, about: About, name: str, code: str) -> Problem:
     reader, now, index = written.reader, written.entry.time, written.row.index
     if code == "lock-held":
-        return lock_held(written, name, about.owner)
+        return _lock_held(written, name, about.owner)
     row = shown.lock_row(reader, name)
     if code == "too-many-requests":
         if row is None or row.waiting < WAITERS_MAX:
@@ -65,8 +65,11 @@ def _of_lock(written: Written, outcome: Outcome, about: About, name: str, code: 
     current = shown.lock(reader, name, now)
     match code:
         case "permits-mismatch":
-            detail = f"{name} has {current.permits} permits as long as somebody holds it; ask with permits so many"
-            return Problem(code, detail, index=index, extra={"permits": current.permits, "current": current})
+            permits = current.permits
+            detail = f"{name} has permits={permits} as long as somebody holds it; ask with as many, or when it is free"
+            if not current.holders:
+                detail = f"{name} was held with another number of permits and is free by now; ask again"
+            return Problem(code, detail, index=index, extra={"permits": permits, "current": current})
         case "stale-token":
             detail = _lost(current, about.token, about.owner)
             extra: dict[str, object] = {"current_token": about.current_token, "current": current}
@@ -78,8 +81,36 @@ def _of_lock(written: Written, outcome: Outcome, about: About, name: str, code: 
             return _plain(written, outcome, code)
 
 
-def lock_held(written: Written, name: str, owner: str | None) -> Problem:
-    """Of an acquire that was refused, or one whose wait is over."""
+def _lock_held(written: Written, name: str, owner: str | None) -> Problem:
+    """Of an acquire that was refused."""
+    found = _holders_of(written, name, owner)
+    place = found.extra["queue_position"]
+    if written.row.result.outcomes[0].op == "TXN":
+        found.detail += "; nothing of the transaction was applied: ask again, or acquire this lock first, with wait_ms"
+    elif place is not None:
+        found.detail += f"; {owner} stands at place {place} of its queue: ask again with wait_ms to wait on"
+    else:
+        found.detail += "; ask again with wait_ms to queue"
+    return found
+
+
+def waited_in_vain(written: Written, name: str, owner: str, *, key_given: bool) -> Problem:
+    """Of an acquire whose wait is over. Its LOCK_WAIT was applied, and that uses up an Idempotency-Key."""
+    found = _holders_of(written, name, owner)
+    place = found.extra["queue_position"]
+    found.detail += "; the wait ended before its turn (wait_ms)"
+    if place is not None:
+        found.detail += f", place {place} of the queue is kept for now (keep_ms): ask again as the same owner"
+    elif key_given:
+        found.kind = found.kind._replace(retryable=False)
+        found.detail += "; ask again with another Idempotency-Key, this one had its turn"
+    else:
+        found.detail += "; ask again"
+    return found
+
+
+def _holders_of(written: Written, name: str, owner: str | None) -> Problem:
+    """Who stands in the way. Its detail lacks the next step."""
     reader, row = written.reader, shown.lock_row(written.reader, name)
     holders = shown.holds(reader, name, written.entry.time)
     remaining_ms = min((one.remaining_ms for one in holders), default=0)
@@ -90,13 +121,11 @@ def lock_held(written: Written, name: str, owner: str | None) -> Problem:
         "queue_length": 0 if row is None else row.waiting,
         "retry_after_ms": remaining_ms or _RETRY_MS,
     }
-    waited = written.row.result.outcomes[written.first_seq].op != "LOCK_ACQUIRE"
-    step = "the wait ended before its turn (wait_ms); ask again" if waited else "ask again with wait_ms to queue"
     if holders:
         others = f" and {len(holders) - 1} more" if len(holders) > 1 else ""
-        detail = f"{name} is held by {holders[0].owner}{others} for about {remaining_ms} ms more (it may renew); {step}"
+        detail = f"{name} is held by {holders[0].owner}{others} for about {remaining_ms} ms more (it may renew)"
     else:
-        detail = f"{name} was held and is free by now; {step}"
+        detail = f"{name} was held and is free by now"
     return Problem("lock-held", detail, index=written.row.index, extra=extra)
 
 
@@ -139,8 +168,9 @@ def _of_task(written: Written, outcome: Outcome, about: About, task_id: str, cod
             detail = f"task {task_id} exists; choose another id"
         case "stale-token":
             extra = {"current_token": about.current_token, "current": current}
-            others = "nobody has claimed it now" if about.current_token is None else f"token {about.current_token} has"
-            detail = f"task {task_id} is not claimed with token {about.token} any more, {others}: drop the work"
+            now = "gone" if current is None else current.state
+            other = "" if about.current_token is None else f" with token {about.current_token}"
+            detail = f"task {task_id} is not claimed with token {about.token}, it is {now}{other} now: drop the work"
         case "dependency-cycle":
             extra = {"path": outcome.path}
             detail = f"these tasks would wait for each other: {outcome.path}; leave one dependency out"
@@ -148,11 +178,26 @@ def _of_task(written: Written, outcome: Outcome, about: About, task_id: str, cod
             extra = {}
             detail = f"the dependencies of task {task_id} reach too many unfinished tasks; depend on fewer"
         case "wrong-state":
-            state = "not there" if current is None else current.state
-            detail = f"task {task_id} is {state} and does not allow this; read it, decide again"
+            detail = _not_allowed(written.reader, outcome, task_id, current, after)
         case _:
             return _plain(written, outcome, code)
     return Problem(code, detail, index=written.row.index, extra=extra)
+
+
+def _not_allowed(
+    reader: StateReader, outcome: Outcome, task_id: str, current: shown.TaskView | None, after: Position
+) -> str:
+    """Why the state of a task does not allow an operation, and what does."""
+    state = "not there" if current is None else current.state
+    if outcome.op == "TASK_CANCEL":
+        return f"task {task_id} is {state}: there is nothing left to cancel"
+    if outcome.op != "TASK_RETRY":
+        return f"task {task_id} was claimed by this very request; end that claim in another one"
+    for needed in () if current is None or state not in ("dead", "cancelled") else current.depends_on:
+        row = reader.thing(task_key(needed), after)
+        if isinstance(row, Task) and row.state in ("dead", "cancelled"):
+            return f"task {task_id} is {state} and depends on {needed}, which is {row.state}: retry that one first"
+    return f"task {task_id} is {state}; only dead, cancelled and scheduled ones are retried: read it, decide again"
 
 
 def _of_gate(written: Written, outcome: Outcome, name: str, code: str) -> Problem:

@@ -149,7 +149,8 @@ def conditions(call: Call, target: str | None) -> tuple[Guard, ...]:
     if match is None and none_match is None:
         return ()
     if target is None:
-        raise BadRequest("If-Match and If-None-Match need an id; send one, or guards", parameter="If-Match")
+        given = "If-Match" if match is not None else "If-None-Match"
+        raise BadRequest(f"{given} is about one memory, and this request names none; send guards", parameter=given)
     guards: list[Guard] = []
     if match is not None:
         version = _ETAG.fullmatch(match)

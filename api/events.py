@@ -166,8 +166,8 @@ async def many(call: Call) -> Reply:
     after = cursor.after if cursor else None
     span = Range(first or point.reader.oldest_index(), min(last or point.index, point.index), descending, after)
     found = _page(point.reader, span, wanted, limit)
-    if wait_ms and cursor is None and not found.events and found.after is None:
-        point, found = await _wait(call, point, span, last, wanted, limit, wait_ms)
+    if wait_ms and cursor is None and not found.events:
+        point, found = await _wait(call, point, found, span, last, wanted, limit, wait_ms)
     following = None if found.after is None else cursors.next(EventCursor(point.index, found.after))
     text = views.encode(EventList(found.events, following))
     return Reply(200, text, point.index, options.level.value)
@@ -266,18 +266,20 @@ def shown(
 
 
 async def _wait(
-    call: Call, point: Point, span: Range, last: int | None, wanted: Wanted, limit: int, wait_ms: int
+    call: Call, point: Point, found: Found, span: Range, last: int | None, wanted: Wanted, limit: int, wait_ms: int
 ) -> tuple[Point, Found]:
-    """Look again whenever something was applied here, until an event shows, `last` is passed or the time is over."""
+    """Look on, a page's worth at a time, and again whenever something was applied here: until an event shows, `last` is
+    passed or the time is over."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_ms / 1000
-    found = Found([], None)
-    while not found.events and found.after is None and (last is None or point.index < last):
-        seen = max(point.index, span.first - 1)
+    seen = max(point.index, span.first - 1) if found.after is None else found.after.index
+    while not found.events and (last is None or seen < last):
         left_ms = int((deadline - loop.time()) * 1000)
         if left_ms <= 0 or not await call.service.wait_applied(seen + 1, timeout_ms=left_ms):
             break
+        await asyncio.sleep(0)  # others get their turn between two pages
         point = await call.read(ReadOptions(Level.EVENTUAL, min_index=seen + 1))
         upto = point.index if last is None else min(last, point.index)
         found = _page(point.reader, Range(seen + 1, upto, descending=False, after=None), wanted, limit)
+        seen = upto if found.after is None else found.after.index
     return point, found

@@ -11,7 +11,7 @@ from raftmem.api.bodies import convert
 from raftmem.api.call import Call, Reply
 from raftmem.api.coordinated import REPLAYED, Applied, draft, optional_body, write
 from raftmem.api.coordination_bodies import AcquireBody, BareBody, ReleaseBody, RenewBody, RenewManyBody
-from raftmem.api.coordination_refusals import lock_held
+from raftmem.api.coordination_refusals import waited_in_vain
 from raftmem.api.coordination_replies import (
     Granted,
     LockChanged,
@@ -44,18 +44,18 @@ async def acquire(call: Call) -> Reply:
     timeout_ms = levels.timeout_ms(query)
     found = await call.service.acquire(asked, keep_ms=body.keep_ms, timeout_ms=timeout_ms, gone=call.gone)
     if isinstance(found, Written):
-        raise _not_granted(found, target, body.owner)
+        raise _not_granted(call, found, target, body.owner)
     event = views.event(found.row, found.entry, found.seq)
     text = views.encode(Granted(target, body.owner, found.token, found.remaining_ms, event))
     return Reply(200, text, found.row.index, headers=REPLAYED if found.replayed else ())
 
 
-def _not_granted(written: Written, target: str, owner: str) -> Exception:
+def _not_granted(call: Call, written: Written, target: str, owner: str) -> Exception:
     """It was refused; or the wait for it is over."""
     outcome = written.row.result.outcomes[written.first_seq]
     if outcome.op == "LOCK_ACQUIRE" and not outcome.applied:
         return refusals.problem(written, written.first_seq)
-    return lock_held(written, target, owner)
+    return waited_in_vain(written, target, owner, key_given=call.header(b"idempotency-key") is not None)
 
 
 async def renew(call: Call) -> Reply:

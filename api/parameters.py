@@ -28,9 +28,11 @@ def memory_id(given: str, place: str = "id") -> str:
 
 
 def name(given: str, place: str) -> str:
-    """Raises: BadRequest unless `given` is 1 to 255 bytes of UTF-8."""
+    """Raises: BadRequest unless `given` is 1 to 255 bytes of UTF-8 without a NUL, which no path can carry."""
     if not given or (len(given) > NAME_BYTES_MAX >> 2 and len(given.encode()) > NAME_BYTES_MAX):
         raise BadRequest(f"{place} must be 1 to {NAME_BYTES_MAX} bytes", parameter=place)
+    if "\0" in given:
+        raise BadRequest(f"{place} holds a NUL; leave it out", parameter=place)
     return given
 
 
@@ -94,7 +96,7 @@ class Parameters:
         return self._one.get(key)
 
     def name(self, key: str) -> str | None:
-        """A name: 1 to 255 bytes."""
+        """A name: 1 to 255 bytes, no NUL."""
         given = self._one.get(key)
         return None if given is None else name(given, key)
 

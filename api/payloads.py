@@ -1,7 +1,8 @@
 """The payload of an event: the fields that its request gave, and nothing that was filled in.
 
-Rebuilt from the entry, so a listing of the log shows what was asked even where it was refused. A field that was given
-with its default cannot be told from one that was not, and is left out. What followed from operations has none.
+Guards, those of If-* headers too, stand in the payload of the first operation of their request. Rebuilt from the entry,
+so a listing of the log shows what was asked even where it was refused. A field that was given with its default cannot
+be told from one that was not, and is left out. What followed from operations has none.
 """
 
 from typing import Final
@@ -70,6 +71,8 @@ def payload(row: EventRow, entry: Entry, seq: int) -> Raw:
             given["on_duplicate"] = operation.on_duplicate
     else:
         _fill_own(given, operation, content)
+    if header.guards and place == 0:
+        given["guards"] = header.guards
     return Raw(encode({key: value for key, value in given.items() if value is not UNSET})) if given else _NOTHING
 
 

@@ -45,7 +45,7 @@ from raftmem.api.transaction_bodies import (
 )
 from raftmem.commands import GateOperation, LockOperation, MemoryOperation, Operation, TaskOperation
 from raftmem.errors import BadRequest, TooLarge
-from raftmem.limits import TXN_OPERATIONS_MAX
+from raftmem.limits import OPERATIONS_MAX, TXN_OPERATIONS_MAX
 from raftmem.records import Outcome, operation_of
 from raftmem.service import Written
 
@@ -120,6 +120,11 @@ def _arm(call: Call, arm: str, items: Sequence[TxnItem]) -> list[Step]:
     if len(items) > TXN_OPERATIONS_MAX:
         raise TooLarge(f"{arm} has {len(items)} operations; the limit is {TXN_OPERATIONS_MAX}: use several requests")
     steps = [_step(call, item, f"{arm}[{at}].") for at, item in enumerate(items)]
+    claimed_max = sum(step.operation.max for step in steps if isinstance(step.operation, commands.TaskClaim))
+    if claimed_max > OPERATIONS_MAX:
+        raise TooLarge(
+            f"the claims of {arm} take up to {claimed_max} tasks; the limit is {OPERATIONS_MAX}: claim fewer"
+        )
     locks: set[str] = set()
     for at, step in enumerate(steps):
         if isinstance(step.operation, commands.LockOperation) and not isinstance(step.operation, commands.OwnerRelease):

@@ -243,7 +243,7 @@ def _event_about(row: EventRow, entry: Entry, seq: int, about: About, payload: R
         task_state=about.state if about.state is not None and asked not in _STATE_IS_PLAIN else UNSET,
         gate=UNSET if about.gate is None else about.gate,
         open=UNSET if about.open is None else about.open,
-        succeeded=UNSET if about.succeeded is None else about.succeeded,
+        succeeded=about.succeeded if outcome.applied and about.succeeded is not None else UNSET,
         requested_op=outcome.requested_op or UNSET,
         payload=payload,
     )

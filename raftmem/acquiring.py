@@ -1,10 +1,11 @@
 """Acquiring a lock: at once, or after a wait in its queue, which stands in the log and not here.
 
-The rule: whoever waits here without end in sight is not left in the queue. A wait ends with the grant, or with a
-LOCK_LEAVE that says what became of the place: left, or granted just before. Who says that it will ask again (`keep_ms`)
-keeps its place for so long. If this replica dies, the place expires in
-the log: after the wait that was asked for and the time in which it would have been left (`timeout_ms`). A replica that
-shuts down leaves no queue: the owner can go on waiting elsewhere, with its place.
+The rules: whoever waits here without end in sight is not left in the queue. A wait ends with the grant, or with a
+LOCK_LEAVE that says what became of the place: left, or granted just before. A grant that another request of the same
+owner or key could still give back, its client being gone, is asked for anew before it is told. Who says that it will
+ask again (`keep_ms`) keeps its place for so long. If this replica dies, the place expires in the log: after the wait
+that was asked for and the time in which it would have been left (`timeout_ms`). A replica that shuts down leaves no
+queue: the owner can go on waiting elsewhere, with its place.
 """
 
 import asyncio
@@ -69,18 +70,30 @@ class Acquiring:
     # --- in the queue -----------------------------------------------------------------------------------
     async def _served(self, place: "_Place", wait: Wait, is_gone: Callable[[], bool]) -> Granted | Written:
         deadline = Deadline(place.asked.wait_ms)
+        left: Written | None = None
         while True:
+            hold = self._hold(place.asked)
+            if left is not None and hold is None:
+                return left
             if is_gone():
                 return await self._leave(place, gone=True)
-            granted = self._granted(place)
-            if granted is not None:
-                return granted
+            if hold is not None:
+                if not place.is_anothers(hold):
+                    return self._granted(place, hold)
+                again = await self._ask_again(place, deadline)
+                outcome = again.row.result.outcomes[0]
+                if not outcome.applied:
+                    return again
+                if outcome.op != "LOCK_RENEW":
+                    place.written, left = again, None
+                continue
             waits = self._waits(place)
-            if waits and deadline.remaining == 0 and place.keep_ms:
+            if waits and deadline.remaining:
+                await wait.sleep(deadline)
+            elif waits and place.keep_ms:
                 return place.written
-            if deadline.remaining == 0 or not waits:
-                return await self._leave_or_take(place)
-            await wait.sleep(deadline)
+            else:  # the log decides whether the grant came first
+                left = await self._leave(place, gone=False)
 
     def _waits(self, place: "_Place") -> bool:
         """Its owner may have asked again meanwhile: then it is that request's place, and this one's too."""
@@ -90,32 +103,35 @@ class Acquiring:
         found = self._replica.reader().thing(hold_key(asked.lock, asked.owner))
         return found if isinstance(found, Hold) else None
 
-    def _granted(self, place: "_Place") -> Granted | None:
+    def _granted(self, place: "_Place", hold: Hold) -> Granted:
         """The owner had no permit when it was queued: one that it has now answers its wait, also if it has asked again
         since."""
-        hold = self._hold(place.asked)
-        if hold is None:
-            return None
         grant = self._replica.applied_entry(hold.token)
         replayed = place.written.replayed
         remaining_ms = self._remaining_ms(hold, hold.token) if replayed or hold.renewals else hold.ttl_ms
         return Granted(grant.row, grant.entry, _seq_of(grant, hold), hold.token, remaining_ms, replayed)
+
+    async def _ask_again(self, place: "_Place", deadline: Deadline) -> Written:
+        """What another request may give back is this one's once it has asked for it in the log. If that was given back
+        before, this is a new place, or a new grant.
+
+        Raises: UnknownOutcome when nobody knows.
+        """
+        return await self._settle(place, place.again(int(deadline.remaining * 1000)), place.timeout_ms)
 
     def _remaining_ms(self, hold: Hold | None, token: int) -> int:
         """0: lost since."""
         return 0 if hold is None or hold.token != token else max(0, (hold.expires - self._log_time()) // 1000)
 
     # --- leaving it -------------------------------------------------------------------------------------
-    async def _leave_or_take(self, place: "_Place") -> Granted | Written:
-        """The wait is over. The log decides whether the grant came first."""
-        left = await self._leave(place, gone=False)
-        return self._granted(place) or left
-
     async def _leave(self, place: "_Place", *, gone: bool) -> Written:
         """Raises: UnknownOutcome when nobody knows whether the place was left."""
         timeout_ms = TIMEOUT_MS_DEFAULT if gone else place.timeout_ms
+        return await self._settle(place, place.leave(gone=gone), timeout_ms)
+
+    async def _settle(self, place: "_Place", draft: Draft, timeout_ms: int) -> Written:
         try:
-            return await self._write(place.leave(gone=gone), timeout_ms=timeout_ms)
+            return await self._write(draft, timeout_ms=timeout_ms)
         except errors.ShuttingDown:
             raise
         except errors.NotApplied as error:
@@ -148,8 +164,19 @@ class _Place:
         self.timeout_ms = timeout_ms
         self._draft = draft
 
+    def is_anothers(self, hold: Hold) -> bool:
+        """Another request may still give this hold back: it answers that one as well, and nobody has renewed it."""
+        return not hold.renewals and (self.written.replayed or hold.asked.index != self.written.row.index)
+
     def leave(self, *, gone: bool) -> Draft:
-        operation = LockLeave(self.asked.lock, self.asked.owner, self.written.row.index, gone)
+        """A client that comes back under its key may be gone and another one, with that key, have been told."""
+        index, is_its_own = self.written.row.index, not self.written.replayed
+        return self._alone(LockLeave(self.asked.lock, self.asked.owner, index, gone and is_its_own))
+
+    def again(self, wait_ms: int) -> Draft:
+        return self._alone(replace(self.asked, wait_ms=wait_ms, leave_ms=max(self.timeout_ms, self.keep_ms)))
+
+    def _alone(self, operation: LockAcquire | LockLeave) -> Draft:
         header = replace(self._draft.header, operations=(operation,), guards=(), idempotency=None)
         return Draft(header, (None,))
 

@@ -1,14 +1,17 @@
 """Claims that wait for a task, reads that wait for a gate to open, and the end of an owner that has much.
 
 The rule: while there is nothing to claim, nothing enters the log. A claim is proposed only when a task is seen here,
-and waits only when there is none at the level of a lease; who loses the race for one looks again.
+and waits only when there is none at the level of a lease; who loses the race for one looks again. What was claimed for
+a client that is gone is given back, unless it can ask for it again under its key.
 """
 
+import logging
 from typing import Final
 
 from msgspec.structs import replace
 
-from raftmem.commands import Draft, OwnerRelease, TaskClaim
+from raftmem.commands import Draft, OwnerRelease, TaskClaim, TaskRelease
+from raftmem.errors import RaftmemError
 from raftmem.limits import OWNER_RELEASE_MAX
 from raftmem.replica import Replica
 from raftmem.service import Gone, Point, Read, ReadOptions, Write, Written
@@ -17,6 +20,7 @@ from raftmem.things import Gate, gate_key, owned_by, ready_in
 from raftmem.waiting import Deadline, until_gone
 from raftmem.wakes import Wakes
 
+log = logging.getLogger("raftmem.service")
 _PASSES_MAX: Final = 10_000  # entries of one owner release; far more than anybody holds
 
 
@@ -50,7 +54,21 @@ class Coordinating:
                     if is_gone():
                         break
                     found = await self._look(draft, asked, timeout_ms)
+                if isinstance(found, Written) and is_gone() and draft.header.idempotency is None:
+                    await self._give_back(found, draft, timeout_ms)  # nobody else can come to know its token
         return found
+
+    async def _give_back(self, claimed: Written, draft: Draft, timeout_ms: int) -> None:
+        """As if it had not been claimed; what cannot be given back runs out."""
+        about = claimed.row.result.outcomes[claimed.first_seq].about
+        if about is None or about.token is None:
+            return
+        releases = tuple(TaskRelease(task_id, about.token) for task_id in about.task_ids)
+        header = replace(draft.header, operations=releases, guards=(), atomic=False)
+        try:
+            await self._write(Draft(header, (None,) * len(releases)), timeout_ms=timeout_ms)
+        except RaftmemError as error:
+            log.info("%s, whose claim ended, may keep its tasks until it expires: %s", draft.header.request_id, error)
 
     async def _look(self, draft: Draft, asked: TaskClaim, timeout_ms: int) -> Written | Point:
         """What was claimed; or a moment with nothing to claim, in the same turn of the loop."""

@@ -43,7 +43,7 @@ class Expiry:
         self._loop = loop
         self._randomness = randomness
         self._has_room = has_room
-        self._under_way = 0
+        self._under_way = (0, 0)  # index and term: of another term than this one it may have lost its place for good
         self._count = 0
 
     def start(self) -> None:
@@ -54,7 +54,7 @@ class Expiry:
 
     def _look(self) -> None:
         now = self._consensus.log_time()
-        if now is None or self._under_way > self._replica.applied or not self._has_room():
+        if now is None or self._is_under_way() or not self._has_room():
             return
         reader = self._replica.reader()
         things = _due(reader, now, self._consensus.term)
@@ -71,10 +71,14 @@ class Expiry:
         )
         body = codec.encode_draft(Draft(header, (None,) * len(operations)), self._randomness.bytes)
         try:
-            self._under_way, _ = self._consensus.propose(body)
+            self._under_way = self._consensus.propose(body)
         except NotApplied:
             return  # no longer the leader, or its disk is slow: whoever leads looks again
         self.things_expired += len(things)
+
+    def _is_under_way(self) -> bool:
+        index, term = self._under_way
+        return term == self._consensus.term and index > self._replica.applied
 
 
 def _due(reader: StateReader, now: int, term: int) -> list[Operation]:

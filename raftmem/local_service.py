@@ -169,6 +169,10 @@ class LocalService:
             return None
         return self._written(self._replica.applied_entry(used.index), replayed=True)
 
+    def _is_key_taken(self, header: Header) -> bool:
+        key = header.idempotency
+        return key is not None and self._replica.reader().idempotency(header.actor, key.key) is not None
+
     def _written(self, applied: Applied, *, replayed: bool = False, first_seq: int = 0) -> Written:
         if applied.row.result.replay_of is not None:
             applied, replayed = self._replica.applied_entry(applied.row.result.replay_of), True
@@ -239,6 +243,8 @@ class LocalService:
         known = self._used_key(draft.header)
         if known is not None:
             return known
+        if self._is_key_taken(draft.header):  # by another request: the log says so, whether there is a task or not
+            return await self._write(draft, timeout_ms=timeout_ms)
         return await self._coordinating.claim(draft, wait_ms=wait_ms, timeout_ms=timeout_ms, gone=gone)
 
     async def await_gate(self, gate: str, options: ReadOptions, *, wait_ms: int, gone: Gone) -> Point:

@@ -2,7 +2,7 @@
 
 The rules: what came out of a queue, or took long to come, is renewed before it is handed out, since nobody can tell how
 old the grant is. Every hold of a client has an owner of its own among those of the same lock, so that two threads are
-two holders; and a grant that was not handed out is given back.
+two holders; and a grant that was not handed out, its asker having been cut off, is renewed by nobody and runs out.
 """
 
 import logging
@@ -43,8 +43,8 @@ class Taken(NamedTuple):
     sent: float
 
 
-def taking(caller: Caller, want: Want) -> Program[Taken]:
-    """Raises: LockHeld when the wait is over, and what `acquire` raises."""
+def taking(caller: Caller, want: Want, doubtful: int = 0) -> Program[Taken]:
+    """`doubtful`: see `Places`. Raises: LockHeld when the wait is over, and what `acquire` raises."""
     clock = caller.clock
     ends = None if want.wait is None else clock.now() + want.wait
     while True:
@@ -71,11 +71,14 @@ def taking(caller: Caller, want: Want) -> Program[Taken]:
             continue
         grant, sent = answer.value, answer.sent
         try:
+            if grant.token <= doubtful:  # the owner's last hold, whose release may still come
+                yield from caller.call(locks.release(want.name, owner=want.owner, token=grant.token))
+                continue
             while (answer.value.event.op not in _GRANTED) or clock.now() >= sent + span(want.ttl):
                 renewal = locks.renew(want.name, owner=want.owner, token=grant.token, ttl=want.ttl)
                 answer = yield from caller.call(renewal, patience_of(caller, want.ttl, caller.patience.total_s))
                 sent = answer.sent
-        except StaleToken:  # it was given and ran out before this process heard of it
+        except StaleToken:  # it ran out before this process heard of it, or its release has come
             continue
         return Taken(grant.token, sent)
 
@@ -88,7 +91,7 @@ def patience_of(caller: Caller, ttl: float, total_s: float) -> Patience:
 
 def renewing(caller: Caller, leases: Iterable[Lease]) -> Program[None]:
     """One heartbeat for leases of one owner and TTL; each is told what came of it."""
-    wanted = list(leases)[:_RENEWALS_MAX]
+    wanted = sorted(leases, key=lambda lease: lease.renew_at)[:_RENEWALS_MAX]  # the others come next
     one = wanted[0]
     left = min(lease.until for lease in wanted) - caller.clock.now()
     plan = locks.renew_many([(lease.name, lease.token) for lease in wanted], owner=one.owner, ttl=one.ttl)
@@ -108,6 +111,8 @@ def renewing(caller: Caller, leases: Iterable[Lease]) -> Program[None]:
             lease.renewed(answer.sent)
         else:
             refusal = of_problem(renewed.error)
+            if lease.leaving:
+                continue  # refused because it is given back, perhaps: the release says it
             if isinstance(refusal, StaleToken):
                 lease.lose(refusal.detail, refused=True)
             else:
@@ -121,7 +126,9 @@ def leaving(caller: Caller, lease: Lease) -> Program[LeaseLost | None]:
     What cannot be given back in the time it would last runs out by itself.
     """
     if lease.is_lost() and lease.refused:
+        lease.settled = True
         return _lost(lease)
+    lease.leaving = True
     total_s = _RELEASE_S if lease.is_lost() else max(lease.remaining, _RELEASE_S)
     try:
         yield from caller.call(
@@ -129,8 +136,11 @@ def leaving(caller: Caller, lease: Lease) -> Program[LeaseLost | None]:
         )
     except StaleToken as error:
         lease.lose(error.detail, refused=True)
+        lease.settled = True
     except RaftmemClientError as error:
         _log.warning("%s (token %d) is not released and will run out: %s", lease.name, lease.token, error)
+    else:
+        lease.settled = True
     lease.end()
     return None if lease.ended else _lost(lease)
 
@@ -140,9 +150,14 @@ def _lost(lease: Lease) -> LeaseLost:
 
 
 class Places:
-    """Owners for the holds of one client: those of the same lock at the same time are apart."""
+    """Owners for the holds of one client: those of the same lock at the same time are apart.
+
+    `doubtful`: the newest token of a hold that ended without word of its release, which may come yet: an owner that is
+    told such a token again must not rely on it.
+    """
 
     def __init__(self, owner: str) -> None:
+        self.doubtful = 0
         self._owner = owner
         self._guard = threading.Lock()
         self._used: dict[str, set[str]] = {}
@@ -158,6 +173,13 @@ class Places:
                 raise ValueError(f"{owner} holds {name} here already, or waits for it: give each hold its own owner")
             used.add(owner)
             return owner
+
+    def end(self, lease: Lease) -> None:
+        """After a hold."""
+        if not lease.settled:
+            with self._guard:
+                self.doubtful = max(self.doubtful, lease.token)
+        self.give(lease.name, lease.owner)
 
     def give(self, name: str, owner: str) -> None:
         with self._guard:

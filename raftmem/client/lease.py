@@ -30,7 +30,9 @@ def span(ttl: float) -> float:
 class Lease:
     """Any thread. `sent`: when the request that gave or renewed it left. `on_lost`: called once, by who notices.
 
-    `reason`: why it is over; None: it is not. `refused`: the service said so. `ended`: its holder did.
+    `reason`: why it is over; None: it is not. `refused`: the service said so. `ended`: its holder did. `leaving`: it is
+    being given back, and what a renewal comes to that crosses the release says nothing.
+    `settled`: nothing that was sent for it can end a later hold of its owner.
     """
 
     def __init__(
@@ -48,7 +50,9 @@ class Lease:
         self.renew_at = sent + ttl * RENEW_SHARE
         self.reason: str | None = None
         self.refused = False
+        self.leaving = False
         self.ended = False
+        self.settled = False
 
     def renewed(self, sent: float) -> None:
         """The service has renewed it, at some time after `sent`."""

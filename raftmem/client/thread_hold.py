@@ -64,7 +64,7 @@ class Hold(HoldBase):
             raise RuntimeError(f"this hold of {self.name} was used already; make another one")
         owner = self._places.take(self.name, self._asked_owner)
         try:
-            taken = self._driver.run(taking(self._caller, self._want._replace(owner=owner)))
+            taken = self._driver.run(taking(self._caller, self._want._replace(owner=owner), self._places.doubtful))
         except BaseException:
             self._places.give(self.name, owner)
             raise
@@ -94,7 +94,7 @@ class Hold(HoldBase):
         try:
             lost = self._driver.run(leaving(self._caller, lease))
         finally:
-            self._places.give(self.name, lease.owner)
+            self._places.end(lease)
             self._lost_flag.set()  # who waits for the loss is let go
         if lost is not None:
             if error is None:

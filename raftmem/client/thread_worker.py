@@ -87,7 +87,7 @@ class Worker:
             end = Done(self._handler(job))
         except (Retry, NonRetryable, RaftmemClientError) as error:
             self._driver.run(self._crew.finishing(job, end_of(error, job)))
-        except Exception as error:  # noqa: BLE001  whatever it was, the service is told
+        except BaseException as error:  # noqa: BLE001  whatever it was (also sys.exit()), the service is told
             _log.exception("the handler of task %s has failed", job.id)
             self._driver.run(self._crew.finishing(job, end_of(error, job)))
         else:

@@ -201,7 +201,7 @@ class Watching:
             item = _DECODE(line)
         except msgspec.DecodeError as error:
             return f"a line that is no item of a watch: {error}"
-        if item.type == "compacted":
+        if item.type == "compacted" and not self._ready:  # else what has come is delivered first, and it is asked again
             detail = f"the entries after index {self._place()} are no longer kept"
             raise IndexCompacted(detail, problem={"oldest_index": item.oldest_index or item.index})
         if item.type not in ("entry", "bookmark") or item.index is None:

@@ -123,7 +123,7 @@ class Job(Generic[F]):
         self.held.check()
 
 
-def end_of(error: Exception, job: Job[F]) -> End:
+def end_of(error: BaseException, job: Job[F]) -> End:
     """What it means that a handler has raised this."""
     if isinstance(error, Retry):
         return Failure(_said(error), delay=error.delay)
@@ -134,7 +134,7 @@ def end_of(error: Exception, job: Job[F]) -> End:
     return Failure(_said(error))
 
 
-def _said(error: Exception) -> dict[str, str]:
+def _said(error: BaseException) -> dict[str, str]:
     return {"type": type(error).__name__, "message": str(error)[:_ERROR_TEXT_MAX]}
 
 
@@ -323,6 +323,7 @@ class Crew(Generic[F]):
             job.held.lose("the worker is stopping and has given it back", refused=True)
             yield from self._give_back(job)
             self._forget(job)
+        self._keeper.close()
 
     def _give_back(self, job: Job[F]) -> Program[None]:
         patience = Patience(_GIVE_BACK_S, self._caller.patience.attempt_s, self._caller.patience.pause_s)

@@ -6,6 +6,9 @@ claims of a task have the same token, and a task is completed at most once. An a
 release takes it back.
 """
 
+from collections.abc import Iterator
+from heapq import merge
+from itertools import islice
 from typing import Final, Literal
 
 from msgspec.structs import replace
@@ -27,14 +30,27 @@ def claim(working: Working, moment: Moment, operation: TaskClaim) -> Outcome | R
     if not may_claim(operation):
         return INVALID
     queues = tuple(dict.fromkeys(operation.queues))
-    ready = [marked.thing for queue in queues for marked in working.scan(ready_in(queue), limit=operation.max)]
-    tasks = sorted((task for task in ready if isinstance(task, Task)), key=lambda task: (-task.priority, task.created))
-    taken = [_taken(working, moment, operation, task) for task in tasks[: operation.max]]
+    lines = [_ready(working, queue, 1 if len(queues) > 1 else operation.max) for queue in queues]
+    first = list(islice(merge(*lines, key=lambda task: (-task.priority, task.created)), operation.max))
+    taken = [_taken(working, moment, operation, task) for task in first]
     if not taken:
         return Outcome("NOOP", applied=True, requested_op="TASK_CLAIM", about=About(queues=queues))
     ids = tuple(task.id for task in taken)
     found_in = tuple(dict.fromkeys(task.queue for task in taken))
     return Outcome("TASK_CLAIM", applied=True, about=About(task_ids=ids, queues=found_in, token=moment.position.index))
+
+
+def _ready(working: Working, queue: str, count: int) -> Iterator[Task]:
+    """Those of one queue, in order; of many queues hardly more are looked at than are taken. `count`: at first."""
+    prefix = start = ready_in(queue)
+    while True:
+        found = working.scan(prefix, limit=count, start=start)
+        for marked in found:
+            assert isinstance(marked.thing, Task)
+            yield marked.thing
+        if len(found) < count:
+            return
+        start, count = found[-1].mark + b"\0", min(2 * count, limits.TASK_CLAIM_MAX)
 
 
 def _taken(working: Working, moment: Moment, operation: TaskClaim, task: Task) -> Task:

@@ -2,8 +2,8 @@
 
 Completed: its dependents wait for one task less, and those that wait for none any more can be claimed (or are due after
 their delay). Dead or cancelled: they are cancelled. One operation tells at most `TASK_TELL_MAX` of them and none of
-their own dependents; until all are told the task is not `told` and due at once, so that the leader's TASK_EXPIRE goes
-on. Then it is due when it may be forgotten.
+their own dependents, and one entry at most `TASK_TELLS_PER_ENTRY_MAX`; until all are told the task is not `told` and
+due at once, so that the leader's TASK_EXPIRE goes on. Then it is due when it may be forgotten.
 
 It must hold that a dependent is told once: it leaves the index of dependents with the telling.
 """
@@ -43,9 +43,11 @@ def finish(working: Working, moment: Moment, task: Task, end: End, *, result_at:
 
 def tell(working: Working, moment: Moment, task: Task) -> Task:
     """A finished task tells its dependents, or goes on doing so."""
-    found = working.scan(dependents_of(task.id), limit=limits.TASK_TELL_MAX + 1)
+    most = min(limits.TASK_TELL_MAX, limits.TASK_TELLS_PER_ENTRY_MAX - working.told)
+    found = working.scan(dependents_of(task.id), limit=most + 1)
     dependents = [marked.thing for marked in found if isinstance(marked.thing, Task)]
-    now = dependents[: limits.TASK_TELL_MAX]
+    now = dependents[:most]
+    working.told += len(now)
     if task.state == "completed":
         changed = [_freed(dependent, task.id, moment.now) for dependent in now]
     else:

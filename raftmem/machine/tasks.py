@@ -237,6 +237,8 @@ def _expire(working: Working, moment: Moment, operation: TaskExpire) -> Outcome 
         return drop_claim(working, moment, task, "expired")
     if task.state in UNFINISHED:
         return _done("TASK_EXPIRE", put(working, moment, waiting_state(task, moment.now)))
+    if not task.told and working.told >= limits.TASK_TELLS_PER_ENTRY_MAX:
+        return _MOVED  # not by this entry: it has told enough
     if not task.told:
         return _done("TASK_EXPIRE", tell(working, moment, task))
     working.put_thing(task_key(task.id), None, moment.position)

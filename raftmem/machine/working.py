@@ -54,17 +54,30 @@ class Working:
     `consequences`: what followed from its operations and is an event of its own (a grant, a gate that closed).
     """
 
-    __slots__ = ("_left", "_marked", "_newest", "_taken", "_things", "_view", "changes", "consequences")
+    __slots__ = (
+        "_gone",
+        "_left",
+        "_marked",
+        "_newest",
+        "_taken",
+        "_things",
+        "_view",
+        "changes",
+        "consequences",
+        "told",
+    )
 
     def __init__(self, view: View) -> None:
         self._view = view
         self._newest: dict[str, Record] = {}
         self._things: dict[bytes, Thing | None] = {}
         self._left: list[bytes] = []  # marks of the state below whose rows have changed; in order
+        self._gone: dict[bytes, bytes] = {}  # by prefix: below this nothing of the state below is left
         self._taken: list[bytes] = []  # the marks of `_things`; in order
         self._marked: dict[bytes, Thing] = {}  # and whose they are
         self.changes: list[Change] = []
         self.consequences: list[Outcome] = []
+        self.told = 0  # dependents of tasks that have ended
 
     def memory(self, memory_id: str) -> Record | None:
         """The newest version, tombstones too."""
@@ -127,9 +140,14 @@ class Working:
         if not self._things:
             return self._view.scan(prefix, limit=limit, start=start, stop=stop)
         seek = max(prefix, start)
-        left = set(_under(self._left, prefix, seek, stop))
-        below = self._view.scan(prefix, limit=limit + len(left), start=start, stop=stop)
+        seek_below = max(seek, self._gone.get(prefix, b""))
+        left = set(_under(self._left, prefix, seek_below, stop))
+        below = self._view.scan(prefix, limit=limit + len(left), start=seek_below, stop=stop)
         found = [marked for marked in below if marked.mark not in left]
+        if left and seek == prefix:
+            gone = next((at for at, marked in enumerate(below) if marked.mark not in left), len(below))
+            if gone:
+                self._gone[prefix] = below[gone - 1].mark + b"\0"
         found += [Marked(mark, self._marked[mark]) for mark in _under(self._taken, prefix, seek, stop)]
         return sorted(found, key=lambda marked: marked.mark)[:limit]
 

@@ -176,6 +176,7 @@ COORDINATION: list[tuple[str, str, str, object, str]] = [
     ("no owner", "POST", "/v1/locks/l/acquire", {"ttl_ms": 1000}, "owner"),
     ("owner empty", "POST", "/v1/locks/l/acquire", {**ACQUIRE, "owner": ""}, "owner"),
     ("owner of 256 bytes", "POST", "/v1/locks/l/acquire", {**ACQUIRE, "owner": "é" * 128}, "owner"),
+    ("owner with a NUL", "POST", "/v1/locks/l/acquire", {**ACQUIRE, "owner": "a\0"}, "owner"),
     ("ttl too short", "POST", "/v1/locks/l/acquire", {**ACQUIRE, "ttl_ms": limits.LOCK_TTL_MS_MIN - 1}, "ttl_ms"),
     ("ttl too long", "POST", "/v1/locks/l/acquire", {**ACQUIRE, "ttl_ms": limits.LOCK_TTL_MS_MAX + 1}, "ttl_ms"),
     ("ttl of a float", "POST", "/v1/locks/l/acquire", {**ACQUIRE, "ttl_ms": 1000.5}, "ttl_ms"),
@@ -189,13 +190,20 @@ COORDINATION: list[tuple[str, str, str, object, str]] = [
     ("nothing to renew", "POST", "/v1/locks/renew", {"owner": "o", "locks": []}, "locks"),
     ("1001 to renew", "POST", "/v1/locks/renew", {"owner": "o", "locks": [{"name": "l", "token": 1}] * 1001}, "locks"),
     ("renewal without a token", "POST", "/v1/locks/renew", {"owner": "o", "locks": [{"name": "l"}]}, "locks[0].token"),
+    (
+        "renewal of a NUL",
+        "POST",
+        "/v1/locks/renew",
+        {"owner": "o", "locks": [{"name": "\0", "token": 1}]},
+        "locks[0].name",
+    ),
     ("no queue", "POST", "/v1/tasks", {}, "queue"),
+    ("queue with a NUL", "POST", "/v1/tasks", {"queue": "a\0b"}, "queue"),
     ("id with a slash", "POST", "/v1/tasks", {"queue": "q", "id": "a/b"}, "id"),
     ("priority too high", "POST", "/v1/tasks", {"queue": "q", "priority": limits.TASK_PRIORITY_MAX + 1}, "priority"),
     ("no attempts", "POST", "/v1/tasks", {"queue": "q", "max_attempts": 0}, "max_attempts"),
     ("delay past its limit", "POST", "/v1/tasks", {"queue": "q", "delay_ms": limits.TASK_DELAY_MS_MAX + 1}, "delay_ms"),
     ("backoff that shrinks", "POST", "/v1/tasks", {"queue": "q", "backoff": {"factor": 0.5}}, "backoff.factor"),
-    ("needs itself", "POST", "/v1/tasks", {"queue": "q", "id": "t", "depends_on": ["t"]}, "depends_on"),
     ("bad dependency", "POST", "/v1/tasks", {"queue": "q", "depends_on": ["t", "a b"]}, "depends_on[1]"),
     ("65 dependencies", "POST", "/v1/tasks", {"queue": "q", "depends_on": ["t"] * 65}, "depends_on"),
     ("no queues", "POST", "/v1/tasks/claim", {**CLAIM, "queues": []}, "queues"),
@@ -208,6 +216,7 @@ COORDINATION: list[tuple[str, str, str, object, str]] = [
     ("cancel with a token", "POST", "/v1/tasks/t/cancel", {"token": 1}, "token"),
     ("required missing", "PUT", "/v1/gates/g", {}, "required"),
     ("more required than may approve", "PUT", "/v1/gates/g", {"required": 2, "approvers": ["a", "a"]}, "required"),
+    ("approver with a NUL", "PUT", "/v1/gates/g", {"required": 0, "approvers": ["a", "\0"]}, "approvers[1]"),
     ("pin without a version", "PUT", "/v1/gates/g", {**GATE, "pins": [{"memory": "m"}]}, "pins[0].version"),
     ("memory pinned twice", "PUT", "/v1/gates/g", {**GATE, "pins": [{"memory": "m", "version": 1}] * 2}, "pins"),
     ("bad pin", "PUT", "/v1/gates/g", {**GATE, "pins": [{"memory": "a b", "version": 1}]}, "pins[0].memory"),
@@ -309,6 +318,7 @@ QUERIES: list[tuple[str, str, str]] = [
     ("GET", "/v1/locks?at=5", "at"),
     ("GET", "/v1/locks?queue=q", "queue"),
     ("GET", "/v1/locks?owner=", "owner"),
+    ("GET", "/v1/locks?prefix=a%00", "prefix"),
     ("GET", "/v1/locks?cursor=abc", "cursor"),
     ("GET", "/v1/locks?limit=1001", "limit"),
     ("GET", "/v1/locks/x?at=5", "at"),
@@ -349,7 +359,7 @@ HEADERS: list[tuple[str, str, dict[str, str], str]] = [
     ("PATCH", "/v1/memories/m", {"If-Match": 'W/"1"'}, "If-Match"),
     ("PATCH", "/v1/memories/m", {"If-Match": '"1", "2"'}, "If-Match"),
     ("PATCH", "/v1/memories/m", {"If-None-Match": '"1"'}, "If-None-Match"),
-    ("POST", "/v1/memories", {"If-None-Match": "*"}, "If-Match"),
+    ("POST", "/v1/memories", {"If-None-Match": "*"}, "If-None-Match"),
     ("PATCH", "/v1/memories/m", {"Raftmem-Actor": "planner"}, "Raftmem-Actor"),
     ("PATCH", "/v1/memories/m", {"Raftmem-Actor": "robot/x"}, "Raftmem-Actor"),
     ("PATCH", "/v1/memories/m", {"Raftmem-Actor": "agent/"}, "Raftmem-Actor"),
@@ -379,13 +389,27 @@ def test_delete_with_a_body_is_400(world: World, target: str) -> None:
 
 
 def test_body_that_may_be_left_out_is_read_as_json_if_it_is_there(world: World) -> None:
-    found = problem(world, "POST", "/v1/gates/g/approve", content=b"{}", headers={"content-type": "text/plain"})
-    assert found == (415, "unsupported-media-type", None)
+    for media_type in ("text/plain", ""):
+        headers = {"content-type": media_type}
+        found = problem(world, "POST", "/v1/gates/g/approve", content=b"{}", headers=headers)
+        assert found == (415, "unsupported-media-type", None)
+    found = problem(world, "POST", "/v1/gates/g/approve", content=b"null", headers={"content-type": "application/json"})
+    assert found == (*INVALID, "body")
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "application/x-www-form-urlencoded"])
+def test_body_that_is_left_out_has_no_type_to_be_wrong(media_type: str) -> None:
+    world = World()
+    world("PUT", "/v1/gates/g", {"required": 1})
+    reply = world("POST", "/v1/gates/g/approve", content=b"", headers={"content-type": media_type})
+    assert (reply.status_code, reply.json()["gate"]["open"]) == (200, True)
 
 
 def test_condition_over_a_memory_stands_at_no_lock(world: World) -> None:
     found = problem(world, "POST", "/v1/locks/l/acquire", body=ACQUIRE, headers={"If-Match": '"1"'})
     assert found == (*INVALID, "If-Match")
+    detail = world("DELETE", "/v1/locks/l", headers={"If-None-Match": "*"}).json()["detail"]
+    assert detail == "If-None-Match is about one memory, and this request names none; send guards"
 
 
 SIZES: list[tuple[str, bytes]] = [

@@ -106,6 +106,7 @@ def test_other_number_of_permits_is_told_with_the_one_in_force(world: World) -> 
     problem = reply.json()
     assert (reply.status_code, problem["code"], problem["permits"]) == (409, "permits-mismatch", 3)
     assert problem["current"]["holders"][0]["owner"] == A
+    assert "permits=3" in problem["detail"]
 
 
 def test_semaphore_is_held_by_as_many_and_tells_the_soonest_end(world: World) -> None:
@@ -220,6 +221,7 @@ def test_waiter_is_granted_by_the_release_and_answers_with_that_event(world: Wor
         assert queue == [{"owner": B, "position": 1}]
         held = (await world.ask("POST", LOCK + "/acquire", ask(B))).json()
         assert (held["queue_position"], held["queue_length"]) == (1, 1)
+        assert "b#2 stands at place 1 of its queue" in held["detail"]
         release = await world.ask("POST", LOCK + "/release", {"owner": A, "token": token})
         reply = await wait
         assert (reply.status_code, reply.headers["raftmem-index"]) == (200, release.headers["raftmem-index"])
@@ -414,5 +416,27 @@ def test_a_place_that_is_kept_is_told_with_its_position(world: World) -> None:
     taken(world, A)
     kept = world("POST", LOCK + "/acquire", ask(B, wait_ms=1, keep_ms=5000))
     assert (kept.status_code, kept.json()["code"], kept.json()["queue_position"]) == (409, "lock-held", 1)
+    assert "place 1 of the queue is kept for now" in kept.json()["detail"]
     left = world("POST", LOCK + "/acquire", ask(B, wait_ms=1))
     assert (left.status_code, left.json()["queue_position"], left.json()["queue_length"]) == (409, None, 0)
+
+
+def test_wait_that_used_up_its_key_is_not_told_to_retry_with_it(world: World) -> None:
+    token = taken(world, A)
+    key = {"Idempotency-Key": "k"}
+    plain = world("POST", LOCK + "/acquire", ask(C, wait_ms=1)).json()
+    first = world("POST", LOCK + "/acquire", ask(B, wait_ms=1), headers=key).json()
+    assert (plain["code"], plain["retryable"]) == ("lock-held", True)
+    assert (first["code"], first["retryable"]) == ("lock-held", False)
+    assert "another Idempotency-Key" in first["detail"]
+    world("POST", LOCK + "/release", {"owner": A, "token": token})
+    assert world("POST", LOCK + "/acquire", ask(B, wait_ms=1), headers=key).json()["code"] == "lock-held"
+    other = world("POST", LOCK + "/acquire", ask(B, wait_ms=1), headers={"Idempotency-Key": "k2"})
+    assert other.status_code == 200
+
+
+def test_place_that_is_kept_under_a_key_may_be_asked_for_with_it(world: World) -> None:
+    taken(world, A)
+    key = {"Idempotency-Key": "k"}
+    kept = world("POST", LOCK + "/acquire", ask(B, wait_ms=1, keep_ms=5000), headers=key).json()
+    assert (kept["queue_position"], kept["retryable"]) == (1, True)

@@ -6,10 +6,11 @@ import struct
 import pytest
 from api_world import World, run
 
-from raftmem import errors
+from raftmem import codec, errors
 from raftmem.api import embedding, times
 from raftmem.api.settings import ApiSettings, Override
 from raftmem.errors import BadRequest
+from raftmem.limits import LIST_SCAN_ROWS_MAX
 from raftmem.service import Level, ReadOptions
 
 
@@ -314,6 +315,21 @@ def test_long_poll_answers_when_an_event_comes() -> None:
         reply = await waiting
         assert [event["index"] for event in reply.json()["events"]] == [102]
         assert reply.headers["raftmem-index"] == "102"
+
+    run(scenario())
+
+
+def test_long_poll_over_more_entries_than_a_page_looks_at_goes_on_to_the_end_and_waits_there() -> None:
+    async def scenario() -> None:
+        world = World()
+        for _ in range(LIST_SCAN_ROWS_MAX + 10):
+            world.service.entry(codec.no_op(time=0, wall_ms=0))
+        waiting = asyncio.create_task(world.ask("GET", "/v1/events?from=1&op=ADD&wait_ms=30000"))
+        while len(world.service.reads) < 2:
+            await asyncio.sleep(0)
+        added = await world.ask("POST", "/v1/memories", {"text": "t"})
+        found = (await waiting).json()["events"]
+        assert [event["index"] for event in found] == [added.json()["event"]["index"]]
 
     run(scenario())
 

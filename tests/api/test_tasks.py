@@ -65,6 +65,8 @@ def test_cycle_of_dependencies_is_refused_with_its_path(world: World) -> None:
     problem = reply.json()
     assert (reply.status_code, problem["code"], problem["path"]) == (409, "dependency-cycle", "b -> a -> b")
     assert world("GET", "/v1/tasks/b").status_code == 404
+    itself = world("POST", "/v1/tasks", {"queue": "q", "id": "c", "depends_on": ["c"]}).json()
+    assert (itself["code"], itself["path"]) == ("dependency-cycle", "c -> c")
 
 
 def test_worker_completes_what_it_claimed(world: World) -> None:
@@ -95,6 +97,7 @@ def test_worker_that_completes_after_its_claim_was_given_to_another_is_refused(w
     assert twice.status_code == 200
     again = world("POST", "/v1/tasks/t/complete", {"token": second["token"]}).json()
     assert (again["code"], again["current_token"], again["current"]["state"]) == ("stale-token", None, "completed")
+    assert "it is completed now" in again["detail"]
 
 
 def test_errors_are_kept_with_what_the_worker_said(world: World) -> None:
@@ -137,6 +140,24 @@ def test_retry_of_a_task_that_runs_is_wrong_state_with_the_task(world: World) ->
     claimed(world)
     problem = world("POST", "/v1/tasks/t/retry").json()
     assert (problem["status"], problem["code"], problem["current"]["state"]) == (409, "wrong-state", "claimed")
+
+
+def test_task_in_the_wrong_state_is_told_with_what_would_help(world: World) -> None:
+    added(world, "a")
+    added(world, "b", depends_on=["a"])
+    world("POST", "/v1/tasks/a/cancel")
+
+    def detail(task: str, verb: str) -> str:
+        problem = world("POST", f"/v1/tasks/{task}/{verb}").json()
+        assert (problem["status"], problem["code"]) == (409, "wrong-state")
+        return str(problem["detail"])
+
+    assert detail("b", "retry") == "task b is cancelled and depends on a, which is cancelled: retry that one first"
+    world("POST", "/v1/tasks/a/retry")
+    assert detail("a", "retry").startswith("task a is available; only dead, cancelled and scheduled ones are retried")
+    (task,) = claimed(world)
+    world("POST", "/v1/tasks/a/complete", {"token": task["token"]})
+    assert detail("a", "cancel") == "task a is completed: there is nothing left to cancel"
 
 
 def test_waiting_claim_is_given_the_task_that_comes(world: World) -> None:

@@ -54,7 +54,8 @@ def test_every_kind_of_operation_runs_in_one_entry_and_later_ones_see_earlier_on
     assert results[6]["gate"]["consumed_index"] == 103
     assert results[7]["memory"]["status"] == "deleted"
     listed = world("GET", "/v1/events/103").json()["events"]
-    assert [event["payload"] for event in listed][:6:5] == [{}, {"id": "t", "queue": "q", "payload": 7}]
+    guards = {"guards": [{"lock": "l", "token": 101}]}
+    assert [event["payload"] for event in listed][:6:5] == [guards, {"id": "t", "queue": "q", "payload": 7}]
 
 
 def test_false_guard_runs_the_other_arm_and_is_told_with_what_stands(world: World) -> None:
@@ -88,6 +89,7 @@ def test_several_locks_of_which_one_is_held_are_not_taken(world: World) -> None:
     problem = reply.json()
     assert (reply.status_code, problem["code"], problem["failed_seq"]) == (409, "lock-held", 1)
     assert (problem["instance"], problem["holders"][0]["owner"]) == ("/v1/txn", B)
+    assert "nothing of the transaction was applied" in problem["detail"]
     assert [lock["name"] for lock in world("GET", "/v1/locks").json()["locks"]] == ["l2"]
     events = world("GET", f"/v1/events/{reply.headers['raftmem-index']}").json()["events"]
     assert [(event["op"], event["code"]) for event in events] == [
@@ -118,6 +120,15 @@ def test_refused_operation_refuses_the_whole_with_its_own_problem(
     assert world("GET", "/v1/tasks/u").status_code == 404
 
 
+def test_completion_of_what_the_same_transaction_claims_is_wrong_state(world: World) -> None:
+    world("POST", "/v1/tasks", {"queue": "q", "id": "t"})
+    token = world.service.store.head().index + 1
+    end = {"op": "TASK_COMPLETE", "id": "t", "token": token}
+    problem = world("POST", "/v1/txn", {"then": [CLAIM, end]}).json()
+    assert (problem["status"], problem["code"], problem["failed_seq"]) == (409, "wrong-state", 1)
+    assert problem["detail"] == "task t was claimed by this very request; end that claim in another one"
+
+
 def test_replayed_transaction_is_the_first_reply(world: World) -> None:
     key = {"Idempotency-Key": "k"}
     body = {"then": [{"op": "TASK_ADD", "id": "t", "queue": "q"}, {"op": "ADD", "id": "m", "text": "a"}]}
@@ -146,6 +157,10 @@ def test_arm_past_its_limit_is_413_and_leaves_nothing(world: World) -> None:
         assert (reply.status_code, reply.json()["code"]) == (413, "too-large")
     full = world("POST", "/v1/txn", {"then": items[1:]})
     assert (full.status_code, len(full.json()["results"])) == (200, TXN_OPERATIONS_MAX)
+    claims = [{**CLAIM, "max": 100}] * 11
+    reply = world("POST", "/v1/txn", {"then": claims})
+    assert (reply.status_code, reply.json()["code"]) == (413, "too-large")
+    assert world("POST", "/v1/txn", {"then": claims[1:]}).status_code == 200
 
 
 CLAIM = {"op": "TASK_CLAIM", "queues": ["q"], "worker": "w", "ttl_ms": 500}

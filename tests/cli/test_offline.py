@@ -135,7 +135,7 @@ def test_log_list_keeps_what_was_asked_for(options: tuple[str, ...], indexes: li
 def test_log_show_tells_condition_request_and_digest(data: Path, cli: Cli) -> None:
     shown = cli("log", "show", "5", "--data", str(data), "--json")
     assert shown.part("guards") == [{"memory": "freeze", "version": 9}]
-    assert shown.part("events", 0, "payload") == {"text": "open"}
+    assert shown.part("events", 0, "payload") == {"text": "open", "guards": [{"memory": "freeze", "version": 9}]}
     assert shown.part("events", 0, "outcome") == "refused"
     assert shown.part("digest") == cli("state", "digest", "--at", "5", "--data", str(data), "--json").part("digest")
     assert cli("log", "show", "1", "--data", str(data), "--json").part("members", "cluster_id") == "5f2a9c01"

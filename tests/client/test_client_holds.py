@@ -1,6 +1,7 @@
 """A hold: when its holder may rely on it, when it is told lost, and what it leaves behind."""
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -177,6 +178,39 @@ async def test_refused_renewal_is_told_at_once(world: World) -> None:
     assert "release" not in world.verbs()
 
 
+def test_renewal_that_is_overtaken_by_the_release_is_no_loss() -> None:
+    """It left before the release and is decided after it."""
+    released, refused = asyncio.Event(), asyncio.Event()
+
+    class Crossing(Replicas):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            await request.aread()
+            if request.url.path == "/v1/locks/renew":
+                await released.wait()
+                refused.set()
+                return self._answer(request)
+            came = self._answer(request)
+            if request.url.path.endswith("/release"):
+                released.set()
+                await refused.wait()
+                await world.time.settle()
+            return came
+
+    world, lost = World(), list[str]()
+
+    async def play() -> None:
+        transport = Crossing(world.service)
+        async with AsyncRaftmemClient(URLS, transport=transport, time=world.time, randomness=Dice()) as client:
+            async with client.locks.hold("l", ttl=TTL, on_lost=lambda lock: lost.append(lock.name)):
+                await world.time.advance(TTL / 3)
+            await world.time.settle()
+            assert transport.paths()[-2:] == ["POST /v1/locks/l/release", "POST /v1/locks/renew"]
+        await world.client.close()
+
+    asyncio.run(play())
+    assert lost == []
+
+
 @played
 async def test_many_holds_share_one_heartbeat_and_each_is_told_its_own(world: World) -> None:
     hold = world.client.locks.hold
@@ -188,6 +222,18 @@ async def test_many_holds_share_one_heartbeat_and_each_is_told_its_own(world: Wo
                 renewals = [one.body for one in world.replicas.asked if one.path == "/v1/locks/renew"]
                 assert [[lock["name"] for lock in body["locks"]] for body in renewals] == [["a", "c", "b"]]
                 assert (first.lost.is_set(), last.lost.is_set(), lost.lost.is_set()) == (False, False, True)
+
+
+@played
+async def test_more_holds_than_one_request_renews_are_all_renewed(world: World) -> None:
+    names = {f"l{number}" for number in range(1001)}
+    async with contextlib.AsyncExitStack() as held:
+        for name in names:
+            await held.enter_async_context(world.client.locks.hold(name, ttl=TTL))
+        await world.time.advance(TTL / 3)
+        renewals = [one.body["locks"] for one in world.replicas.asked if one.path == "/v1/locks/renew"]
+        assert len(renewals) == 2
+        assert {lock["name"] for locks in renewals for lock in locks} == names
 
 
 def test_block_of_a_lost_lock_says_so_unless_something_else_went_wrong() -> None:
@@ -219,6 +265,32 @@ async def test_two_holds_of_one_lock_in_one_client_are_two_holders(world: World)
                 raise AssertionError("one owner is one holder")
     async with world.client.locks.hold("l", ttl=TTL) as lock:
         assert lock.owner == owners[0]
+
+
+@played
+async def test_release_that_is_still_on_its_way_cannot_end_the_next_hold_of_its_owner(world: World) -> None:
+    late: list[Asked] = []
+
+    def losing(asked: Asked) -> httpx.Response | Exception:
+        if not asked.path.endswith("/release"):
+            return world.service(asked)
+        late.append(asked)
+        return httpx.ReadError("reset")
+
+    async def first() -> None:
+        async with world.client.locks.hold("l", ttl=TTL, owner="me"):
+            world.replicas.script = losing
+
+    holding = asyncio.create_task(first())
+    await world.time.settle()
+    holding.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await holding
+    world.replicas.script = world.service
+    async with world.client.locks.hold("l", ttl=TTL, owner="me") as lock:
+        assert [world.service(asked).status_code for asked in late] == [409] * len(late)  # type: ignore[union-attr]
+        assert world.service.held["l"].token == lock.token
+        assert late
 
 
 @played

@@ -132,6 +132,11 @@ def test_what_is_no_longer_kept_is_raised_before_and_during_a_stream() -> None:
         with pytest.raises(IndexCompacted) as during:
             next(watch)
     assert during.value.oldest_index == 90
+    together = stream(line(10) + line(11, 10) + word("compacted", 11, oldest_index=90))
+    with World(together, problem(410, "index-compacted", oldest_index=90)).watch(10) as watch:
+        assert [next(watch).index, next(watch).index] == [10, 11]
+        with pytest.raises(IndexCompacted):
+            next(watch)
 
 
 def test_restored_cluster_ends_the_watch_aloud() -> None:

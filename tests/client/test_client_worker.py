@@ -297,6 +297,20 @@ def test_threads_run_handlers_side_by_side() -> None:
     world.client.close()
 
 
+def test_handler_that_ends_its_thread_fails_its_task_and_keeps_no_claim() -> None:
+    world = Threads(task("a", 10))
+
+    def handler(_job: Job[BlockingFlag]) -> None:
+        raise SystemExit(1)
+
+    worker = world.client.tasks.worker(["q"], handler, ttl=TTL)
+    world.idle = worker.stop
+    with worker:
+        world.time.until(lambda: worker.counts.failed == 1, "it is told")
+    assert world.service.ends() == [("fail", "a")]
+    world.client.close()
+
+
 def test_sigterm_drains_and_the_handlers_of_before_are_put_back() -> None:
     world = Threads(task("a", 10))
     before = signal.getsignal(signal.SIGTERM)

@@ -19,6 +19,7 @@ from machine_world import (
     give_back,
     heartbeat,
     json,
+    release_owner,
     retry,
     task_of,
     tasks_due,
@@ -27,9 +28,10 @@ from machine_world import (
 
 from raftmem import limits
 from raftmem.commands import Backoff, Content, Operation, TaskAdd, TaskClaim, TaskHeartbeat
+from raftmem.machine import tasks
 from raftmem.machine.task_claims import backoff_ms, drop_claim
 from raftmem.machine.working import Moment, Working
-from raftmem.records import About, Outcome, Position
+from raftmem.records import About, Marked, Outcome, Position
 from raftmem.things import DUE, TASKS, Task, TaskError, task_key
 
 
@@ -198,6 +200,27 @@ def test_a_claim_takes_by_priority_then_by_age_over_all_its_queues() -> None:
     )
     assert about(world.one(claim("r", "q", most=4))).task_ids == ("d",)
     assert states(world, "e") == ["available"]
+
+
+@pytest.mark.parametrize("queues", [1, 40])
+def test_claims_of_an_entry_look_at_little_more_than_they_take(monkeypatch: pytest.MonkeyPatch, queues: int) -> None:
+    world, names = World(), [f"q{n}" for n in range(queues)]
+    world.run(*(add_task(f"t{n}", queue=names[n % queues]) for n in range(2000)))
+    reader = world.store.read()
+    scan, seen = reader.scan, []
+
+    def counted(prefix: bytes, *, limit: int, start: bytes = b"", stop: bytes | None = None) -> list[Marked]:
+        found = scan(prefix, limit=limit, start=start, stop=stop)
+        seen.extend(found)
+        return found
+
+    monkeypatch.setattr(reader, "scan", counted)
+    working = Working(reader)
+    moment = Moment(Position(2, 0), world.time, 0, ALICE)
+    for _ in range(20):
+        tasks.perform(working, moment, TaskClaim(tuple(names), "w", 1000, 50), None)
+    assert len(working.changes) == 1000
+    assert len(seen) < 4000
 
 
 def test_a_claim_is_an_attempt_with_a_token_and_an_end() -> None:
@@ -607,6 +630,23 @@ def test_many_dependents_are_told_over_several_entries_and_each_once(end: str) -
     assert {(task_of(world, one).state, task_of(world, one).pending) for one in many} == {
         (state, 2 if end == "cancelled" else 1)
     }
+
+
+def test_one_entry_tells_so_many_however_many_tasks_end_by_it_and_the_next_entries_go_on() -> None:
+    world, each = World(), 2 * limits.TASK_TELL_MAX
+    parents = [f"p{n}" for n in range(limits.TASK_TELLS_PER_ENTRY_MAX // limits.TASK_TELL_MAX + 4)]
+    world.run(*(add_task(parent, max_attempts=1) for parent in parents))
+    for n in range(each):
+        world.run(*(add_task(f"{parent}-{n}", depends_on=(parent,)) for parent in parents))
+    world.one(claim(worker="dead", most=len(parents)))
+    entries = [world.run(release_owner("dead"))]
+    while tasks_due(world):
+        entries.append(expire_due(world))
+    told = [sum(outcome.op == "TASK_CANCEL" for outcome in outcomes) for outcomes in entries]
+    assert max(told) == limits.TASK_TELLS_PER_ENTRY_MAX
+    assert sum(told) == each * len(parents)
+    assert len(told) <= 2 + sum(told) // limits.TASK_TELLS_PER_ENTRY_MAX
+    assert {task_of(world, f"{parent}-{each - 1}").state for parent in parents} == {"cancelled"}
 
 
 def test_a_task_added_while_others_are_still_told_is_not_told_twice() -> None:

@@ -196,6 +196,7 @@ class Group:
     def __init__(self, count: int) -> None:
         self.names = tuple(f"n{k + 1}" for k in range(count))
         self.replicas = [One(self, name) for name in self.names]
+        self.cut: set[str] = set()  # those that no message reaches or leaves
 
     def running(self) -> list[One]:
         return [one for one in self.replicas if one.runs]
@@ -204,7 +205,7 @@ class Group:
         to = self.replicas[self.names.index(peer)]
 
         def deliver() -> None:
-            if to.runs and sender.runs:
+            if to.runs and sender.runs and not self.cut & {sender.name, peer}:
                 to.consensus.receive(sender.name, data)
 
         asyncio.get_running_loop().call_later(0.0005, deliver)

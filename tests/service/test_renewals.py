@@ -21,6 +21,10 @@ async def take(one: One, name: str, owner: str, *, ttl_ms: int = 10_000) -> int:
     return granted.token
 
 
+async def add(one: One, memory_id: str) -> None:
+    await one.service.write(draft(Add(memory_id, Fields())), timeout_ms=1000)
+
+
 def renewing(one: One, name: str, owner: str, token: int) -> "asyncio.Task[Written]":
     renewal = draft(LockRenew(name, owner, token), actor=owner)
     return asyncio.create_task(one.service.write(renewal, timeout_ms=3000))
@@ -182,6 +186,30 @@ def test_a_dead_holder_is_expired_by_whoever_leads_then() -> None:
             await settled(lambda: new.events("LOCK_EXPIRE") == ["LOCK_EXPIRE"])
             assert 3.0 <= asyncio.get_running_loop().time() - began < 6.0
             assert new.service.metrics()["things_expired_total"] == 1
+
+    run(work())
+
+
+def test_an_expiry_that_was_cut_off_does_not_keep_a_later_lead_from_the_next_one() -> None:
+    async def work() -> None:
+        async with group_of(3) as group:
+            leader = await group.elected()
+            await take(leader, "l", "first", ttl_ms=1000)
+            await asyncio.sleep(0.8)
+            group.cut.add(leader.name)
+            others = [asyncio.create_task(add(leader, f"m{number}")) for number in range(100)]
+            await settled(lambda: leader.service.metrics()["things_expired_total"] == 1)  # far beyond what others have
+            await asyncio.gather(*others, return_exceptions=True)
+            rest = [one for one in group.replicas if one is not leader]
+            await settled(lambda: any(one.consensus.is_leader for one in rest))
+            new = next(one for one in rest if one.consensus.is_leader)
+            await settled(lambda: new.events("LOCK_EXPIRE") == ["LOCK_EXPIRE"])
+            await take(new, "l", "second", ttl_ms=3000)
+            group.cut.clear()
+            await asyncio.sleep(1)
+            assert await new.service.transfer(leader.name, timeout_ms=3000) == leader.name
+            await asyncio.sleep(4)
+            assert leader.events("LOCK_EXPIRE") == ["LOCK_EXPIRE"] * 2
 
     run(work())
 

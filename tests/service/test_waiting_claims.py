@@ -2,6 +2,7 @@
 
 import asyncio
 
+from msgspec.structs import replace
 from service_world import Client, One, draft, group_of, never, run, settled
 
 from raftmem.codec import decode, no_op
@@ -10,6 +11,7 @@ from raftmem.commands import (
     Backoff,
     GateApprove,
     GatePut,
+    Idempotency,
     LockAcquire,
     OwnerRelease,
     TaskAdd,
@@ -112,6 +114,24 @@ def test_a_claim_that_was_called_and_is_gone_calls_the_next() -> None:
             assert await second == ["a"]
             assert await first is None
             assert leader.service.metrics()["waiting_requests"] == 0
+
+    run(work())
+
+
+def test_what_was_claimed_for_a_client_that_is_gone_is_given_back_unless_its_key_finds_it_again() -> None:
+    async def work() -> None:
+        async with group_of(1) as group:
+            leader = await group.elected()
+            for key, left in ((None, ["TASK_CLAIM", "TASK_RELEASE"]), ("k", ["TASK_CLAIM"])):
+                client, before = Client(), len(leader.events())
+                queue = f"q-{key}"
+                asked = asyncio.create_task(claim(leader, "w", queue, wait_ms=60_000, client=client, key=key))
+                await waiting(leader, 1)
+                await add(leader, f"for-{key}", queue=queue)
+                client.leave()  # the claim is on its way
+                await asked
+                assert leader.events()[before:] == ["TASK_ADD", *left]
+            assert await claim(leader, "w", "q-k", wait_ms=60_000, key="k") == ["for-k"]
 
     run(work())
 
@@ -224,6 +244,11 @@ def test_a_claim_under_a_key_that_is_used_up_has_its_first_reply_at_once() -> No
             assert await claim(leader, key="k") == ["a"]
             assert await claim(leader, key="k", wait_ms=60_000) == ["a"]
             assert claims(leader) == 1
+            other = draft(TaskClaim(("empty",), "w", 10_000), key="k", actor="w")
+            other = replace(other, header=replace(other.header, idempotency=Idempotency("k", b"another".ljust(32))))
+            reused = await leader.service.claim(other, wait_ms=0, timeout_ms=1000, gone=never)
+            assert isinstance(reused, Written)
+            assert reused.row.result.outcomes[0].code == "idempotency-key-reused"
 
     run(work())
 

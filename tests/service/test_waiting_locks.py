@@ -9,7 +9,7 @@ from raftmem.commands import LockAcquire, LockForceRelease, LockRelease, OwnerRe
 from raftmem.errors import ShuttingDown, TooManyRequests
 from raftmem.limits import WAITING_MAX
 from raftmem.service import Granted, Written
-from raftmem.things import Waiter, queue_of, waiter_key
+from raftmem.things import Hold, Waiter, hold_key, queue_of, waiter_key
 
 
 async def take(
@@ -224,6 +224,71 @@ def test_what_was_granted_to_a_client_that_is_gone_is_given_back() -> None:
                 await waiting
             await settled(lambda: leader.events()[-1:] == ["LOCK_RELEASE"])
             assert (await hold(leader, "c")).row.result.outcomes[0].op == "LOCK_ACQUIRE"
+
+    run(work())
+
+
+def test_a_grant_told_under_its_key_elsewhere_is_not_given_back_by_the_request_whose_client_is_gone() -> None:
+    async def work() -> None:
+        async with group_of(3) as group:
+            leader, lost = await group.elected(), Client()
+            granted = await hold(leader)
+            one = group.followers()[0]
+            first = begin(one, "b", wait_ms=60_000, key="k", client=lost)
+            await settled(lambda: queue(leader) == 1)
+            second = begin(leader, "b", wait_ms=60_000, key="k")  # its connection was lost: it asks elsewhere
+            await asyncio.sleep(1)
+            await release(leader, granted)
+            first.cancel()  # it has not heard of the grant
+            told = await second
+            assert isinstance(told, Granted)
+            await asyncio.sleep(1)
+            held = leader.replica.reader().thing(hold_key("l", "b"))
+            assert isinstance(held, Hold)
+            assert (held.token, told.replayed) == (told.token, True)
+
+    run(work())
+
+
+def test_a_client_that_is_gone_gives_nothing_back_that_another_request_of_its_owner_was_told_of() -> None:
+    async def work() -> None:
+        async with group_of(3) as group:
+            leader = await group.elected()
+            granted = await hold(leader)
+            first = begin(leader, "b", wait_ms=60_000)
+            await settled(lambda: queue(leader) == 1)
+            newer = begin(group.followers()[0], "b", wait_ms=60_000)
+            await settled(lambda: len(leader.events("LOCK_WAIT")) == 2)
+            await asyncio.sleep(1)
+            await release(leader, granted)
+            newer.cancel()  # it has not heard of the grant
+            told = await first
+            assert isinstance(told, Granted)
+            await asyncio.sleep(1)
+            held = leader.replica.reader().thing(hold_key("l", "b"))
+            assert isinstance(held, Hold)
+            assert held.token == told.token
+
+    run(work())
+
+
+def test_the_same_key_again_gives_nothing_back_when_its_client_is_gone() -> None:
+    async def work() -> None:
+        async with group_of(3) as group:
+            leader = await group.elected()
+            granted = await hold(leader)
+            first = begin(leader, "b", wait_ms=60_000, key="k")
+            await settled(lambda: queue(leader) == 1)
+            again = begin(group.followers()[0], "b", wait_ms=60_000, key="k")
+            await asyncio.sleep(1)
+            await release(leader, granted)
+            again.cancel()
+            told = await first
+            assert isinstance(told, Granted)
+            await asyncio.sleep(1)
+            held = leader.replica.reader().thing(hold_key("l", "b"))
+            assert isinstance(held, Hold)
+            assert held.token == told.token
 
     run(work())
 
