@@ -202,6 +202,7 @@ LOCKS: Final = b"l"  # every lock, by `created`
 TASKS: Final = b"t"  # every task, by `created`
 GATES: Final = b"g"  # every gate, by `created`
 DUE: Final = b"d"  # whatever has a time, by it
+PINS: Final = b"p"  # every gate with pins, by the memory
 
 
 def due_until(time: int) -> bytes:
@@ -229,7 +230,7 @@ def pinned_by(memory_id: str, version: int | None = None) -> bytes:
 
     By version, so that a change looks at the gates of two versions, and never at all that a memory has left behind.
     """
-    prefix = b"p" + hashed(memory_id)
+    prefix = PINS + hashed(memory_id)
     return prefix if version is None else prefix + _version.pack(version)
 
 

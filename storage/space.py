@@ -29,10 +29,10 @@ class Space:
     """Asks anew at every call (about a microsecond). Raises: OSError when the disk does not answer."""
 
     def __init__(
-        self, path: Path, *, low_bytes: int = DISK_LOW_BYTES, statvfs: Callable[[Path], Disk] = os.statvfs
+        self, path: Path, *, low_bytes: int = DISK_LOW_BYTES, statvfs: Callable[[str], Disk] = os.statvfs
     ) -> None:
         """`low_bytes`: the low mark of a small disk; of a large one it is a share."""
-        self._path = path
+        self._path = os.fspath(path)  # made text once: it is asked for every write
         self._low_bytes = max(low_bytes, DISK_HARD_BYTES)
         self._statvfs = statvfs
 

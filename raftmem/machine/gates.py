@@ -30,7 +30,7 @@ from raftmem.commands import (
 from raftmem.machine import json_text
 from raftmem.machine.working import Moment, Refusal, Working
 from raftmem.records import About, Outcome
-from raftmem.things import Approval, Gate, gate_key, pinned_by
+from raftmem.things import PINS, Approval, Gate, gate_key, pinned_by
 
 _TYPES: Final = frozenset(get_args(ActorType))
 
@@ -64,8 +64,8 @@ def follow(working: Working, moment: Moment, memory_id: str) -> None:
 
     Each that was open and is not any more is a consequence `GATE_CLOSE`.
     """
-    record = working.memory(memory_id)
-    if record is None:
+    record = working.memory(memory_id) if working.scan(PINS, limit=1) else None
+    if record is None:  # the usual case: no memory is pinned
         return
     prefix = pinned_by(memory_id)
     start, stop = pinned_by(memory_id, record.version - 1), pinned_by(memory_id, record.version + 1)
