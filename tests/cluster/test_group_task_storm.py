@@ -91,7 +91,7 @@ def until_completed(client: RaftmemClient, storm: Storm) -> float:
     """Kills as the work goes on, and comes back when all is done. The longest time without a completion, seconds."""
     done, seen, longest, last = 0, 1, 0.0, time.monotonic()
     while done < TASKS:
-        found = client.events(seen, op="TASK_COMPLETE", outcome="applied", wait=1.0, page_size=1000).all()
+        found = client.events(seen, op="TASK_COMPLETE", queue=QUEUE, outcome="applied", wait=1.0, page_size=1000).all()
         storm.replace_the_dead()
         if found:
             done += len(found)
