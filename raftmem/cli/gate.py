@@ -159,8 +159,8 @@ def wait(
             break
     _show(found, as_json=as_json)
     if not found.get("open"):
-        line = f"{name} is {_state(found)} after {wait_s:g} s; `raftmem gate show` says what is missing"
-        raise CommandFailed(line, exit_code=Exit.PRECONDITION)
+        waited = "" if found.get("consumed_index") is not None else f" after {wait_s:g} s"
+        raise CommandFailed(f"{name} is {_state(found)}{waited}", exit_code=Exit.PRECONDITION)
 
 
 def _change(
@@ -197,7 +197,11 @@ def _pins(texts: list[str] | None) -> list[_Row] | None:
 def _state(found: _Row) -> str:
     if found.get("consumed_index") is not None:
         return f"consumed at index {found['consumed_index']}"
-    return "open" if found.get("open") else "closed"
+    if found.get("open"):
+        return "open"
+    approvals, required = len(items(found.get("approvals"))), found.get("required")
+    # With its approvals there, only a pinned memory that has changed keeps it closed.
+    return "closed by a pin" if isinstance(required, int) and approvals >= required else "closed"
 
 
 def _row(found: _Row) -> tuple[object, ...]:

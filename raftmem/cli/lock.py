@@ -86,7 +86,12 @@ def show(
 def acquire(
     name: NameArgument,
     owner: OwnerOption,
-    ttl: Annotated[float, typer.Option("--ttl", metavar="SECONDS", help="Lost after so long without a renewal.")] = 10,
+    ttl: Annotated[
+        float,
+        typer.Option(
+            "--ttl", min=o.TTL_S_MIN, max=o.TTL_S_MAX, metavar="SECONDS", help="Lost after so long without a renewal."
+        ),
+    ] = 10,
     wait: Annotated[
         float, typer.Option("--wait", min=0, max=WAIT_MS_MAX / 1000, metavar="SECONDS", help="Queue for so long.")
     ] = 0,

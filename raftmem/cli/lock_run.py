@@ -8,6 +8,7 @@ command writes must carry its token as a guard, which is what refuses it in that
 import math
 import os
 import shutil
+from contextlib import ExitStack
 from typing import Annotated, Final
 
 import typer
@@ -18,7 +19,7 @@ from raftmem.cli.child import run as run_child
 from raftmem.cli.exits import CommandFailed, Exit
 from raftmem.cli.output import console, printable
 from raftmem.cli.remote import DEFAULT_URL, ActorOption, UrlOption, library
-from raftmem.client import LeaseLost, LockHeld
+from raftmem.client import Hold, LeaseLost, LockHeld
 from raftmem.errors import BadRequest
 from raftmem.limits import PERMITS_MAX
 
@@ -30,7 +31,14 @@ def run(
     name: Annotated[str, typer.Argument(help="Name of the lock; may contain /.")],
     command: Annotated[list[str], typer.Argument(metavar="COMMAND…", help="What to run, after --.")],
     ttl: Annotated[
-        float, typer.Option("--ttl", metavar="SECONDS", help="When this machine dies, the lock is free after so long.")
+        float,
+        typer.Option(
+            "--ttl",
+            min=o.TTL_S_MIN,
+            max=o.TTL_S_MAX,
+            metavar="SECONDS",
+            help="When this machine dies, the lock is free after so long.",
+        ),
     ] = 10,
     wait: Annotated[
         float, typer.Option("--wait", min=0, metavar="SECONDS", help="Queue for so long; 0 not at all; inf for ever.")
@@ -53,32 +61,48 @@ def run(
     ended when the lock is lost. Exits with the command's own code (128 + n if signal n ended it), with 4 if the lock
     was not had within --wait or was lost, with 126 or 127 if the command cannot be run.
     """
+    if not name:
+        raise BadRequest("the name of the lock is empty; is a variable not set?", parameter="NAME")
     _executable(command[0])
     described = o.json_argument(metadata, name="--metadata")
     if described is not None and not isinstance(described, dict):
         raise BadRequest("--metadata is not a JSON object", parameter="--metadata")
     inbox = Inbox()
     with library(url, actor=actor) as client:
-        hold = client.locks.hold(
-            name,
-            ttl=ttl,
-            wait=None if math.isinf(wait) else wait,
-            owner=owner,
-            permits=permits,
-            metadata=described,
-            on_lost=lambda _: inbox.put(Note.MUST_END),
-        )
+
+        def hold(wait: float | None) -> Hold:
+            return client.locks.hold(
+                name,
+                ttl=ttl,
+                wait=wait,
+                owner=owner,
+                permits=permits,
+                metadata=described,
+                on_lost=lambda _: inbox.put(Note.MUST_END),
+            )
+
         try:
-            with hold as held:
+            with ExitStack() as stack:
+                try:
+                    held = stack.enter_context(hold(0.0))
+                except LockHeld as error:
+                    if wait == 0:
+                        raise
+                    _say(f"waits for {name}, held by {', '.join(one.owner for one in error.holders[:3]) or 'another'}")
+                    held = stack.enter_context(hold(None if math.isinf(wait) else wait))
                 named = {"RAFTMEM_LOCK": name, "RAFTMEM_OWNER": held.owner, "RAFTMEM_TOKEN": str(held.token)}
-                code = run_child(
-                    command,
-                    environ={**os.environ, **named},
-                    inbox=inbox,
-                    is_over=held.lost.is_set,
-                    grace_s=grace,
-                    say=_say,
-                )
+                try:
+                    code = run_child(
+                        command,
+                        environ={**os.environ, **named},
+                        inbox=inbox,
+                        is_over=held.lost.is_set,
+                        grace_s=grace,
+                        say=_say,
+                    )
+                except OSError as error:  # executable, and yet no program: only the start of it tells
+                    _say(f"{command[0]} cannot be run: {error.strerror}; a script needs a #! line that names a program")
+                    code = NOT_EXECUTABLE
         except LockHeld as error:
             raise CommandFailed(f"not run: {error}", exit_code=Exit.PRECONDITION, problem=error.problem) from error
         except LeaseLost as error:

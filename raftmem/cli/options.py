@@ -7,6 +7,7 @@ import msgspec
 import typer
 
 from raftmem.errors import BadRequest
+from raftmem.limits import LOCK_TTL_MS_MAX, LOCK_TTL_MS_MIN
 
 AppOption = Annotated[str | None, typer.Option("--app", help="app_id of the scope.")]
 UserOption = Annotated[str | None, typer.Option("--user", help="user_id of the scope.")]
@@ -26,9 +27,14 @@ GuardOption = Annotated[
     list[str] | None,
     typer.Option("--guard", metavar="JSON", help='Only if this is true, such as {"gate":"g","open":true}; repeatable.'),
 ]
+TTL_S_MIN: Final = LOCK_TTL_MS_MIN / 1000  # of a lock or a claim
+TTL_S_MAX: Final = LOCK_TTL_MS_MAX / 1000
 LimitOption = Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many a page.")]
 CursorOption = Annotated[str | None, typer.Option("--cursor", help="next_cursor of the page before.")]
-TtlOption = Annotated[float | None, typer.Option("--ttl", metavar="SECONDS", help="As long as before if not given.")]
+TtlOption = Annotated[
+    float | None,
+    typer.Option("--ttl", min=TTL_S_MIN, max=TTL_S_MAX, metavar="SECONDS", help="As long as before if not given."),
+]
 DataOption = Annotated[Path, typer.Option("--data", help="A replica's folder, such as .raftmem/n1.")]
 LiveOption = Annotated[bool, typer.Option("--live", help="Read a consistent view beside a running replica.")]
 

@@ -24,6 +24,7 @@ from raftmem.limits import TIMEOUT_MS_DEFAULT
 ROUNDS_MAX: Final = 6  # over all endpoints, pauses between them: some seconds, an election or two
 PAUSE_S_FIRST: Final = 0.1
 PAUSE_S_MAX: Final = 2.0
+ATTEMPTS_S_MAX: Final = 2  # no further round once this many times the patience with one replica has passed
 MARGIN_S: Final = 2.0  # a replica that has not answered so long after a request's own timeout is gone
 DEFAULT_URL: Final = "http://127.0.0.1:8101"
 
@@ -80,12 +81,14 @@ class Remote:
         actor: str | None = None,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.endpoints = [part.strip().rstrip("/") for part in url.split(",") if part.strip()]
         if not self.endpoints or not all(part.startswith(("http://", "https://")) for part in self.endpoints):
             raise BadRequest(f"--url {url!r} is not a list of http:// addresses, such as {DEFAULT_URL}")
         self._actor = actor or f"user/{login()}"
         self._sleep = sleep
+        self._clock = clock
         self._client = httpx.Client(transport=transport, timeout=httpx.Timeout(MARGIN_S, connect=2.0))
 
     def read(
@@ -135,7 +138,9 @@ class Remote:
         query = urlencode([(name, str(item)) for name, value in params.items() for item in _items(value)])
         target = f"{path}?{query}" if query else path
 
-        patience = httpx.Timeout((_wait_s(params) + wait_s if waits else 0.0) + MARGIN_S, connect=MARGIN_S)
+        patience_s = (_wait_s(params) + wait_s if waits else 0.0) + MARGIN_S
+        patience = httpx.Timeout(patience_s, connect=MARGIN_S)
+        ends = self._clock() + ATTEMPTS_S_MAX * patience_s
 
         def requests() -> Iterator[httpx.Request]:
             for endpoint in self.endpoints:
@@ -147,6 +152,8 @@ class Remote:
         unknown = False
         for round_number in range(ROUNDS_MAX if waits else 1):
             if last is not None:
+                if self._clock() >= ends:  # they do not refuse, they hang
+                    break
                 pause_s = max(last.pause_s, PAUSE_S_FIRST * 2 ** (round_number - 1))
                 self._sleep(min(pause_s, PAUSE_S_MAX))
             refused = True

@@ -118,7 +118,12 @@ def claim(
     worker: Annotated[
         str, typer.Option("--worker", envvar="RAFTMEM_OWNER", help="Who works on it; unique to one process.")
     ],
-    ttl: Annotated[float, typer.Option("--ttl", metavar="SECONDS", help="Lost after so long with no heartbeat.")] = 30,
+    ttl: Annotated[
+        float,
+        typer.Option(
+            "--ttl", min=o.TTL_S_MIN, max=o.TTL_S_MAX, metavar="SECONDS", help="Lost after so long with no heartbeat."
+        ),
+    ] = 30,
     most: Annotated[int, typer.Option("--max", min=1, max=TASK_CLAIM_MAX, help="So many tasks at most.")] = 1,
     wait: Annotated[
         float, typer.Option("--wait", min=0, max=WAIT_MS_MAX / 1000, metavar="SECONDS", help="For a task to come.")

@@ -15,7 +15,7 @@ from raftmem.cli.exits import of_client
 from raftmem.cli.output import JsonFlag, console, print_json, printable
 from raftmem.cli.remote import DEFAULT_URL, ActorOption, UrlOption, library
 from raftmem.cli.rows import event_row
-from raftmem.client import Entry, Event, RaftmemClientError
+from raftmem.client import Entry, Event, FutureIndex, RaftmemClientError
 from raftmem.errors import BadRequest
 
 PATIENCE_S: Final = 30.0  # without any replica that answers
@@ -85,7 +85,7 @@ def watch(
                     if seen == most:
                         return
         except (RaftmemClientError, KeyboardInterrupt) as error:
-            if entries.index is not None:
+            if entries.index is not None and not isinstance(error, FutureIndex):
                 console(stderr=True).print(f"to go on: --from {entries.index + 1}", markup=False)
             raise of_client(error) if isinstance(error, RaftmemClientError) else error from None
 

@@ -19,6 +19,7 @@ from raftmem.client.plan import WAIT_S_MAX
 
 _log = logging.getLogger("raftmem.client")
 _TURN_S_MIN: Final = 0.1  # between two requests for a lock that is held
+_UNANSWERED_S: Final = 15.0  # an election or two
 _KEEP_S: Final = 5.0  # for which a place in the queue stays between two requests of a long wait
 _RELEASE_S: Final = 2.0  # spent on giving back what is lost already
 _RENEWALS_MAX: Final = 1000  # of one request
@@ -61,7 +62,7 @@ def taking(caller: Caller, want: Want, doubtful: int = 0) -> Program[Taken]:
             metadata=want.metadata,
         )
         try:
-            answer = yield from caller.call(plan)
+            answer = yield from caller.call(plan, _patience_with(caller, ends, asked))
         except LockHeld:
             now = clock.now()
             if ends is not None and now >= ends:
@@ -81,6 +82,13 @@ def taking(caller: Caller, want: Want, doubtful: int = 0) -> Program[Taken]:
         except StaleToken:  # it ran out before this process heard of it, or its release has come
             continue
         return Taken(grant.token, sent)
+
+
+def _patience_with(caller: Caller, ends: float | None, asked: float) -> Patience:
+    """With a group that does not answer: somewhat more than it would wait for the lock, not a whole minute."""
+    if ends is None:
+        return caller.patience
+    return caller.patience._replace(total_s=min(caller.patience.total_s, max(ends - asked, _UNANSWERED_S)))
 
 
 def patience_of(caller: Caller, ttl: float, total_s: float) -> Patience:

@@ -74,7 +74,14 @@ def test_wait_that_is_over_or_in_vain_is_code_4(scripted: ScriptedGroup, cli: Cl
     ended = cli("gate", "wait", "ship/1.4", "--wait", "0")
     assert (ended.code, "ship/1.4 is closed after 0 s" in ended.err) == (Exit.PRECONDITION, True)
     scripted.replies[f"GET {PATH}?wait_ms=60000"] = (200, {**GATE, "consumed_index": 20})
-    assert "consumed at index 20" in cli("gate", "wait", "ship/1.4", "--wait", "600").err
+    assert cli("gate", "wait", "ship/1.4", "--wait", "600").err == "raftmem: ship/1.4 is consumed at index 20\n"
+
+
+def test_gate_with_its_approvals_says_that_a_pin_keeps_it_closed(scripted: ScriptedGroup, cli: Cli) -> None:
+    scripted.replies[f"GET {PATH}"] = (200, {**GATE, "required": 1})
+    assert "closed by a pin  1 of 1" in cli("gate", "show", "ship/1.4").out
+    scripted.replies[f"GET {PATH}?wait_ms=0"] = (200, {**GATE, "required": 1})
+    assert "is closed by a pin after 0 s" in cli("gate", "wait", "ship/1.4", "--wait", "0").err
 
 
 def test_usage_error_is_code_2_and_asks_nobody(scripted: ScriptedGroup, cli: Cli, tmp_path: Path) -> None:

@@ -94,6 +94,19 @@ def test_command_that_cannot_run_asks_for_no_lock(one_lock: OneLock, cli: Cli, t
     assert one_lock.group.asked == []
 
 
+def test_script_without_its_interpreter_is_code_126_and_gives_the_lock_back(
+    one_lock: OneLock, cli: Cli, tmp_path: Path
+) -> None:
+    script = tmp_path / "script"
+    for text in ("echo ran\n", "#!/no/such/shell\necho ran\n"):
+        script.write_text(text)
+        script.chmod(0o755)
+        ended = cli("lock", "run", NAME, "--", str(script))
+        assert (ended.code, ended.out) == (126, "")
+        assert "a script needs a #! line" in ended.err
+    assert one_lock.events == ["acquired", "released"] * 2
+
+
 def test_command_is_ended_with_all_it_started_when_the_lock_is_lost(
     one_lock: OneLock, cli: Cli, tmp_path: Path
 ) -> None:

@@ -27,6 +27,7 @@ class Network:
         self.script = list(script)
         self.seen: list[httpx.Request] = []
         self.pauses: list[float] = []
+        self.now = 0.0
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         self.seen.append(request)
@@ -37,7 +38,13 @@ class Network:
         raise reply("broken")
 
     def remote(self, url: str = "http://a:1,http://b:1") -> Remote:
-        return Remote(url, actor="agent/t", transport=httpx.MockTransport(self.answer), sleep=self.pauses.append)
+        return Remote(
+            url,
+            actor="agent/t",
+            transport=httpx.MockTransport(self.answer),
+            sleep=self.pauses.append,
+            clock=lambda: self.now,
+        )
 
 
 def refused() -> Reply:
@@ -175,3 +182,14 @@ def test_a_request_is_given_its_own_timeout_and_a_margin() -> None:
     network = Network(ok)
     network.remote().read("GET", "/v1/memories", params={"timeout_ms": 30_000})
     assert network.seen[0].extensions["timeout"]["read"] == 30.0 + MARGIN_S
+
+
+def test_replicas_that_hang_are_asked_in_one_round_only() -> None:
+    def hangs() -> Reply:
+        network.now += 2.0 + MARGIN_S
+        return httpx.ReadTimeout
+
+    network = Network(hangs)
+    with pytest.raises(CommandFailed):
+        network.remote().read("GET", "/v1/locks/l", params={"timeout_ms": 2000})
+    assert len(network.seen) == 2

@@ -103,6 +103,13 @@ def test_what_is_no_longer_kept_is_told_with_where_it_stands(streams: Streams, c
     assert "index-compacted: index 5 is below 9" in ended.err
 
 
+def test_index_of_the_future_is_a_usage_error_with_no_place_to_go_on(streams: Streams, cli: Cli) -> None:
+    ahead: Body = {"code": "future-index", "status": 400, "detail": "from=99 is above the next index 9"}
+    streams.script = [(400, ahead)]
+    ended = cli("watch", "--from", "99")
+    assert (ended.code, ended.err) == (Exit.USAGE, "raftmem: future-index: from=99 is above the next index 9\n")
+
+
 def test_usage_error_is_code_2(streams: Streams, cli: Cli) -> None:
     assert cli("watch", "--outcome", "maybe").code == Exit.USAGE
     assert cli("watch", "--url", "nowhere").code == Exit.USAGE
