@@ -19,10 +19,10 @@ from raftmem.api.problems import not_found
 from raftmem.api.reads import ORDERS, SCOPE_IDS, page_limit, read_page, scope_pairs
 from raftmem.api.replies import EventList
 from raftmem.codec import Entry, decode
-from raftmem.commands import Header, LockRenew, MemberChange, Scope, TaskHeartbeat
+from raftmem.commands import Scope
 from raftmem.errors import BadRequest, IndexCompacted
 from raftmem.limits import JSON_INTEGER_MAX, LIST_SCAN_ROWS_MAX, WAIT_MS_MAX
-from raftmem.records import SEQ_LAST, About, Outcome, Position, operation_of
+from raftmem.records import SEQ_LAST, About, Outcome, Position
 from raftmem.service import Level, Point, ReadOptions, Topic
 from raftmem.storage.contracts import EventRow, StateReader
 
@@ -96,19 +96,11 @@ class Wanted(NamedTuple):
 
 def _asker(row: EventRow, entry: Entry, seq: int) -> tuple[str, str] | None:
     """(actor id, request id): of a renewal that shares its entry its own, else the entry's; None of Raft's own."""
-    asked: Header | MemberChange | None = entry.header
-    if entry.members is not None and entry.members.change is not None:
-        asked = entry.members.change
-    if asked is None:
-        return None
-    actor, request_id = asked.actor.id, asked.request_id
     if entry.header is not None and row.result.outcomes:
-        place = operation_of(entry.header, row.result.outcomes, seq)
-        operation = None if place is None else entry.header.operations[place]
-        if isinstance(operation, LockRenew | TaskHeartbeat):
-            actor = actor if operation.actor is None else operation.actor.id
-            request_id = operation.request_id or request_id
-    return actor, request_id
+        actor, request_id = views.asked_by(entry.header, row.result.outcomes, seq)
+        return actor.id, request_id
+    asked = entry.header if entry.members is None else entry.members.change
+    return None if asked is None else (asked.actor.id, asked.request_id)
 
 
 def _within(found: Outcome, wanted: tuple[tuple[str, str], ...]) -> bool:

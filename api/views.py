@@ -220,7 +220,7 @@ def _event_about(row: EventRow, entry: Entry, seq: int, about: About, payload: R
     """An event of coordination."""
     outcome, header = row.result.outcomes[seq], entry.header
     assert header is not None, "only commands have outcomes"
-    who, request_id = _asked_by(header, row.result.outcomes, seq)
+    who, request_id = asked_by(header, row.result.outcomes, seq)
     asked = outcome.requested_op or outcome.op
     of_tasks = asked.startswith("TASK_")
     shows_owner = outcome.op in _NAMES_ITS_OWNER or asked in _NAMES_ITS_OWNER
@@ -249,7 +249,7 @@ def _event_about(row: EventRow, entry: Entry, seq: int, about: About, payload: R
     )
 
 
-def _asked_by(header: Header, outcomes: tuple[Outcome, ...], seq: int) -> tuple[Actor, str]:
+def asked_by(header: Header, outcomes: tuple[Outcome, ...], seq: int) -> tuple[Actor, str]:
     """Actor and request id: an entry that renews for many keeps those of each with its operation."""
     place = operation_of(header, outcomes, seq)
     operation = None if place is None else header.operations[place]

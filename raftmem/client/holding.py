@@ -7,13 +7,14 @@ two holders; and a grant that was not handed out, its asker having been cut off,
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from raftmem.client import locks
 from raftmem.client.asking import Caller, Patience
-from raftmem.client.effects import Pause, Program
+from raftmem.client.effects import Flag, Pause, Program
 from raftmem.client.errors import LeaseLost, LockHeld, RaftmemClientError, StaleToken, of_problem
+from raftmem.client.keeper import Keeper
 from raftmem.client.lease import RETRY_SHARE, Lease, span
 from raftmem.client.plan import WAIT_S_MAX
 
@@ -200,9 +201,48 @@ class Places:
 class HoldBase:
     """What is the same of a hold on threads and on asyncio: before it is entered there is no lease."""
 
-    def __init__(self, want: Want) -> None:
+    def __init__(self, caller: Caller, keeper: Keeper, places: Places, want: Want, owner: str | None) -> None:
+        self._caller = caller
+        self._keeper = keeper
+        self._places = places
         self._want = want
+        self._asked_owner = owner
         self._lease: Lease | None = None
+
+    def _entering(self, on_lost: Callable[[], None]) -> Program[None]:
+        """Raises: as `taking`."""
+        if self._lease is not None:
+            raise RuntimeError(f"this hold of {self.name} was used already; make another one")
+        owner = self._places.take(self.name, self._asked_owner)
+        try:
+            taken = yield from taking(self._caller, self._want._replace(owner=owner), self._places.doubtful)
+        except BaseException:
+            self._places.give(self.name, owner)
+            raise
+        self._lease = Lease(
+            self._caller.clock,
+            name=self.name,
+            owner=owner,
+            token=taken.token,
+            ttl=self._want.ttl,
+            sent=taken.sent,
+            on_lost=on_lost,
+        )
+        self._keeper.keep(self._lease)
+
+    def _leaving(self, waits_for_loss: Flag, error: BaseException | None) -> Program[None]:
+        """`error`: what ends the block already. Raises: LeaseLost, when nothing does."""
+        lease = self._held
+        self._keeper.drop(lease)
+        try:
+            lost = yield from leaving(self._caller, lease)
+        finally:
+            self._places.end(lease)
+            waits_for_loss.set()
+        if lost is not None:
+            if error is None:
+                raise lost
+            _log.warning("%s", lost)
 
     @property
     def _held(self) -> Lease:

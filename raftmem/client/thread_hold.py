@@ -1,17 +1,14 @@
 """A lock held by a block of code, on threads."""
 
-import logging
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from raftmem.client.asking import Caller
-from raftmem.client.holding import HoldBase, Places, Want, leaving, taking
+from raftmem.client.holding import HoldBase, Places, Want
 from raftmem.client.keeper import Keeper
 from raftmem.client.lease import Lease
 from raftmem.client.thread_driver import BlockingFlag, ThreadDriver
-
-_log = logging.getLogger("raftmem.client")
 
 
 class Lost:
@@ -46,12 +43,8 @@ class Hold(HoldBase):
         owner: str | None,
         on_lost: "Callable[[Hold], object] | None",
     ) -> None:
-        super().__init__(want)
-        self._caller = caller
+        super().__init__(caller, keeper, places, want, owner)
         self._driver = driver
-        self._keeper = keeper
-        self._places = places
-        self._asked_owner = owner
         self._callback = on_lost
         self._lost_flag = driver.flag()
 
@@ -60,24 +53,7 @@ class Hold(HoldBase):
         return Lost(self._held, self._lost_flag)
 
     def __enter__(self) -> Self:
-        if self._lease is not None:
-            raise RuntimeError(f"this hold of {self.name} was used already; make another one")
-        owner = self._places.take(self.name, self._asked_owner)
-        try:
-            taken = self._driver.run(taking(self._caller, self._want._replace(owner=owner), self._places.doubtful))
-        except BaseException:
-            self._places.give(self.name, owner)
-            raise
-        self._lease = Lease(
-            self._caller.clock,
-            name=self.name,
-            owner=owner,
-            token=taken.token,
-            ttl=self._want.ttl,
-            sent=taken.sent,
-            on_lost=self._tell,
-        )
-        self._keeper.keep(self._lease)
+        self._driver.run(self._entering(self._tell))
         return self
 
     def _tell(self) -> None:
@@ -89,14 +65,4 @@ class Hold(HoldBase):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        lease = self._held
-        self._keeper.drop(lease)
-        try:
-            lost = self._driver.run(leaving(self._caller, lease))
-        finally:
-            self._places.end(lease)
-            self._lost_flag.set()  # who waits for the loss is let go
-        if lost is not None:
-            if error is None:
-                raise lost
-            _log.warning("%s", lost)
+        self._driver.run(self._leaving(self._lost_flag, error))
