@@ -16,6 +16,7 @@ check waits n1->n2 COUNT              messages on that way
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from jepsen_like.simulator.stage import Stage
@@ -133,10 +134,8 @@ def _times(wanted: int) -> Check:
         for replica in _up(stage) if len(words) == 1 else [stage.replicas[name] for name in words[1:]]:
             record = replica.state.read().memory(words[0])
             found = 0 if record is None else record.version
-            stage.oracle.must(
-                found == wanted,
-                lambda name=replica.name, found=found: f"{words[0]} was applied {found} times at {name}",
-            )
+            complaint = f"{words[0]} was applied {found} times at {replica.name}"
+            stage.oracle.must(found == wanted, partial(str, complaint))
         return f"{words[0]} was {'applied once' if wanted else 'never applied'}"
 
     return look

@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
-from cluster_client import PATIENCE_S, until
-from cluster_world import LoopbackGroup
+
+from jepsen_like.cluster.client import PATIENCE_S, until
+from jepsen_like.cluster.group import LoopbackGroup
 
 HERE = Path(__file__).parent
 

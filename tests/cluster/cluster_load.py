@@ -8,8 +8,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from cluster_client import Lost, Writer, together, until
-from cluster_world import LoopbackGroup, Served, command
+from cluster_command import command
+
+from jepsen_like.cluster.client import Lost, Writer, together, until
+from jepsen_like.cluster.group import LoopbackGroup
+from jepsen_like.cluster.served import Served
 
 CLIENTS = int(os.environ.get("RAFTMEM_TEST_CLIENTS", "6"))
 INCREMENT = {"merge": {"value": {"op": "inc", "by": 1}}}

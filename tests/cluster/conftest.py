@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster_world import LoopbackGroup, new_group
+
+from jepsen_like.cluster.group import LoopbackGroup, new_group
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cluster_client import PATIENCE_S
-from cluster_world import LoopbackGroup, command
+from cluster_command import command
+
+from jepsen_like.cluster.client import PATIENCE_S
+from jepsen_like.cluster.group import LoopbackGroup
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 

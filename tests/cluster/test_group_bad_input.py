@@ -9,9 +9,10 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import pytest
-from cluster_client import PATIENCE_S, together
-from cluster_world import LoopbackGroup, Served
 
+from jepsen_like.cluster.client import PATIENCE_S, together
+from jepsen_like.cluster.group import LoopbackGroup
+from jepsen_like.cluster.served import Served
 from raftmem.limits import BODY_BYTES_MAX
 
 

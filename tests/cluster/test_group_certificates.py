@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster_client import until
+from cluster_command import command
 from cluster_load import check_kept, load
-from cluster_world import LoopbackGroup, Served, command, new_group
+
+from jepsen_like.cluster.client import until
+from jepsen_like.cluster.group import LoopbackGroup, new_group
+from jepsen_like.cluster.served import Served
 
 SECURED = 'peer_cert = "certs/{id}.pem"\npeer_key = "certs/{id}.key"\npeer_ca = "certs/ca.pem"'
 

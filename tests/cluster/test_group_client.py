@@ -5,9 +5,9 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from cluster_client import together
-from cluster_world import LoopbackGroup
 
+from jepsen_like.cluster.client import together
+from jepsen_like.cluster.group import LoopbackGroup
 from raftmem.client import (
     AsyncRaftmemClient,
     BlockingFlag,

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import IO
 
 import msgspec
-from cluster_client import PATIENCE_S, Lost, once, until
-from cluster_world import LoopbackGroup, Served, claimed_ports, command
+from cluster_command import command
 
+from jepsen_like.cluster.client import PATIENCE_S, Lost, once, until
+from jepsen_like.cluster.group import LoopbackGroup, claimed_ports
+from jepsen_like.cluster.served import Served
 from raftmem.cli.exits import Exit
 from raftmem.cli.group import Group, Layout
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 from client_process import Program, Programs, programs
-from cluster_client import until
-from cluster_world import LoopbackGroup
 from lock_history import MutexHistory, mutex_history
 
+from jepsen_like.cluster.client import until
+from jepsen_like.cluster.group import LoopbackGroup
 from raftmem.client import Actor, Event, RaftmemClient
 
 CLIENTS = int(os.environ.get("RAFTMEM_TEST_SECTION_CLIENTS", "6"))

@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from cluster_client import PATIENCE_S
-from cluster_world import LoopbackGroup
 
+from jepsen_like.cluster.client import PATIENCE_S
+from jepsen_like.cluster.group import LoopbackGroup
 from raftmem.cli import main
 from raftmem.cli.exits import Exit
 

@@ -9,9 +9,11 @@ import signal
 import socket
 from urllib.parse import urlsplit
 
-from cluster_client import Answer, Client, together
 from cluster_load import Load, check_kept, load, replayed
-from cluster_world import LoopbackGroup, Served
+
+from jepsen_like.cluster.client import Answer, Client, together
+from jepsen_like.cluster.group import LoopbackGroup
+from jepsen_like.cluster.served import Served
 
 BACKLOG = int(os.environ.get("RAFTMEM_TEST_BACKLOG", "5000"))
 

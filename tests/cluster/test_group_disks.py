@@ -8,10 +8,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from cluster_client import Answer, until
+from cluster_command import command
 from cluster_load import check_kept, load, replayed
-from cluster_world import LoopbackGroup, Served, command, new_group
 
+from jepsen_like.cluster.client import Answer, until
+from jepsen_like.cluster.group import LoopbackGroup, new_group
+from jepsen_like.cluster.served import Served
 from raftmem.cli.exits import Exit
 
 LOW = "disk_low_bytes = 4000000000000000000"  # more than any disk has

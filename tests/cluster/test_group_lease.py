@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cluster_client import Answer, Client, Lost, until
-from cluster_links import Links
-from cluster_world import LoopbackGroup, Served, new_group
+
+from jepsen_like.cluster.client import Answer, Client, Lost, until
+from jepsen_like.cluster.group import LoopbackGroup, new_group
+from jepsen_like.cluster.links import Links
+from jepsen_like.cluster.served import Served
 
 ROUNDS = int(os.environ.get("RAFTMEM_TEST_LEASE_ROUNDS", "5"))
 SEED = int(os.environ.get("RAFTMEM_TEST_SEED", secrets.randbelow(10**6)))

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from client_process import Program, programs
-from cluster_client import until
-from cluster_world import LoopbackGroup, new_group
 
+from jepsen_like.cluster.client import until
+from jepsen_like.cluster.group import LoopbackGroup, new_group
 from raftmem.client import Event, RaftmemClient
 
 CLIENTS = int(os.environ.get("RAFTMEM_TEST_HOLDING_CLIENTS", "4"))

@@ -15,8 +15,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from cluster_client import Answer, Client, Lost, together, until
-from cluster_world import LoopbackGroup, Served, new_group
+
+from jepsen_like.cluster.client import Answer, Client, Lost, together, until
+from jepsen_like.cluster.group import LoopbackGroup, new_group
+from jepsen_like.cluster.served import Served
 
 HOLDERS = int(os.environ.get("RAFTMEM_TEST_HOLDERS", "60"))
 RENEWERS = 12

@@ -13,10 +13,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from cluster_client import Answer, Client, Lost, until
 from cluster_load import Load, check_kept, load
-from cluster_world import LoopbackGroup, Served, new_group
 
+from jepsen_like.cluster.client import Answer, Client, Lost, until
+from jepsen_like.cluster.group import LoopbackGroup, new_group
+from jepsen_like.cluster.served import Served
 from raftmem.cli.exits import Exit
 
 GROWTHS = int(os.environ.get("RAFTMEM_TEST_GROWTHS", "1"))

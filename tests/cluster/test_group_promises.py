@@ -4,8 +4,9 @@ import itertools
 
 import numpy as np
 import pytest
-from cluster_client import Answer, Client, together
-from cluster_world import LoopbackGroup
+
+from jepsen_like.cluster.client import Answer, Client, together
+from jepsen_like.cluster.group import LoopbackGroup
 
 REPLICAS = ("n1", "n2", "n3")
 HEADERS = ("raftmem-index", "raftmem-term", "raftmem-node", "raftmem-leader", "raftmem-cluster", "x-request-id")

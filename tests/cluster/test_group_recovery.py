@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster_client import Writer, until
+from cluster_command import command
 from cluster_load import check_kept, load
-from cluster_world import LoopbackGroup, Served, command, new_group
 
+from jepsen_like.cluster.client import Writer, until
+from jepsen_like.cluster.group import LoopbackGroup, new_group
+from jepsen_like.cluster.served import Served
 from raftmem.cli.exits import Exit
 
 REPLACEMENTS = int(os.environ.get("RAFTMEM_TEST_REPLACEMENTS", "1"))

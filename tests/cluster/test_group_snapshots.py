@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster_client import Client, together, until
 from cluster_load import check_kept, load
-from cluster_world import LoopbackGroup, Served, new_group
 
+from jepsen_like.cluster.client import Client, together, until
+from jepsen_like.cluster.group import LoopbackGroup, new_group
+from jepsen_like.cluster.served import Served
 from raftmem.cli.exits import Exit
 
 KILLS = int(os.environ.get("RAFTMEM_TEST_KILLS", "5"))

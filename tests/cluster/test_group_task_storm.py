@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 
 import pytest
 from client_process import Program, Programs, programs
-from cluster_client import PATIENCE_S
-from cluster_world import LoopbackGroup
 from task_history import task_history
 
+from jepsen_like.cluster.client import PATIENCE_S
+from jepsen_like.cluster.group import LoopbackGroup
 from raftmem.client import Actor, Event, RaftmemClient, Task
 
 TASKS = int(os.environ.get("RAFTMEM_TEST_TASKS", "400"))

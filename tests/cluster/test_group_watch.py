@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from cluster_client import PAUSE_S, Client, until
 from cluster_load import load
-from cluster_world import LoopbackGroup, Served
+
+from jepsen_like.cluster.client import PAUSE_S, Client, until
+from jepsen_like.cluster.group import LoopbackGroup
+from jepsen_like.cluster.served import Served
 
 KILLS = int(os.environ.get("RAFTMEM_TEST_WATCH_KILLS", "3"))
 Json = dict[str, object]

@@ -1,4 +1,4 @@
-"""A small HTTP client for the tests of a real group: one connection, no retries of its own, and a writer that retries.
+"""A small HTTP client for a group under test: one connection, no retries of its own, and a writer that retries.
 
 Rule: a `Client` belongs to one thread. What was sent and not answered is `Lost`: it may have been applied.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-PATIENCE_S = 60.0  # how long anything may take on a loaded machine before a test gives up
+PATIENCE_S = 60.0  # how long anything may take on a loaded machine before it is given up
 PAUSE_S = 0.02  # between two looks at a condition
 
 Result = TypeVar("Result")
@@ -21,6 +21,10 @@ Result = TypeVar("Result")
 
 class Lost(Exception):
     """No answer came."""
+
+
+class Trouble(AssertionError):
+    """The group, or what drives it, did not do what it must: a test fails, a run stops and says so."""
 
 
 @dataclass(frozen=True)
@@ -36,26 +40,31 @@ class Answer:
         here = self.body
         for step in path:
             if isinstance(step, int):
-                assert isinstance(here, list), f"no item {step} in {here!r}"
+                if not isinstance(here, list) or step >= len(here):
+                    raise Trouble(f"no item {step} in {here!r}")
                 here = here[step]
             else:
-                assert isinstance(here, dict), f"no field {step} in {here!r}"
+                if not isinstance(here, dict) or step not in here:
+                    raise Trouble(f"no field {step} in {here!r}")
                 here = here[step]
         return here
 
     def integer(self, *path: str | int) -> int:
         found = self.at(*path)
-        assert isinstance(found, int), found
+        if not isinstance(found, int):
+            raise Trouble(f"{path} is no integer: {found!r}")
         return found
 
     def text(self, *path: str | int) -> str:
         found = self.at(*path)
-        assert isinstance(found, str), found
+        if not isinstance(found, str):
+            raise Trouble(f"{path} is no text: {found!r}")
         return found
 
     def rows(self, *path: str | int) -> list[dict[str, object]]:
         found = self.at(*path)
-        assert isinstance(found, list), found
+        if not isinstance(found, list):
+            raise Trouble(f"{path} is no list: {found!r}")
         return found
 
     @property
@@ -131,7 +140,8 @@ class Writer:
         began = time.monotonic()
         deadline = began + PATIENCE_S
         while not give_up():
-            assert time.monotonic() < deadline, f"{key} was not decided within {PATIENCE_S} s"
+            if time.monotonic() >= deadline:
+                raise Trouble(f"{key} was not decided within {PATIENCE_S} s")
             try:
                 answer = self._client.ask(method, f"{target}?timeout_ms={self._timeout_ms}", body, key=key)
             except Lost:
@@ -157,7 +167,8 @@ def until(condition: Callable[[], Result | None], *, what: str, seconds: float =
         found = condition()
         if found:
             return found
-        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
+        if time.monotonic() >= deadline:
+            raise Trouble(f"{what}: not within {seconds:.0f} s")
         time.sleep(PAUSE_S)
 
 

@@ -1,114 +1,25 @@
-"""A real group for tests: one process a replica on loopback, ended by its pid, its folder under the test's own.
+"""A real group on loopback: one process a replica, its folder beside those of the others.
 
-The processes watch a pipe of ours, so that they end with us however we end. Ports lie below the range that the kernel
-gives to outgoing connections, and a block of them is claimed for the life of the group.
+Ports lie below the range that the kernel gives to outgoing connections, and a block of them is claimed for the life of
+the group.
 """
 
 import contextlib
 import json
-import os
 import secrets
-import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
-from cluster_client import PATIENCE_S, Answer, Client, Lost, Writer, once, until
-from cluster_links import Links
-
+from jepsen_like.cluster.client import Client, Trouble, Writer, until
+from jepsen_like.cluster.links import Links
+from jepsen_like.cluster.served import Served
 from raftmem.cli.group import HOST, Group, Replica, settings_text
 from raftmem.cli.ports import is_free
-from raftmem.cli.supervisor import serve_argv
 
 PORTS = range(12_000, 28_000, 16)
 REPLICAS_MAX = PORTS.step // 2  # that one group ever has: a REST port and a peer port each
-
-
-class Served:
-    """One replica: its folder, and its process while there is one."""
-
-    def __init__(self, replica: Replica, settings: Path, folder: Path) -> None:
-        self.id = replica.id
-        self.url = replica.rest_url
-        self.peer = replica.peer
-        self.settings = settings
-        self.folder = folder
-        self.output = settings.with_suffix(".output")
-        self._process: subprocess.Popen[bytes] | None = None
-        self._held: int | None = None
-
-    @property
-    def runs(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    def start(self, *, bootstrap: bool = False) -> None:
-        """Not ready yet when this returns."""
-        assert not self.runs, f"{self.id} runs already"
-        self._let_go()
-        watched, self._held = os.pipe()
-        try:
-            with self.output.open("ab") as output:
-                self._process = subprocess.Popen(
-                    serve_argv(str(self.settings), parent_fd=watched, bootstrap=bootstrap),
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    pass_fds=(watched,),
-                    start_new_session=True,
-                )
-        finally:
-            os.close(watched)
-
-    def send(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    def ended(self, *, seconds: float = PATIENCE_S) -> int:
-        """The exit code, once there is one."""
-        assert self._process is not None
-        code = self._process.wait(seconds)
-        self._let_go()
-        return code
-
-    def kill(self) -> None:
-        self.send(signal.SIGKILL)
-        assert self.ended() == -signal.SIGKILL
-
-    def stop(self) -> None:
-        """Ask it to end, as an operator does."""
-        self.send(signal.SIGTERM)
-        assert self.ended() == 0, self.said()
-
-    def clean_up(self) -> None:
-        """Gone, in whatever state it was."""
-        if self._process is not None and self.runs:
-            self._process.kill()
-            self._process.wait(PATIENCE_S)
-        self._let_go()
-
-    def _let_go(self) -> None:
-        if self._held is not None:
-            os.close(self._held)
-            self._held = None
-
-    def said(self) -> str:
-        """Everything the process has written."""
-        return self.output.read_text("utf-8", "replace") if self.output.exists() else ""
-
-    def ask(self, method: str, target: str, body: object = None, **headers: str) -> Answer:
-        """One request. Raises: Lost."""
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return once(self.url, method, target, body, headers=named)
-
-    def look(self, target: str) -> Answer | None:
-        """A read that may fail: None then."""
-        try:
-            answer = self.ask("GET", target)
-        except Lost:
-            return None
-        return answer if answer.status == 200 else None
 
 
 class LoopbackGroup:
@@ -128,7 +39,8 @@ class LoopbackGroup:
         self.configure(extra)
 
     def _described(self, name: str, place: int) -> Replica:
-        assert place < REPLICAS_MAX
+        if place >= REPLICAS_MAX:
+            raise Trouble(f"no port for {name}: a group has had at most {REPLICAS_MAX} replicas at a time")
         ports = {"rest_port": self._base + place, "peer_port": self._base + REPLICAS_MAX + place}
         return Replica(name, secrets.token_hex(16), **ports)
 
@@ -147,12 +59,11 @@ class LoopbackGroup:
     def relay(self, links: Links) -> None:
         """From each replica's next start, what goes between two of the first replicas goes over a link of theirs."""
         for caller in self._group.replicas:
-            text = caller_settings = (self.data / f"{caller.id}.toml").read_text()
+            text = (self.data / f"{caller.id}.toml").read_text()
             for called in self._group.replicas:
                 if called is not caller:
                     port = links.open(caller.id, called.id, (HOST, called.peer_port))
                     text = text.replace(f'peer = "{called.peer}"', f'peer = "{HOST}:{port}"')
-            assert text != caller_settings
             (self.data / f"{caller.id}.toml").write_text(text)
 
     def _extra_of(self, name: str) -> str:
@@ -187,7 +98,8 @@ class LoopbackGroup:
 
     def part_with(self, gone: Served) -> None:
         """It is a member no more, or never was, and has ended: its ports are free."""
-        assert not gone.runs
+        if gone.runs:
+            raise Trouble(f"{gone.id} still runs")
         self.replicas.remove(gone)
 
     @property
@@ -219,7 +131,7 @@ class LoopbackGroup:
 
     def wait_ready(self, replicas: Sequence[Served] | None = None) -> None:
         for replica in self.replicas if replicas is None else replicas:
-            until(lambda one=replica: _readiness(one), what=f"{replica.id} is ready")
+            until(partial(_readiness, replica), what=f"{replica.id} is ready")
 
     def clean_up(self) -> None:
         for replica in self.ever:
@@ -297,7 +209,8 @@ class LoopbackGroup:
         try:
             while True:
                 page = client.ask("GET", f"/v1/memories?limit=1000&{query}{cursor}")
-                assert page.status == 200, page
+                if page.status != 200:
+                    raise Trouble(f"a page of memories was refused: {page}")
                 found += page.rows("memories")
                 if page.at("next_cursor") is None:
                     return found
@@ -311,7 +224,8 @@ class LoopbackGroup:
 
 
 def _readiness(replica: Served) -> bool:
-    assert replica.runs, f"{replica.id} has ended:\n{replica.said()[-2000:]}"
+    if not replica.runs:
+        raise Trouble(f"{replica.id} has ended:\n{replica.said()[-2000:]}")
     return replica.look("/readyz") is not None
 
 
@@ -328,7 +242,7 @@ def claimed_ports() -> Iterator[int]:
                 continue
             yield base
             return
-    raise AssertionError("no free block of ports")
+    raise Trouble("no free block of ports")
 
 
 @contextlib.contextmanager
@@ -343,15 +257,3 @@ def new_group(data: Path, *, extra: str = "", names_folders: bool = True, count:
             group.clean_up()
             for replica in group.ever:  # shown by pytest when the test has failed
                 print(f"--- {replica.id} ({replica.url}) said, at the end:\n{replica.said()[-3000:]}")
-
-
-def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "raftmem", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=2 * PATIENCE_S,
-        check=False,
-        env={**os.environ, "COLUMNS": "200"},
-    )

@@ -1,4 +1,4 @@
-"""The network between replicas, for tests that hold it: every connection to a peer port goes through one of these.
+"""The network between replicas, for those who hold it: every connection to a peer port goes through one of these.
 
 Rule: held bytes are neither lost nor passed on; let go, they arrive in their order, as late as that may be.
 """
