@@ -88,14 +88,19 @@ class Client:
         *,
         key: str | None = None,
         headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
     ) -> Answer:
-        """Raises: Lost."""
+        """`timeout_s`: between two bytes, of this request and those after it. Raises: Lost."""
         sent = {"Raftmem-Actor": self._actor, **(headers or {})}
         if key is not None:
             sent["Idempotency-Key"] = key
         if body is not None:
             sent.setdefault("Content-Type", "application/json")
         raw = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        if timeout_s is not None:
+            self._connection.timeout = timeout_s
+            if self._connection.sock is not None:
+                self._connection.sock.settimeout(timeout_s)
         try:
             self._connection.request(method, target, body=raw, headers=sent)
             response = self._connection.getresponse()

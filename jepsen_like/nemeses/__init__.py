@@ -1,0 +1,1 @@
+"""Faults: each strikes a running group, and heals what it broke."""

@@ -1,0 +1,1 @@
+"""A run: a group, a workload, nemeses, and the verdict on what happened."""

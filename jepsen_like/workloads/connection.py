@@ -1,0 +1,129 @@
+"""One client process of a workload: asks one replica at a time, and records each operation with its outcome.
+
+Rule: nothing is asked again here. What has no answer is `unknown` if it may have changed something; then the process id
+is retired, and the client goes on under a new one, at another replica.
+"""
+
+import random
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from jepsen_like.cluster.client import Answer, Client, Lost
+from jepsen_like.history.record import Operation, Type
+from jepsen_like.history.recorder import Recorder
+
+TIMEOUT_MS = 2_000  # that a replica may take; the connection waits longer, so as to hear what it says then
+GRACE_S = 3.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """`reads`: it changes nothing, so that without an answer it has failed. `key`: an Idempotency-Key."""
+
+    method: str
+    target: str
+    body: object = None
+    reads: bool = False
+    key: str | None = None
+    wait_ms: int = 0
+
+
+def nothing(answer: Answer) -> object:
+    """What is told by a reply of which only the outcome counts."""
+    del answer
+    return None
+
+
+class Connection:
+    """`urls`: where each replica serves clients. `process` is the id of now."""
+
+    def __init__(
+        self, urls: Callable[[], Mapping[str, str]], recorder: Recorder, *, actor: str, chance: random.Random
+    ) -> None:
+        self._urls = urls
+        self._recorder = recorder
+        self._actor = actor
+        self._chance = chance
+        self._client: Client | None = None
+        self.node = ""
+        self.process = recorder.new_process()
+
+    def do(
+        self, f: str, key: str, value: object, request: Request, understand: Callable[[Answer], object] = nothing
+    ) -> Operation:
+        """Ask, and record. `understand`: what a reply of 2xx or 404 on a read tells, the operation's `result`; it may
+        raise ValueError for a reply that no healthy replica gives, which is recorded as a failure named `nonsense`.
+        """
+        name = secrets.token_hex(8)
+        call = self._recorder.now()
+        answer: Answer | None = None
+        result: object = None
+        try:
+            answer = self._ask(request, name)
+            type_, error = _outcome(answer, request)
+            if type_ == "ok":
+                result = understand(answer)
+        except Lost:
+            type_, error = ("fail" if request.reads else "unknown"), "lost"
+        except ValueError as nonsense:
+            type_, error, result = ("fail" if request.reads else "unknown"), "nonsense", str(nonsense)
+        headers = {} if answer is None else answer.headers
+        operation = Operation(
+            process=self.process,
+            f=f,
+            key=key,
+            value=value,
+            type=type_,
+            result=result,
+            call=call,
+            return_=None if type_ == "unknown" else self._recorder.now(),
+            index=int(headers["raftmem-index"]) if "raftmem-index" in headers else None,
+            node=self.node,
+            level=headers.get("raftmem-consistency"),
+            error=error,
+            request=name,
+            idempotency=request.key,
+        )
+        self._recorder.write(operation)
+        if type_ == "unknown":
+            self.process = self._recorder.new_process()
+        if answer is None or answer.status >= 500:
+            self.move()
+        return operation
+
+    def _ask(self, request: Request, name: str) -> Answer:
+        if self._client is None:
+            urls = self._urls()
+            self.node = self._chance.choice(sorted(urls))
+            self._client = Client(urls[self.node], actor=self._actor)
+        mark = "&" if "?" in request.target else "?"
+        target = f"{request.target}{mark}timeout_ms={TIMEOUT_MS}"
+        return self._client.ask(
+            request.method,
+            target,
+            request.body,
+            key=request.key,
+            headers={"X-Request-Id": name},
+            timeout_s=(TIMEOUT_MS + request.wait_ms) / 1000 + GRACE_S,
+        )
+
+    def move(self) -> None:
+        """Ask another replica from now on, or the same by chance."""
+        self.close()
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+
+def _outcome(answer: Answer, request: Request) -> tuple[Type, str | None]:
+    """Whether it was done, and the code of a refusal."""
+    if answer.status < 300 or (request.reads and answer.status == 404):
+        return "ok", None
+    problem = answer.body if isinstance(answer.body, dict) else {}
+    code = str(problem.get("code", answer.status))
+    if request.reads or problem.get("outcome") == "not_applied":
+        return "fail", code
+    return "unknown", code
