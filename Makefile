@@ -3,6 +3,7 @@
 #   make test        all tests
 #   make check       ruff, mypy, pyright, import-linter
 #   make sim         hostile schedules on the simulator (SEEDS=2000, or FRESH=500 that nobody chose; ARGS="--level async")
+#   make jepsen      every workload on real processes under faults, with a report (ARGS="--profile night --minutes 60")
 #   make lock        resolve requirements.lock anew from pyproject.toml
 VENV ?= .venv
 WORKERS ?= 2
@@ -12,7 +13,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: up test check sim lock install
+.PHONY: up test check sim jepsen lock install
 .DEFAULT_GOAL := up
 
 install: $(VENV)/.installed
@@ -44,6 +45,9 @@ check: install
 sim: install
 	$(BIN)/python -m jepsen_like.simulator $(if $(FRESH),--fresh $(FRESH),--seeds 0-$$(($(SEEDS) - 1))) \
 	    --workers $(if $(filter file,$(origin WORKERS)),1,$(WORKERS)) $(ARGS)
+
+jepsen: install
+	$(BIN)/python -m jepsen_like campaign $(if $(findstring --profile,$(ARGS)),,--profile ci) $(ARGS)
 
 lock:
 	python3 -m venv $(VENV)-lock

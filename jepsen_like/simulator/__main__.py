@@ -1,7 +1,7 @@
 """`python -m jepsen_like.simulator --seeds 0-1999`: hostile schedules, one a seed, on the production code.
 
 Exit codes: 0 everything held, 1 something did not (with the command that repeats each failing seed), 2 usage, 3 a
-campaign of many seeds never met something that it must (`sometimes.py`). With --without NAME, 1 is what is wanted.
+campaign of many seeds never met something that it must (`sometimes.py`). With --without or --mended, 1 is wanted.
 """
 
 import argparse
@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--record", metavar="WHY", help="of one seed: keep its schedule with what it showed")
     parser.add_argument("--recorded", action="store_true", help="the schedules that are kept, instead of seeds")
     parser.add_argument("--without", metavar="NAME", help="with that obligation switched off")
+    parser.add_argument("--mended", metavar="NAME", help="with a mended defect put back, on its schedule")
     parser.add_argument("--list-obligations", action="store_true", help="those that can be, and what each is")
     knobs = parser.add_argument_group("drawn from the seed unless given")
     for field in msgspec.structs.fields(Options):
@@ -97,6 +98,8 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         if arguments.list_obligations or arguments.without is not None:
             return _without(parser, arguments)
+        if arguments.mended is not None:
+            return _mended(parser, arguments.mended)
         return _recorded() if arguments.recorded else _run(parser, arguments)
     finally:
         logging.disable(logged)
@@ -130,6 +133,15 @@ def _without(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
             return ended
         print("these seeds do not show it; what does:")
         return without.show(arguments.without)
+    except ValueError as error:
+        parser.error(str(error))
+
+
+def _mended(parser: argparse.ArgumentParser, name: str) -> int:
+    from jepsen_like.simulator import mended  # for this only
+
+    try:
+        return mended.show(name)
     except ValueError as error:
         parser.error(str(error))
 
