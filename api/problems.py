@@ -6,7 +6,16 @@ The rule: every reply that is not 2xx or 304 is one of these (only `/readyz` ans
 
 from typing import Final, Literal, NamedTuple
 
-from raftmem.errors import BadRequest, FutureIndex, IndexCompacted, NotApplied, RaftmemError, Stop, UnknownOutcome
+from raftmem.errors import (
+    BadRequest,
+    FutureIndex,
+    IndexCompacted,
+    NotApplied,
+    PlaceKept,
+    RaftmemError,
+    Stop,
+    UnknownOutcome,
+)
 
 OutcomeName = Literal["not_applied", "applied", "unknown"]
 MEDIA_TYPE: Final = b"application/problem+json"
@@ -114,6 +123,10 @@ def from_error(error: RaftmemError) -> Problem:
         extra["oldest_index"] = error.oldest_index
     elif isinstance(error, NotApplied) and KINDS[code].retryable:
         extra["retry_after_ms"] = error.retry_after_ms
+    elif isinstance(error, PlaceKept):
+        problem = Problem(code, str(error), extra={"retry_after_ms": error.retry_after_ms})
+        problem.kind = problem.kind._replace(outcome="unknown")
+        return problem
     elif isinstance(error, Stop):
         code = "corrupt"
     elif isinstance(error, UnknownOutcome):

@@ -54,6 +54,11 @@ class Acquiring:
             async with until_gone(gone, wait.wake) as is_gone:
                 try:
                     return await self._served(place, wait, is_gone)
+                except errors.ShuttingDown as leaving:
+                    raise errors.PlaceKept(
+                        f"this replica is leaving; {asked.owner} keeps its place in the queue of {asked.lock} for now "
+                        "and may be granted it: ask another replica again as that owner, or release it"
+                    ) from leaving
                 except asyncio.CancelledError:
                     self._leave_behind(place)
                     raise

@@ -92,6 +92,13 @@ class ShuttingDown(NotApplied):
     code = "shutting-down"
 
 
+class PlaceKept(RaftmemError):
+    """This replica is leaving, but the place that a request has in the queue of a lock stays and may yet be served."""
+
+    code = "shutting-down"
+    retry_after_ms = 200
+
+
 class WrongState(NotApplied):
     """What was asked does not fit how things stand: a member that is gone, a removal that would lose the majority."""
 

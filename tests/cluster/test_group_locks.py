@@ -133,7 +133,7 @@ def test_a_replica_that_is_asked_to_end_lets_its_waits_go_on_elsewhere(quick_gro
         wait_queue(leader, "l", "b", "c")
         one.stop()
         ended = first.result()
-        assert (ended.status, ended.text("code")) == (503, "shutting-down")
+        assert (ended.status, ended.text("code"), ended.text("outcome")) == (503, "shutting-down", "unknown")
         again = pool.submit(acquire, other, "l", "b", wait_ms=50_000)
         until(lambda: len(_events(leader, "LOCK_WAIT")) == 3, what="b has asked again")
         release(leader, "l", "holder", token)

@@ -6,7 +6,7 @@ import pytest
 from service_world import Client, One, draft, group_of, never, run, settled
 
 from raftmem.commands import LockAcquire, LockForceRelease, LockRelease, OwnerRelease
-from raftmem.errors import ShuttingDown, TooManyRequests
+from raftmem.errors import PlaceKept, TooManyRequests
 from raftmem.limits import WAITING_MAX
 from raftmem.service import Granted, Written
 from raftmem.things import Hold, Waiter, hold_key, queue_of, waiter_key
@@ -304,7 +304,7 @@ def test_a_replica_that_leaves_ends_its_waits_and_the_owner_keeps_its_place_else
             behind = begin(leader, "c", wait_ms=60_000)
             await settled(lambda: queue(leader) == 2)
             await one.service.close(1000)
-            with pytest.raises(ShuttingDown):
+            with pytest.raises(PlaceKept):
                 await waiting
             again = begin(other, "b", wait_ms=60_000)
             await settled(lambda: leader.events("LOCK_WAIT") == ["LOCK_WAIT"] * 3)
