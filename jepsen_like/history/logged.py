@@ -22,6 +22,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
     op: str
     requested_op: str | None = None
     actor: Actor | None = None
+    scope: dict[str, str | None] | None = None
     request_id: str | None = None
     outcome: str = "applied"
     code: str | None = None

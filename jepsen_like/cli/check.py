@@ -1,0 +1,110 @@
+"""`python -m jepsen_like check FILE…`: could what was recorded have happened one after the other?
+
+Histories of our own and of others. The verdict first, then the few operations that show it. Nothing is run, and nothing
+but files is read: beside a history of ours lies the log of its run, which settles what had no answer.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from jepsen_like.checkers import list_append
+from jepsen_like.checkers.columns import FUNCTIONS as LIST_APPEND_FUNCTIONS
+from jepsen_like.checkers.evidence import Evidence, Finding, Verdict, worst
+from jepsen_like.checkers.linearizability import examine
+from jepsen_like.checkers.models.registry import MODELS
+from jepsen_like.cli.exits import OF, give_up
+from jepsen_like.history.formats import FORMATS, Loaded, load
+from jepsen_like.runs.folder import RunFolder
+
+LIST_APPEND = "list-append"
+OWN = "jsonl"
+SHOWN: dict[Verdict, str] = {"good": "LINEARIZABLE", "bad": "NOT LINEARIZABLE", "unknown": "UNKNOWN"}
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """Of one file."""
+
+    file: str
+    format: str
+    model: str
+    verdict: Verdict
+    finding: Finding
+
+
+def check_command(
+    files: Annotated[list[Path], typer.Argument(help="Histories; of a run, its folder will do.", show_default=False)],
+    model: Annotated[str | None, typer.Option(help=f"One of {', '.join((*MODELS, LIST_APPEND))}.")] = None,
+    format_: Annotated[str | None, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")] = None,
+    seconds: Annotated[float, typer.Option(min=0, help="Of search for each file; then it is unknown.")] = 60,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON, without pictures.")] = False,
+    svg: Annotated[Path | None, typer.Option(help="Draw the first counterexample into this file.")] = None,
+) -> None:
+    """Judge recorded histories; the exit code is that of the worst."""
+    checked: list[Checked] = []
+    for file in files:
+        try:
+            found = _check(RunFolder(file).history if file.is_dir() else file, model, format_, seconds)
+        except (ValueError, OSError) as error:
+            give_up(str(error) if str(file) in str(error) else f"{file}: {error}")
+        checked.append(found)
+        if not as_json:
+            _tell(found)
+    pictures = [picture for found in checked for picture in found.finding.pictures]
+    if svg is not None and pictures:
+        svg.write_text(pictures[0].svg)
+    if as_json:
+        plain = [msgspec.structs.replace(one, finding=_without_pictures(one.finding)) for one in checked]
+        print(msgspec.json.format(msgspec.json.encode(plain)).decode())
+    raise typer.Exit(OF[worst([one.finding for one in checked])])
+
+
+def _check(file: Path, model: str | None, format_: str | None, seconds: float) -> Checked:
+    """Raises: ValueError, OSError."""
+    loaded = load(file, format_)
+    name = _model(loaded, model)
+    finding = _examined(file, loaded, name, seconds)
+    return Checked(str(file), loaded.format, name, finding.verdict, finding)
+
+
+def _model(loaded: Loaded, asked: str | None) -> str:
+    name = asked or loaded.model
+    known = ", ".join((*MODELS, LIST_APPEND))
+    functions = sorted({operation.f for operation in loaded.history.operations})
+    if name is None:
+        raise ValueError(f"no model is known for its operations ({', '.join(functions)}); say --model, one of {known}")
+    if name not in MODELS and name != LIST_APPEND:
+        raise ValueError(f"the model {name!r} is none of {known}")
+    if loaded.format != OWN:
+        foreign = set(functions) - (LIST_APPEND_FUNCTIONS if name == LIST_APPEND else MODELS[name].functions)
+        if foreign:
+            raise ValueError(f"the model {name} knows no operation {min(foreign)!r}")
+    return name
+
+
+def _examined(file: Path, loaded: Loaded, name: str, seconds: float) -> Finding:
+    run = RunFolder(file.parent)
+    evidence = run.evidence() if loaded.format == OWN and run.history == file else None
+    if evidence is None:
+        evidence = Evidence(history=loaded.history, log=None)
+    if name == LIST_APPEND:
+        return list_append.check(evidence)
+    finding = examine(MODELS[name], evidence, seconds=seconds)
+    if loaded.format != OWN and not loaded.history.operations:
+        return msgspec.structs.replace(finding, verdict="good", summary="no client did anything")
+    return finding
+
+
+def _tell(found: Checked) -> None:
+    print(f"{SHOWN[found.verdict]}  {found.file}")
+    print(f"  {found.finding.summary} ({found.format})")
+    for line in found.finding.details:
+        print(f"  {line}")
+    counts = ", ".join(f"{count:,} {what}" for what, count in found.finding.counts.items() if count)
+    print(f"  {counts}" if counts else "  nothing to judge")
+
+
+def _without_pictures(finding: Finding) -> Finding:
+    return msgspec.structs.replace(finding, pictures=())

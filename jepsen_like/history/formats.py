@@ -1,0 +1,78 @@
+"""Which format a file is in, and which model its operations are of when nobody says."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from jepsen_like.history.jepsen_log import read_jepsen_log
+from jepsen_like.history.jsonl import read_history
+from jepsen_like.history.operation_maps import read_edn, read_porcupine_kv
+from jepsen_like.history.record import History
+
+READERS: Mapping[str, Callable[[str], History]] = {
+    "jepsen-log": read_jepsen_log,
+    "edn": read_edn,
+    "porcupine-kv": read_porcupine_kv,
+}
+FORMATS = ("jsonl", *READERS)
+
+
+class Loaded(Struct, frozen=True):
+    """`model`: by its operations, or as its first line says; None if neither tells."""
+
+    history: History
+    format: str
+    model: str | None
+
+
+def load(path: Path, format_: str | None = None) -> Loaded:
+    """Raises: ValueError that says what is wrong and where; OSError."""
+    if format_ is not None and format_ not in FORMATS:
+        raise ValueError(f"the format {format_!r} is none of {', '.join(FORMATS)}")
+    try:
+        text = path.read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not text in UTF-8, at byte {error.start}") from error
+    format_ = format_ or detected(path, text)
+    if format_ == "jsonl":
+        history = read_history(path)
+        return Loaded(history, format_, history.start.model if history.start else None)
+    try:
+        history = READERS[format_](text)
+    except ValueError as error:
+        raise ValueError(f"{path}, {error}") from error
+    return Loaded(history, format_, "register" if format_ == "jepsen-log" else model_by_operations(history))
+
+
+def detected(path: Path, text: str) -> str:
+    """By suffix, else by how it begins. Raises: ValueError."""
+    if path.suffix == ".jsonl":
+        return "jsonl"
+    lines = (line.strip() for line in text.splitlines())
+    begin = next((line for line in lines if line and not line.startswith(";")), "")
+    if begin.startswith(('{"', '{ "')):
+        return "jsonl"
+    if "jepsen.util" in begin or (path.suffix == ".log" and begin[:1] not in "[({#"):
+        return "jepsen-log"
+    if path.suffix == ".edn" or begin.startswith(("[", "(", "{", "#")):
+        return "porcupine-kv" if begin.startswith("{") and ":key" in begin else "edn"
+    raise ValueError(f"{path}: of no format that is known here ({', '.join(FORMATS)}); say --format")
+
+
+def model_by_operations(history: History) -> str | None:
+    """What others record: none of it names its model."""
+    functions = {operation.f for operation in history.operations}
+    if functions and functions <= {"acquire", "release"}:
+        return "mutex"
+    if functions == {"txn"}:
+        return "multi-register" if all(_plain_micro(operation.value) for operation in history.operations) else None
+    if functions & {"get", "put", "append"} and functions <= {"get", "put", "append"}:
+        return "kv"
+    return None if not functions <= {"read", "write", "cas"} else "cas-register"
+
+
+def _plain_micro(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(one, list) and len(one) == 3 and one[0] in ("read", "write") for one in value
+    )
