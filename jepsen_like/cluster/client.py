@@ -23,17 +23,22 @@ class Lost(Exception):
     """No answer came."""
 
 
+class Unreached(Lost):
+    """Nobody took the connection: nothing was sent."""
+
+
 class Trouble(AssertionError):
     """The group, or what drives it, did not do what it must: a test fails, a run stops and says so."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A reply. `body`: decoded JSON, or None."""
+    """A reply. `body`: decoded JSON, or None. `raw`: as it came."""
 
     status: int
     headers: Mapping[str, str]
     body: object
+    raw: bytes = b""
 
     def at(self, *path: str | int) -> object:
         """The value at a path of the body."""
@@ -101,6 +106,7 @@ class Client:
             self._connection.timeout = timeout_s
             if self._connection.sock is not None:
                 self._connection.sock.settimeout(timeout_s)
+        self._connect()
         try:
             self._connection.request(method, target, body=raw, headers=sent)
             response = self._connection.getresponse()
@@ -110,7 +116,16 @@ class Client:
             raise Lost(f"{method} {self.url}{target}: {error!r}") from error
         found = {name.lower(): value for name, value in response.getheaders()}
         is_json = "json" in found.get("content-type", "")
-        return Answer(response.status, found, json.loads(content) if is_json and content else None)
+        return Answer(response.status, found, json.loads(content) if is_json and content else None, content)
+
+    def _connect(self) -> None:
+        if self._connection.sock is not None:
+            return
+        try:
+            self._connection.connect()
+        except OSError as error:
+            self._connection.close()
+            raise Unreached(f"{self.url}: {error!r}") from error
 
     def close(self) -> None:
         self._connection.close()

@@ -1,4 +1,4 @@
-"""A real group on loopback: one process a replica, its folder beside those of the others.
+"""A real group, on loopback unless it is moved: one process a replica, its folder beside those of the others.
 
 Ports lie below the range that the kernel gives to outgoing connections, and a block of them is claimed for the life of
 the group.
@@ -8,9 +8,12 @@ import contextlib
 import json
 import secrets
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
 
 from jepsen_like.cluster.client import Client, Trouble, Writer, until
 from jepsen_like.cluster.links import Links
@@ -22,6 +25,25 @@ PORTS = range(12_000, 28_000, 16)
 REPLICAS_MAX = PORTS.step // 2  # that one group ever has: a REST port and a peer port each
 
 
+class Site(NamedTuple):
+    """Where a replica runs: the address that it listens on, and the words before its command that take it there."""
+
+    host: str = HOST
+    wrapper: tuple[str, ...] = ()
+
+
+class _Placed(Replica, frozen=True):
+    host: str = HOST
+
+    @property
+    def rest_url(self) -> str:
+        return f"http://{self.host}:{self.rest_port}"
+
+    @property
+    def peer(self) -> str:
+        return f"{self.host}:{self.peer_port}"
+
+
 class LoopbackGroup:
     """Replicas in one folder, `count` at first.
 
@@ -31,21 +53,41 @@ class LoopbackGroup:
     def __init__(self, data: Path, *, base: int, extra: str = "", names_folders: bool = True, count: int = 3) -> None:
         self.data = data
         self._base = base
+        self._sites = [Site()] * REPLICAS_MAX
         described = tuple(self._described(f"n{k + 1}", k) for k in range(count))
         self._group = Group(secrets.token_hex(4), described)
         self._names_folders = names_folders
         self.replicas = [self._served(one) for one in described]
         self.ever = list(self.replicas)  # also those that left
+        self.dress: list[Callable[[Served], None]] = []  # what is done to each newcomer, before its first start
         self.configure(extra)
 
     def _described(self, name: str, place: int) -> Replica:
         if place >= REPLICAS_MAX:
             raise Trouble(f"no port for {name}: a group has had at most {REPLICAS_MAX} replicas at a time")
         ports = {"rest_port": self._base + place, "peer_port": self._base + REPLICAS_MAX + place}
-        return Replica(name, secrets.token_hex(16), **ports)
+        return _Placed(name, secrets.token_hex(16), **ports, host=self._sites[place].host)
 
     def _served(self, described: Replica) -> Served:
-        return Served(described, self.data / f"{described.id}.toml", self.data / described.id)
+        made = Served(described, self.data / f"{described.id}.toml", self.data / described.id)
+        made.wrapper = self._sites[described.rest_port - self._base].wrapper
+        return made
+
+    def move(self, sites: Sequence[Site]) -> None:
+        """Before anything has started: replicas are at these sites, `REPLICAS_MAX` of them, in the order of their
+        ports."""
+        if any(replica.output.exists() for replica in self.ever):
+            raise Trouble("the group has started: its addresses are in its log")
+        self._sites = list(sites)
+        replicas = zip(self._group.replicas, self.replicas, self._sites, strict=False)
+        moved: list[Replica] = []
+        for described, served, site in replicas:
+            ports = {"rest_port": described.rest_port, "peer_port": described.peer_port}
+            placed = _Placed(described.id, described.folder_id, **ports, host=site.host)
+            served.url, served.peer, served.wrapper = placed.rest_url, placed.peer, site.wrapper
+            moved.append(placed)
+        self._group = msgspec.structs.replace(self._group, replicas=tuple(moved))
+        self.configure(self._extra)
 
     def configure(self, extra: str) -> None:
         """Write the settings of the first replicas; they hold from each one's next start."""
@@ -58,6 +100,8 @@ class LoopbackGroup:
 
     def relay(self, links: Links) -> None:
         """From each replica's next start, what goes between two of the first replicas goes over a link of theirs."""
+        if any(site.host != HOST for site in self._sites):
+            raise Trouble("replicas that were moved do not reach our relays: use relays, or network namespaces")
         for caller in self._group.replicas:
             text = (self.data / f"{caller.id}.toml").read_text()
             for called in self._group.replicas:
@@ -80,6 +124,8 @@ class LoopbackGroup:
         free = (one for one in places if one.rest_url not in now)
         made = self._served(min(free, key=lambda one: used.count(one.rest_url)))
         self.let_join(made, *via or self.replicas, extra=extra)
+        for dress in self.dress:
+            dress(made)
         self.replicas.append(made)
         self.ever.append(made)
         return made
@@ -116,7 +162,7 @@ class LoopbackGroup:
     @property
     def every_url(self) -> list[str]:
         """Also of those that may come yet; nobody may be there."""
-        return [f"http://{HOST}:{self._base + place}" for place in range(REPLICAS_MAX)]
+        return [f"http://{site.host}:{self._base + place}" for place, site in enumerate(self._sites)]
 
     def others(self, one: Served) -> list[Served]:
         return [replica for replica in self.replicas if replica is not one]

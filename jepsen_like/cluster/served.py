@@ -7,17 +7,26 @@ import os
 import signal
 import subprocess
 from pathlib import Path
+from typing import NamedTuple
 
 from jepsen_like.cluster.client import PATIENCE_S, Answer, Lost, Trouble, once
 from raftmem.cli.group import Replica
 from raftmem.cli.supervisor import serve_argv
 
 
+class End(NamedTuple):
+    """Of a process. `words`: the last line that it wrote."""
+
+    code: int
+    words: str
+
+
 class Served:
     """One replica: its folder, and its process while there is one.
 
     `environment`, `wrapper`: variables and the words before its command, from its next start. `without`: obligations
-    that its next process does not keep (see `jepsen_like.cluster.serve`).
+    that its next process does not keep (see `jepsen_like.cluster.serve`). `may_end`: if its process ends, that is as
+    expected; true from when it is asked to end until its next start.
     """
 
     def __init__(self, replica: Replica, settings: Path, folder: Path) -> None:
@@ -32,16 +41,24 @@ class Served:
         self.without: tuple[str, ...] = ()
         self._process: subprocess.Popen[bytes] | None = None
         self._held: int | None = None
+        self.may_end = True
+        self.is_paused = False
 
     @property
     def runs(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def start(self, *, bootstrap: bool = False) -> None:
-        """Not ready yet when this returns."""
+    @property
+    def exit_code(self) -> int | None:
+        """Of its last process, if that has ended."""
+        return None if self._process is None else self._process.poll()
+
+    def start(self, *, bootstrap: bool = False, may_end: bool = False) -> None:
+        """Not ready yet when this returns. `may_end`: by itself, which is then as expected."""
         if self.runs:
             raise Trouble(f"{self.id} runs already")
         self._let_go()
+        self.may_end, self.is_paused = True, False  # while the process of before is the one that has ended
         watched, self._held = os.pipe()
         try:
             with self.output.open("ab") as output:
@@ -56,6 +73,7 @@ class Served:
                 )
         finally:
             os.close(watched)
+        self.may_end = may_end
 
     def _command(self, watched: int, *, bootstrap: bool) -> list[str]:
         argv = serve_argv(str(self.settings), parent_fd=watched, bootstrap=bootstrap)
@@ -75,7 +93,23 @@ class Served:
         return self._process
 
     def send(self, number: signal.Signals) -> None:
+        if number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+            self.may_end = True
+        if number in (signal.SIGSTOP, signal.SIGCONT):
+            self.is_paused = number == signal.SIGSTOP
         self._started.send_signal(number)
+
+    @property
+    def stands(self) -> bool:
+        """It runs, is not paused, and nobody has asked it to end."""
+        return self.runs and not self.is_paused and not self.may_end
+
+    def unexpected(self) -> End | None:
+        """How its process has ended without being asked to, until it is started again."""
+        if self.may_end or self.runs:
+            return None
+        code = self._started.returncode
+        return End(code, self.last_words())
 
     def ended(self, *, seconds: float = PATIENCE_S) -> int:
         """The exit code, once there is one."""
@@ -99,6 +133,7 @@ class Served:
 
     def clean_up(self) -> None:
         """Gone, in whatever state it was."""
+        self.may_end = True
         if self._process is not None and self.runs:
             self._process.kill()
             self._process.wait(PATIENCE_S)
@@ -112,6 +147,11 @@ class Served:
     def said(self) -> str:
         """Everything the process has written."""
         return self.output.read_text("utf-8", "replace") if self.output.exists() else ""
+
+    def last_words(self) -> str:
+        """The last line of that."""
+        lines = self.said().rstrip().splitlines()
+        return lines[-1] if lines else ""
 
     def ask(self, method: str, target: str, body: object = None, **headers: str) -> Answer:
         """One request. Raises: Lost."""

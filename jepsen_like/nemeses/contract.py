@@ -21,12 +21,14 @@ class Struck(NamedTuple):
 class Nemesis(ABC):
     """`needs_links`: connections between replicas, and of clients, must go through relays of ours.
 
+    `moves`: it has the replicas run where such relays cannot be reached.
     `portable`: needs neither root nor anything of the kernel. `seconds`: about how long a strike lasts.
     """
 
     name: ClassVar[str]
     about: ClassVar[str]
     needs_links: ClassVar[bool] = False
+    moves: ClassVar[bool] = False
     portable: ClassVar[bool] = True
     seconds: ClassVar[tuple[float, float]] = (2.0, 5.0)
     settings: ClassVar[str] = ""

@@ -185,7 +185,7 @@ def settings_text(group: Group, replica: Replica) -> str:
         f"data = {quote(replica.id)}  # beside this file",
         f"cluster_id = {quote(group.cluster_id)}",
         f"folder_id = {quote(replica.folder_id)}",
-        f"rest = {quote(f'{HOST}:{replica.rest_port}')}",
+        f"rest = {quote(replica.rest_url.removeprefix('http://'))}",
         f"peer = {quote(replica.peer)}",
     ]
     for member in group.replicas:

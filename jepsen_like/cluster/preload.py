@@ -1,0 +1,145 @@
+"""A disk that misbehaves on demand under each replica: a library of ours, loaded before the C library (see preload.c).
+
+It is compiled when it is needed. What it is to do stands in a page shared with the replica's process, so that it holds
+at once, and for each process that the replica has later. Rule: it counts what it did, so nobody need believe it.
+"""
+
+import errno
+import mmap
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import MutableMapping
+from functools import cache
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from jepsen_like.cluster.client import Trouble
+
+SOURCE: Final = Path(__file__).with_suffix(".c")
+LIBRARY: Final = "misbehaving_disk.so"
+LIE: Final = -1  # a sync says that it was done, and was not
+FOREVER: Final = -1  # until it is changed
+_fault = struct.Struct("=iiiiq")
+_counts = struct.Struct("=5Q")
+_PAGE_BYTES: Final = 4096
+
+
+class DiskFault(NamedTuple):
+    """`sync_error`: an errno, or `LIE`. `sync_ms`: that each sync takes longer, or `FOREVER`. `write_error`: an errno,
+    of each write that makes a file longer. `free_bytes`: what the disk says is free."""
+
+    sync_error: int = 0
+    sync_ms: int = 0
+    write_error: int = 0
+    free_bytes: int | None = None
+
+
+SOUND: Final = DiskFault()
+FAILS: Final = DiskFault(sync_error=errno.EIO)
+LIES: Final = DiskFault(sync_error=LIE)
+STALLS: Final = DiskFault(sync_ms=FOREVER)
+FULL: Final = DiskFault(write_error=errno.ENOSPC, free_bytes=0)
+OVER_QUOTA: Final = DiskFault(write_error=errno.EDQUOT)
+
+
+class Counts(NamedTuple):
+    """How often a sync failed, was skipped, was delayed; a write was refused; free space was told falsely."""
+
+    failed: int
+    skipped: int
+    delayed: int
+    refused: int
+    told: int
+
+
+class Preload:
+    """Of all replicas of one group; any number of these over one folder are the same.
+
+    `folder`: for the library and the pages. Raises: Trouble when it does not compile.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._pages: dict[str, mmap.mmap] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / LIBRARY).exists():
+            _compile(folder / LIBRARY)
+
+    @staticmethod
+    def unavailable() -> str | None:
+        """Why this cannot be had on this machine."""
+        return _unavailable()
+
+    def put_under(self, environment: MutableMapping[str, str], replica: str, data: Path) -> None:
+        """Set the variables with which a process of this replica, whose data folder is given, has such a disk."""
+        self._page(replica)
+        loaded = [one for one in environment.get("LD_PRELOAD", "").split(":") if one]
+        library = str((self._folder / LIBRARY).resolve())
+        environment["LD_PRELOAD"] = ":".join([library, *(one for one in loaded if one != library)])
+        environment["JEPSEN_LIKE_DISK_CONTROL"] = str(self._path(replica).resolve())
+        environment["JEPSEN_LIKE_DISK_FOLDER"] = str(data.resolve())
+
+    def set(self, replica: str, fault: DiskFault) -> None:
+        """In force when this returns, in place of what was."""
+        free = -1 if fault.free_bytes is None else fault.free_bytes
+        tells = int(fault.free_bytes is not None)
+        packed = _fault.pack(fault.sync_error, fault.sync_ms, fault.write_error, tells, free)
+        self._page(replica)[: _fault.size] = packed
+
+    def clear(self, replica: str) -> None:
+        self.set(replica, SOUND)
+
+    def fault(self, replica: str) -> DiskFault:
+        """What is in force."""
+        error, ms, write, tells, free = _fault.unpack_from(self._page(replica))
+        return DiskFault(error, ms, write, free if tells else None)
+
+    def counts(self, replica: str) -> Counts:
+        """Since the page was made."""
+        return Counts(*_counts.unpack_from(self._page(replica), _fault.size))
+
+    def _path(self, replica: str) -> Path:
+        return self._folder / f"{replica}.disk"
+
+    def _page(self, replica: str) -> mmap.mmap:
+        if replica not in self._pages:
+            file = os.open(self._path(replica), os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                os.ftruncate(file, _PAGE_BYTES)
+                self._pages[replica] = mmap.mmap(file, _PAGE_BYTES)
+            finally:
+                os.close(file)
+        return self._pages[replica]
+
+
+@cache
+def _unavailable() -> str | None:
+    if not sys.platform.startswith("linux"):
+        return f"works by LD_PRELOAD on Linux, this is {sys.platform}"
+    if _compiler() is None:
+        return "no C compiler: install gcc, or another that is called cc"
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            _compile(Path(scratch) / LIBRARY)
+        except Trouble as trouble:
+            return str(trouble)
+    return None
+
+
+def _compiler() -> str | None:
+    return shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+
+
+def _compile(target: Path) -> None:
+    compiler = _compiler()
+    if compiler is None:
+        raise Trouble("no C compiler: install gcc, or another that is called cc")
+    command = [compiler, "-shared", "-fPIC", "-O2", "-o", str(target), str(SOURCE), "-ldl"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines()
+        raise Trouble(f"{SOURCE.name} does not compile here: {lines[0] if lines else done.returncode}")

@@ -1,0 +1,85 @@
+"""The wall clock of one replica, to be set at will while it runs (see wall_clock.c, which is compiled when needed).
+
+Not libfaketime: where that leaves the monotonic clock alone (0.9.10), sleeping until a time of that clock fails, and at
+another rate it stretches the waits too. Here only what is told as the time of day is false.
+"""
+
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import MutableMapping
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from jepsen_like.cluster.client import Trouble
+
+SOURCE: Final = Path(__file__).with_suffix(".c")
+LIBRARY: Final = "wall_clock.so"
+TRUE_RATE: Final = 1.0
+_PAGE: Final = struct.Struct("=3q")  # true ns, from there on told ns, thousandths of the rate
+_ASK: Final = "import json, time; print(json.dumps([time.time(), time.monotonic()]))"
+
+
+class WallClock:
+    """`path`: of its page; processes that had `environment` at their start go by it. It is true at first."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.resolve()
+        self._library = self._path.parent / LIBRARY
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.write_bytes(bytes(_PAGE.size))
+        if not self._library.exists():
+            _compile(self._library)
+
+    def put_under(self, environment: MutableMapping[str, str]) -> None:
+        loaded = [one for one in environment.get("LD_PRELOAD", "").split(":") if one and one != str(self._library)]
+        environment["LD_PRELOAD"] = ":".join([str(self._library), *loaded])
+        environment["JEPSEN_LIKE_WALL_CLOCK"] = str(self._path)
+
+    def set(self, *, ahead_s: float, rate: float = TRUE_RATE) -> None:
+        """It jumps to so many seconds before the true time (behind it if negative), and goes on from there."""
+        now = time.time_ns()
+        self._write(now, now + int(ahead_s * 1e9), int(rate * 1000))
+
+    def set_right(self) -> None:
+        self._write(0, 0, 0)
+
+    def _write(self, *page: int) -> None:
+        with self._path.open("r+b", buffering=0) as file:
+            file.write(_PAGE.pack(*page))
+
+
+def _compile(target: Path) -> None:
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        raise Trouble("no C compiler: install gcc, or another that is called cc")
+    command = [compiler, "-shared", "-fPIC", "-O2", "-o", str(target), str(SOURCE), "-ldl"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise Trouble(f"{SOURCE.name} does not compile here: {done.stderr.strip().splitlines()[:1]}")
+
+
+@cache
+def unavailable() -> str | None:
+    """Why there can be no such clock on this machine; it tries one."""
+    if not sys.platform.startswith("linux"):
+        return f"works by LD_PRELOAD on Linux, this is {sys.platform}"
+    with tempfile.TemporaryDirectory(prefix="raftmem-") as scratch:
+        environment = dict(os.environ)
+        try:
+            clock = WallClock(Path(scratch) / "tried")
+            clock.put_under(environment)
+            clock.set(ahead_s=3600)
+            asked = subprocess.run([sys.executable, "-c", _ASK], env=environment, capture_output=True, check=True)
+            wall, monotonic = json.loads(asked.stdout)
+        except (Trouble, OSError, subprocess.CalledProcessError) as error:
+            return str(error)
+    if wall - time.time() < 3000 or abs(monotonic - time.monotonic()) > 60:
+        return "a library loaded before the C library is not asked for the time here"
+    return None
