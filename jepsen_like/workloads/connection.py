@@ -6,20 +6,26 @@ is retired, and the client goes on under a new one, at another replica.
 
 import random
 import secrets
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from jepsen_like.cluster.client import Answer, Client, Lost
+from jepsen_like.cluster.client import Answer, Client, Lost, Unreached
 from jepsen_like.history.record import Operation, Type
 from jepsen_like.history.recorder import Recorder
 
 TIMEOUT_MS = 2_000  # that a replica may take; the connection waits longer, so as to hear what it says then
 GRACE_S = 3.0
+PAUSE_S = 0.05  # before another replica is asked, lest a group that is down be asked a thousand times a second
 
 
 @dataclass(frozen=True)
 class Request:
-    """`reads`: it changes nothing, so that without an answer it has failed. `key`: an Idempotency-Key."""
+    """`reads`: it changes nothing, so that without an answer it has failed. `key`: an Idempotency-Key.
+
+    `timeout_ms`: that the replica may take, beside `wait_ms`. `pages`: the name of a list that is wanted whole, all its
+    pages as one answer.
+    """
 
     method: str
     target: str
@@ -27,6 +33,8 @@ class Request:
     reads: bool = False
     key: str | None = None
     wait_ms: int = 0
+    timeout_ms: int = TIMEOUT_MS
+    pages: str | None = None
 
 
 def nothing(answer: Answer) -> object:
@@ -60,10 +68,12 @@ class Connection:
         answer: Answer | None = None
         result: object = None
         try:
-            answer = self._ask(request, name)
+            answer = self._whole(request, name)
             type_, error = _outcome(answer, request)
             if type_ == "ok":
                 result = understand(answer)
+        except Unreached:
+            type_, error = "fail", "unreached"
         except Lost:
             type_, error = ("fail" if request.reads else "unknown"), "lost"
         except ValueError as nonsense:
@@ -87,10 +97,33 @@ class Connection:
         )
         self._recorder.write(operation)
         if type_ == "unknown":
-            self.process = self._recorder.new_process()
+            self.retire()
         if answer is None or answer.status >= 500:
             self.move()
+            time.sleep(PAUSE_S)
         return operation
+
+    def another(self) -> "Connection":
+        """One more of the same client: the same actor, a process of its own, maybe another replica."""
+        chance = random.Random(self._chance.random())
+        return Connection(self._urls, self._recorder, actor=self._actor, chance=chance)
+
+    def _whole(self, request: Request, name: str) -> Answer:
+        """The answer, or that of the first page with the rows of all. Raises: ValueError: pages do not fit."""
+        answer = self._ask(request, name)
+        if request.pages is None or answer.status != 200:
+            return answer
+        rows, page = answer.rows(request.pages), answer
+        mark = "&" if "?" in request.target else "?"
+        while page.at("next_cursor") is not None:
+            following = replace(request, target=f"{request.target}{mark}cursor={page.text('next_cursor')}")
+            page = self._ask(following, name)
+            if page.status != 200:
+                return page
+            if page.index != answer.index:
+                raise ValueError(f"a page of index {page.index} follows one of index {answer.index}")
+            rows = rows + page.rows(request.pages)
+        return Answer(answer.status, answer.headers, {request.pages: rows, "next_cursor": None})
 
     def _ask(self, request: Request, name: str) -> Answer:
         if self._client is None:
@@ -98,15 +131,24 @@ class Connection:
             self.node = self._chance.choice(sorted(urls))
             self._client = Client(urls[self.node], actor=self._actor)
         mark = "&" if "?" in request.target else "?"
-        target = f"{request.target}{mark}timeout_ms={TIMEOUT_MS}"
+        target = f"{request.target}{mark}timeout_ms={request.timeout_ms}"
         return self._client.ask(
             request.method,
             target,
             request.body,
             key=request.key,
             headers={"X-Request-Id": name},
-            timeout_s=(TIMEOUT_MS + request.wait_ms) / 1000 + GRACE_S,
+            timeout_s=(request.timeout_ms + request.wait_ms) / 1000 + GRACE_S,
         )
+
+    @property
+    def actor(self) -> str:
+        """In whose name it asks."""
+        return self._actor
+
+    def retire(self) -> None:
+        """The process is gone, with all that it held: the next one has a new id."""
+        self.process = self._recorder.new_process()
 
     def move(self) -> None:
         """Ask another replica from now on, or the same by chance."""
