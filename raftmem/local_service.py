@@ -277,6 +277,7 @@ class LocalService:
             "log_first_index": float(journal.first_index),
             "log_last_index": float(journal.last_index),
             "log_durable_index": float(journal.durable_index),
+            "log_truncations_total": float(journal.truncations),
             "snapshot_newest_index": float(0 if newest is None else newest.index),
             "snapshots_installed_total": float(consensus.installing.installed),
             "memories": float(self._replica.head.memories),

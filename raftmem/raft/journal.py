@@ -70,6 +70,7 @@ class Journal:
             raise Corrupt("log", f"ends in term {self.last.term}, the hard state is of term {self.term}")
         self.last_time = codec.times(self.last.data)[0]
         self.last_stored = clock.boottime()
+        self.truncations = 0
         self.hard_number = 0  # number of the queued write that holds the newest hard state
         self._marks: deque[tuple[int, int]] = deque()  # (number, last index of the log after that write)
         self._cuts: deque[tuple[int, int]] = deque()  # the same, of truncations and resets alone
@@ -99,6 +100,7 @@ class Journal:
         if not self.first_index < index <= self.last.index:
             raise ValueError(f"cannot truncate at {index}: the log is {self.first_index}..{self.last.index}")
         keep = self.entry(index - 1)
+        self.truncations += 1
         for gone in range(max(index, self._tail_start), self.last.index + 1):
             self._tail_bytes -= len(self._tail.pop(gone).data)
         if not self._tail:

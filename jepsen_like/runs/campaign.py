@@ -1,0 +1,158 @@
+"""Many runs, each a process of its own by its own command, and what they come to together.
+
+Rules: a campaign passes only if every run has the verdict that was wanted of it; a run that could not be made, or gave
+none, is not a pass. A night has to have met everything that it should.
+"""
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct, structs
+
+from jepsen_like.checkers.evidence import Verdict
+from jepsen_like.history.jsonl import read_history
+from jepsen_like.runs import sometimes
+from jepsen_like.runs.folder import RunFolder
+from jepsen_like.runs.options import Options, command, words
+
+LAST_WORDS: Final = 400  # characters of what a run said that gave no result
+FILE: Final = "campaign.json"
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """One run. `folder`: within the campaign's. `verdict`: None if it gave none, `note` says why."""
+
+    folder: str
+    workload: str
+    nemeses: tuple[str, ...]
+    seed: int
+    verdict: Verdict | None = None
+    expected: Verdict = "good"
+    seconds: float = 0
+    ok: int = 0
+    note: str = ""
+    command: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return self.verdict == self.expected
+
+
+class Campaign(Struct, frozen=True, kw_only=True):
+    """`sometimes`: of all runs together. `never`: what should have been met and was not. `interrupted`: some of what
+    was planned was not run."""
+
+    profile: str
+    seed: int
+    began: str
+    seconds: float = 0
+    rows: tuple[Row, ...] = ()
+    sometimes: dict[str, int] = {}
+    never: tuple[str, ...] = ()
+    unavailable: dict[str, str] = {}
+    interrupted: bool = False
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of the campaign: bad if some run has a verdict that was not wanted, unknown if one has none."""
+        if any(row.verdict not in (None, "unknown", row.expected) for row in self.rows):
+            return "bad"
+        whole = self.rows and not self.never and not self.interrupted
+        return "good" if whole and all(row.passed for row in self.rows) else "unknown"
+
+
+class Runner:
+    """`tell`: gets each row as its run ends. `at_once`: runs at a time."""
+
+    def __init__(self, folder: Path, *, at_once: int, tell: Callable[[Row], None]) -> None:
+        self._folder = folder
+        self._at_once = at_once
+        self._tell = tell
+        self._began = time.monotonic()
+
+    def run(self, campaign: Campaign, planned: Iterable[Options], *, minutes: float | None, night: bool) -> Campaign:
+        """`minutes`: after which no run begins. Written to campaign.json as it goes on. Ctrl-C reaches the runs under
+        way too, which end with what they have."""
+        rows: list[Row] = []
+        seen: Counter[str] = Counter()
+        waiting: Iterator[Options] = iter(planned)
+        with ThreadPoolExecutor(self._at_once) as pool:
+            under_way: set[Future[Row]] = set()
+            while True:
+                while len(under_way) < self._at_once and (options := self._next(waiting, minutes)) is not None:
+                    under_way.add(pool.submit(self._one, len(rows) + len(under_way) + 1, options))
+                if not under_way:
+                    break
+                try:
+                    done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+                except KeyboardInterrupt:
+                    waiting, campaign = iter(()), structs.replace(campaign, interrupted=True)
+                    continue
+                for row in (work.result() for work in done):
+                    rows.append(row)
+                    seen.update(self._seen(row))
+                    self._tell(row)
+                campaign = self._written(campaign, rows, seen)
+        if not night and next(waiting, None) is not None:
+            campaign = structs.replace(campaign, interrupted=True)
+        if night:
+            campaign = structs.replace(campaign, never=tuple(sometimes.missed(seen)))
+        return self._written(campaign, rows, seen)
+
+    def _next(self, waiting: Iterator[Options], minutes: float | None) -> Options | None:
+        if minutes is not None and time.monotonic() - self._began > minutes * 60:
+            return None
+        return next(waiting, None)
+
+    def _one(self, number: int, options: Options) -> Row:
+        """A run, in a process of its own."""
+        name = "-".join([f"{number:03}", options.workload, *options.nemeses])
+        folder = RunFolder(self._folder / name)
+        argv = [sys.executable, "-m", "jepsen_like", *words(options), "--folder", str(folder.path)]
+        ended = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        row = Row(
+            folder=name,
+            workload=options.workload,
+            nemeses=options.nemeses,
+            seed=options.seed,
+            command=command(options),
+        )
+        if not folder.result.exists():
+            said = ended.stdout.decode("utf-8", "replace").strip()[-LAST_WORDS:]
+            return structs.replace(row, note=f"exit code {ended.returncode}: {said.splitlines()[-1] if said else ''}")
+        result = folder.outcome()
+        wrong = [finding for finding in result.findings if finding.verdict != "good"]
+        return structs.replace(
+            row,
+            verdict=result.verdict,
+            expected=result.expected,
+            seconds=result.seconds,
+            ok=sum(operation.type == "ok" for operation in read_history(folder.history).operations),
+            note=f"{wrong[0].name}: {wrong[0].summary}" if wrong else "",
+        )
+
+    def _seen(self, row: Row) -> dict[str, int]:
+        folder = RunFolder(self._folder / row.folder)
+        return folder.outcome().sometimes if row.verdict is not None else {}
+
+    def _written(self, campaign: Campaign, rows: list[Row], seen: Counter[str]) -> Campaign:
+        campaign = structs.replace(
+            campaign,
+            rows=tuple(sorted(rows, key=lambda row: row.folder)),
+            sometimes=dict(sorted(seen.items())),
+            seconds=round(time.monotonic() - self._began, 1),
+        )
+        (self._folder / FILE).write_bytes(msgspec.json.format(msgspec.json.encode(campaign)))
+        return campaign
+
+
+def read_campaign(folder: Path) -> Campaign:
+    """Raises: ValueError, FileNotFoundError."""
+    return msgspec.json.decode((folder / FILE).read_bytes(), type=Campaign)
