@@ -1,1 +1,2 @@
-"""Fault injection: `simulator` (deterministic, one process) and, later, real processes. Run from a checkout."""
+"""Fault injection: `simulator` (deterministic, one process), and `python -m jepsen_like` (real processes). Run from a
+checkout."""
