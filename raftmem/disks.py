@@ -1,8 +1,9 @@
 """What one replica has on disk, opened in the order that keeps it whole: folder, log, state, snapshots.
 
 It refuses a log that is damaged anywhere, a state that does not belong to it, and a recovery that was cut short. A
-state that is behind the log's first entry (discarded after a stop of the machine, or a snapshot's install that was cut
-short) is made again from a snapshot. The rule that must hold: after `open_disks`, first index <= applied <= last index.
+state that is behind the log's first entry (discarded after a stop of the machine or because its file was cut short, or
+a snapshot's install that was cut short) is made again from a snapshot. The rule that must hold: after `open_disks`,
+first index <= applied <= last index.
 """
 
 import logging
@@ -129,5 +130,7 @@ def _bootstrap(folder: Folder, store: LogStore, settings: Settings) -> None:
 
 def _verify(store: LmdbLogStore) -> None:
     """Read the whole log once before anything is promised on its word. Raises: Corrupt naming file and index."""
+    if store.is_empty():
+        raise Corrupt(store.path, "log holds no entry, not even the one that it began with")
     for index, what in store.verify():
         raise Corrupt(store.path, what, index=index)

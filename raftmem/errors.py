@@ -153,7 +153,12 @@ class Corrupt(Stop):
         where = f" at index {index}" if index is not None else ""
         super().__init__(f"{path}: {what}{where}; this replica stops, replace it from the others")
         self.path = path
+        self.what = what
         self.index = index
+
+
+class CutShort(Corrupt):
+    """The end of a database is gone, and with it pages that are in use. A state can be made again, a log cannot."""
 
 
 class FolderRefused(Stop):
@@ -172,3 +177,7 @@ class StorageFailed(Stop):
     """A write or an fsync failed. A failed fsync is never retried (fsyncgate): the page may be gone."""
 
     code = "storage-failed"
+
+
+class RestartNeeded(StorageFailed):
+    """A write failed so that this process cannot go on; what is on disk is whole, so that the next one can."""

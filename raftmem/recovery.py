@@ -22,7 +22,7 @@ from msgspec import Meta, Struct
 from raftmem import codec
 from raftmem.addresses import NODE_ID, check_peer, check_rest_url
 from raftmem.commands import Actor, Member, MemberChange, Members
-from raftmem.errors import BadRequest, Corrupt, FolderRefused
+from raftmem.errors import BadRequest, Corrupt, CutShort, FolderRefused
 from raftmem.limits import MEMBERS_MAX, REMOVED_MAX
 from raftmem.storage.contracts import Append, HardState, LogEntry, LogStore
 from raftmem.storage.folder import Identity, ReadLock, genesis_of, open_folder, read_identity, state_mark
@@ -190,7 +190,10 @@ def _applied(path: Path, log: LogStore) -> int:
     compacted = log.first_index() if log.first_index() > 1 else 0
     if not (path / "state" / "data.mdb").exists() or not state_mark(path).trusted():
         return compacted
-    state = LmdbStateStore(path / "state", readonly=True)
+    try:
+        state = LmdbStateStore(path / "state", readonly=True)
+    except CutShort:  # not trusted either: it is made again
+        return compacted
     try:
         return max(compacted, state.head().index)
     finally:

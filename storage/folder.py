@@ -235,7 +235,8 @@ def _check(path: Path, identity: Identity, node_id: str, cluster_id: str | None)
             f"{path}: its replica {node_id} was removed from the group and never comes back under that id; "
             "delete the folder, or give an empty one and a new node id to join again"
         )
-    if identity.ready and not (path / "log" / "data.mdb").exists():
+    log = path / "log" / "data.mdb"
+    if identity.ready and (not log.exists() or log.stat().st_size == 0):
         raise Corrupt(str(path / "log"), "log is missing, and with it the votes of this node")
 
 

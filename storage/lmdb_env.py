@@ -1,26 +1,28 @@
 """LMDB as the stores see it: environments, tables, transactions. The only file that imports `lmdb`.
 
 Every error of the library leaves here as one of ours: no room is `OSError(ENOSPC)`, a damaged file is `Corrupt`,
-all else is `StorageFailed`. Rule: a `WriteTxn` lives on one thread; a `ReadTxn` may move to another thread but is
-never used by two at once.
+all else is `StorageFailed`. It refuses a file whose end is gone (`CutShort`) before a page of it is touched. Rule: a
+`WriteTxn` lives on one thread; a `ReadTxn` may move to another thread but is never used by two at once.
 """
 
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeAlias
 
 import lmdb
 
-from raftmem.errors import Corrupt, FolderRefused, StorageFailed
+from raftmem.errors import Corrupt, CutShort, FolderRefused, RestartNeeded, StorageFailed
 from raftmem.limits import DISK_HARD_BYTES, LMDB_READERS_MAX, MAP_BYTES
+from raftmem.storage.lmdb_pages import META_BYTES_MIN, Replaced, page_beyond
 
 Table: TypeAlias = "lmdb._Database"
 Item = tuple[bytes, bytes]
 
 DATA_FILE: Final = "data.mdb"
+_LOOKS_MAX: Final = 1000  # at a file that a writer in another process is changing
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _DAMAGED: Final = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.VersionMismatchError)
 
@@ -30,14 +32,20 @@ def translate(path: str, error: lmdb.Error) -> Exception:
 
     ENOSPC at commit may be tried again although it can come from the sync: the next try writes all of its pages
     anew, and what earlier transactions promised was synced before. A short write, the first answer of a disk that
-    becomes full, is EIO to the library (`mdb_page_flush` in mdb.c).
+    becomes full, is EIO to the library (`mdb_page_flush` in mdb.c). A page that could not be written in place, the
+    meta page of a commit, is put back as it was by the library, which then refuses all else (`mdb_env_write_meta`).
     """
     is_short = error.code == errno.EIO and _is_full(path)
     if isinstance(error, lmdb.MapFullError) or error.code in _NO_ROOM or is_short:
         return OSError(errno.ENOSPC, f"no room left ({error}); free some disk space", path)
+    if isinstance(error, lmdb.PanicError):
+        return RestartNeeded(f"{path}: a commit could not be finished ({error}); this replica stops, start it again")
     if isinstance(error, _DAMAGED):
         return Corrupt(path, f"is damaged ({error})")
-    return StorageFailed(f"{path}: {error}; this replica stops, look at the disk and start it again")
+    after = (
+        "look at the disk, then restart the machine or replace this replica: what the kernel dropped may still be shown"
+    )
+    return StorageFailed(f"{path}: {error}; this replica stops; {after}")
 
 
 def _is_full(path: str) -> bool:
@@ -183,6 +191,7 @@ class Environment:
         self.path = str(folder if is_file else folder / DATA_FILE)
         if readonly and not os.path.exists(self.path):
             raise FolderRefused(f"{folder}: holds no database; give the folder of a replica that has run")
+        self._check_begun(readonly=readonly)
         try:
             self._env = lmdb.open(
                 str(folder),
@@ -200,15 +209,39 @@ class Environment:
         except lmdb.Error as error:
             raise translate(self.path, error) from error
         self._readonly = readonly
-        if is_file:
+        try:
             self._check_length()
+        except BaseException:
+            self._env.close()
+            raise
+
+    def _check_begun(self, *, readonly: bool) -> None:
+        """The library takes an empty file for a new one, and makes it."""
+        there = os.path.getsize(self.path) if os.path.exists(self.path) else 0
+        if 0 < there < META_BYTES_MIN or (readonly and there == 0):
+            raise CutShort(self.path, f"is cut short: {there} bytes, less than any database has")
 
     def _check_length(self) -> None:
-        """A page beyond the end of the file would not be an error but a signal that kills the process."""
+        """A page beyond the end of the file is not an error to the library but a signal that kills the process.
+
+        One that is not in use may be missing there: taken and given back in one transaction, it was never written.
+        """
         needed, there = self._bytes_used(), os.path.getsize(self.path)
-        if there < needed:
-            self._env.close()
-            raise Corrupt(self.path, f"is cut short: {there} bytes, its pages need {needed}")
+        if there < needed and self._lacks_a_page():
+            raise CutShort(self.path, f"is cut short: {there} bytes, its pages need {needed}")
+
+    def _lacks_a_page(self) -> bool:
+        file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            page_bytes = self._env.stat()["psize"]
+            for _ in range(_LOOKS_MAX):
+                with self._env.begin() as txn, suppress(Replaced):  # a writer in another process keeps its pages
+                    return page_beyond(file, page_bytes=page_bytes, transaction=txn.id()) is not None
+            return True
+        except lmdb.Error as error:
+            raise translate(self.path, error) from error
+        finally:
+            os.close(file)
 
     def moved(self, folder: Path) -> None:
         """The folder has another name now; what is open stays open."""

@@ -124,18 +124,18 @@ class LogTables:
         try:
             self._hard_state(txn)
         except Corrupt as error:
-            yield 0, str(error)
+            yield 0, error.what
         try:
             base, listed = self._base(txn), set(self._listed_indexes(txn))
         except Corrupt as error:
-            yield 0, str(error)
+            yield 0, error.what
             return  # where the log begins, or with which members, is not known
         expected = first = self._first(txn, base)
         for key, value in txn.ascending(self.entries, index_key(first)):
             try:
                 index = index_of(self.path, key)
             except Corrupt as error:
-                yield expected, str(error)
+                yield expected, error.what
                 return
             if index > expected:
                 yield expected, f"entries {expected} to {index - 1} are missing"
@@ -152,7 +152,7 @@ class LogTables:
         try:
             entry = unpack_entry(self.path, index, value)
         except Corrupt as error:
-            return str(error)
+            return error.what
         if is_membership(entry.data) != (index in listed):
             return "is a membership that is not listed, or the reverse"
         in_force = base is not None and (index == base.members.index or (index == base.first_index and index in listed))

@@ -42,9 +42,17 @@ class StateMark:
         """Remove a state that is not trusted, so that it is rebuilt from a snapshot and the log; whether it did."""
         if self.trusted() or not self._state.exists():
             return False
+        self._discard()
+        return True
+
+    def discard_damaged(self) -> None:
+        """Remove a state that is known to be damaged, so that it is rebuilt likewise: whatever the mark says of it."""
+        self.begin()
+        self._discard()
+
+    def _discard(self) -> None:
         shutil.rmtree(self._state)
         sync_folder(self._path.parent)
-        return True
 
     def begin(self) -> None:
         """Before the first write of a run, and before another state takes its place; later calls cost nothing.

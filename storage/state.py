@@ -3,12 +3,13 @@ a snapshot and the log that goes on from it.
 
 Rule: records, indexes, event, outcome and head of every entry change in one transaction; a kill of the process
 leaves some whole entry's state. After a stop of the machine the clean mark decides whether it is trusted; what is
-not is discarded at open, and `head` is 0 again. Tables: `state_tables.py`.
+not is discarded at open, and `head` is 0 again; so is a state whose file was cut short. Tables: `state_tables.py`.
 
 A state made from a snapshot is prepared in a folder beside (`.next-N`) and takes this one's place by two renames
 (`.old-N`): a kill in between leaves the old state, the new one, or none, which is head 0 and is restored at open.
 """
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from raftmem.errors import Corrupt, StorageFailed
+from raftmem.errors import Corrupt, CutShort, StorageFailed
 from raftmem.limits import LIST_SCAN_ROWS_MAX, MAP_BYTES
 from raftmem.records import Head
 from raftmem.storage.atomic import sync_folder
@@ -30,6 +31,7 @@ from raftmem.storage.state_read import LmdbReader
 from raftmem.storage.state_tables import FORMAT_KEY, FORMAT_VERSION, TABLES_MAX, Tables, encode
 from raftmem.storage.state_write import LmdbWriter
 
+log = logging.getLogger("raftmem.storage")
 _NEXT: Final = ".next-"
 _OLD: Final = ".old-"
 
@@ -105,7 +107,7 @@ class LmdbStateStore:
             _remove_leftovers(path)
             if mark is not None:
                 mark.discard_untrusted()
-        self._open = self._environment(path)
+        self._open = self._first_environment()
         try:
             txn = self._open.env.read()
             self._shared = SharedReader(
@@ -114,6 +116,17 @@ class LmdbStateStore:
         except BaseException:
             self._open.leave()
             raise
+
+    def _first_environment(self) -> StateEnvironment:
+        """Its rows have no checksums of their own: nothing of a file that lacks pages is used."""
+        try:
+            return self._environment(self._folder)
+        except CutShort as error:
+            if self._readonly or self._mark is None:
+                raise
+            log.warning("%s: %s; the state is discarded and made again", error.path, error.what)
+            self._mark.discard_damaged()
+            return self._environment(self._folder)
 
     def _environment(self, folder: Path) -> StateEnvironment:
         env = Environment(

@@ -15,7 +15,7 @@ import typer
 
 from raftmem.cli.exits import CommandFailed, Exit
 from raftmem.cli.output import print_json, print_table
-from raftmem.errors import FolderRefused, Stop, WrongState
+from raftmem.errors import FolderRefused, RestartNeeded, Stop, WrongState
 from raftmem.settings import FIELDS, Loaded, flag_of, load, mask_url, shown
 
 config = typer.Typer(name="config", help="What a replica would run with.", no_args_is_help=True)
@@ -79,6 +79,8 @@ def serve(
         return run(loaded.settings)
     except WrongState as error:
         raise CommandFailed(str(error), exit_code=Exit.STOPPED) from error  # the group does not take this replica in
+    except RestartNeeded:
+        raise  # like what kills a process: `raftmem up` starts it again
     except Stop as error:
         settings, hint = loaded.settings, ""
         if isinstance(error, FolderRefused) and not settings.bootstrap and settings.join is None:

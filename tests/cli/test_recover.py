@@ -1,5 +1,6 @@
 """`raftmem recover`: what the plan tells, what --yes leaves in the folder, what is refused."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from raftmem.commands import Actor, Member, Members
 from raftmem.disks import open_disks
 from raftmem.errors import FolderRefused
 from raftmem.machine.run import step_entry
-from raftmem.recovery import read_members, recover
+from raftmem.recovery import plan, read_members, recover
 from raftmem.runtime import SystemRandomness
 from raftmem.settings import Settings
 from raftmem.storage.contracts import Append, Compact, HardState, LogEntry, Truncate
@@ -86,6 +87,11 @@ def newest(path: Path) -> tuple[HardState, LogEntry, Members]:
     members = codec.decode(entry.data).members
     assert members is not None
     return hard_state, entry, members
+
+
+def test_a_state_that_was_cut_short_tells_nothing_of_what_was_applied(data: Path, file: Path) -> None:
+    os.truncate(data / "state" / "data.mdb", 5000)
+    assert plan(data, read_members(file), actor=Actor("user", "ops"), request_id="r").applied == 0
 
 
 def test_plan_tells_what_is_here_what_may_be_lost_and_whom_to_compare(data: Path, file: Path, cli: Cli) -> None:

@@ -3,6 +3,8 @@
 import os
 import shutil
 import subprocess
+import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -155,6 +157,47 @@ def failing_write(replica: Served) -> Answer | None:
     return answer if answer.status >= 500 else None
 
 
+SERVE_AND_FILL = """
+    import os, sys, threading, time
+    from raftmem.cli import main
+
+    def fill(flag):
+        while not os.path.exists(flag):
+            time.sleep(0.01)
+        for name in os.listdir("/proc/self/fd"):
+            place, flags = f"/proc/self/fd/{name}", f"/proc/self/fdinfo/{name}"
+            if os.path.exists(place) and os.readlink(place).endswith("/log/data.mdb"):
+                is_synced = int(open(flags).read().split("flags:")[1].split()[0], 8) & os.O_DSYNC
+                if is_synced:  # what meta pages are written by
+                    os.dup2(os.open("/dev/full", os.O_WRONLY), int(name))
+
+    threading.Thread(target=fill, args=(sys.argv[1],), daemon=True).start()
+    main(sys.argv[5:])
+"""
+
+
+def test_a_replica_without_room_for_a_page_in_place_ends_with_words_and_a_restart_helps(group: LoopbackGroup) -> None:
+    sick = group.others(group.leader())[0]
+    sick.stop()
+    flag = sick.folder.parent / "full"
+    sick.wrapper = (sys.executable, "-c", textwrap.dedent(SERVE_AND_FILL), str(flag))
+    sick.start()
+    group.wait_ready([sick])
+    flag.touch()
+    sick.may_end = True
+    assert group.leader().ask("POST", "/v1/memories", {"id": "kept", "text": "kept"}).status == 201
+    assert sick.ended() == Exit.FAILED, "`raftmem up` starts it again"
+    line = sick.said().rstrip().splitlines()[-1]
+    assert str(sick.folder / "log" / "data.mdb") in line
+    assert "a commit could not be finished" in line
+    assert "start it again" in line
+    sick.wrapper = ()
+    sick.start()
+    group.wait_ready([sick])
+    group.settle()
+    assert sick.ask("GET", "/v1/memories/kept").status == 200
+
+
 # --- damage and loss ------------------------------------------------------------------------------------
 def damage(file: Path, marker: bytes) -> None:
     """Flip one bit of every copy of the marker in a file."""
@@ -186,6 +229,7 @@ def test_a_corrupt_log_record_stops_that_replica_with_index_and_file_and_the_oth
     assert str(file) in last_line
     assert f"index {written.index}" in last_line
     assert "checksum" in last_line
+    assert last_line.count(str(file)) == 1
     found = command("log", "verify", "--json", "--data", sick.folder)
     assert found.returncode == Exit.FAILED
     assert f'"index":{written.index}' in found.stdout.replace(" ", "")
@@ -193,6 +237,35 @@ def test_a_corrupt_log_record_stops_that_replica_with_index_and_file_and_the_oth
         answer = replica.ask("POST", "/v1/memories", {"text": f"{replica.id} goes on"})
         assert answer.status == 201
         assert replica.ask("GET", f"/v1/memories/{written.text('memory', 'id')}").at("text") == marker
+
+
+def test_a_log_that_was_cut_short_stops_its_replica_and_a_state_is_made_again(group: LoopbackGroup) -> None:
+    for turn in range(50):
+        assert group["n1"].ask("POST", "/v1/memories", {"id": f"m{turn}", "text": "x" * 900}).status == 201
+    group.settle()
+    sick = group.others(group.leader())[0]
+    sick.stop()
+    state, logged = sick.folder / "state" / "data.mdb", sick.folder / "log" / "data.mdb"
+    os.truncate(state, state.stat().st_size // 2)
+    sick.start()
+    group.wait_ready([sick])
+    group.settle()
+    assert f"{state}: is cut short" in sick.said()
+    for replica in group.replicas:
+        replica.kill()  # a leader that is asked to end hands over first, which is one more entry
+    assert len({replayed(replica) for replica in group.replicas}) == 1
+    length = logged.stat().st_size // 2
+    os.truncate(logged, length)
+    looked = command("log", "verify", "--data", sick.folder)
+    assert (looked.returncode, f"{logged}: is cut short" in looked.stderr) == (Exit.FAILED, True)
+    for replica in group.replicas:
+        replica.start()
+    assert sick.ended() == Exit.STOPPED
+    assert f"{logged}: is cut short: {length} bytes" in sick.said().rstrip().splitlines()[-1]
+    assert logged.stat().st_size == length
+    group.wait_ready(group.others(sick))
+    for replica in group.others(sick):
+        assert replica.ask("GET", "/v1/memories/m49").status == 200
 
 
 def wipe(replica: Served) -> None:

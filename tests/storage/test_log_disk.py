@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from raftmem import codec
-from raftmem.errors import Corrupt, FolderRefused, StorageFailed
+from raftmem.errors import Corrupt, FolderRefused, RestartNeeded, StorageFailed
 from raftmem.storage.contracts import Append, Compact, HardState, LogEntry, LogStore, LogWrite, Reset, Truncate
 from raftmem.storage.lmdb_env import WriteTxn
 from raftmem.storage.log import LmdbLogStore
@@ -345,7 +345,7 @@ def test_a_flipped_byte_stops_the_read_with_file_and_index(tmp_path: Path) -> No
         assert (stopped.value.path, stopped.value.index) == (str(file), 31)
         assert str(file) in str(stopped.value)
         assert "index 31" in str(stopped.value)
-    assert [index for index, _ in log.verify()] == [31]
+    assert list(log.verify()) == [(31, "entry has a wrong checksum")]
     log.close()
 
 
@@ -429,6 +429,37 @@ def test_after_a_write_that_the_disk_refused_nothing_more_is_written(tmp_path: P
     assert done.returncode == 0, done.stderr
     log = LmdbLogStore(tmp_path / "log")
     assert [entry.data for entry in log.read(1, 9)] == [b"first"]
+    log.close()
+
+
+def fill_meta_pages(file: Path) -> None:
+    """From now on no room is left for them, although the file need not grow."""
+    for number in os.listdir("/proc/self/fd"):
+        place = Path("/proc/self/fd", number)
+        if place.exists() and place.readlink() == file:
+            flags = Path("/proc/self/fdinfo", number).read_text().split("flags:")[1].split()[0]
+            if int(flags, 8) & os.O_DSYNC:
+                full = os.open("/dev/full", os.O_WRONLY)
+                os.dup2(full, int(number))
+                os.close(full)
+
+
+def test_no_room_for_a_meta_page_is_a_stop_after_which_a_restart_goes_on(tmp_path: Path) -> None:
+    log = LmdbLogStore(tmp_path / "log")
+    log.commit([HardState(1, "n1"), Append((marked(1),))])
+    fill_meta_pages(tmp_path / "log" / "data.mdb")
+    with pytest.raises(OSError, match="no room") as refused:
+        log.commit([Append((marked(2),))])
+    assert refused.value.errno == errno.ENOSPC
+    with pytest.raises(RestartNeeded, match=r"a commit could not be finished .* start it again"):
+        log.commit([Append((marked(2),))])
+    with pytest.raises(RestartNeeded):
+        log.read(1, 2)
+    log.close()
+    log = LmdbLogStore(tmp_path / "log")
+    assert log.read(1, 9) == [marked(1)]
+    log.commit([Append((marked(2),))])
+    assert list(log.verify()) == []
     log.close()
 
 

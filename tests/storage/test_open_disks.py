@@ -1,8 +1,10 @@
-"""What one replica opens at its start: whose timing it is, which folder, and a state that its log cannot make again."""
+"""What one replica opens at its start: whose timing it is, which folder, and what of it is damaged or made again."""
 
+import os
 import shutil
 from pathlib import Path
 
+import lmdb
 import pytest
 
 from raftmem import codec
@@ -12,6 +14,7 @@ from raftmem.machine.run import step_entry
 from raftmem.runtime import SystemRandomness
 from raftmem.settings import Settings, Voter
 from raftmem.storage.contracts import Append, Compact, HardState, LogEntry
+from raftmem.storage.log import LmdbLogStore
 
 CLUSTER = "5f2a9c01"
 VOTER = Voter("n1", "127.0.0.1:9101", "http://127.0.0.1:8101", "f1")
@@ -65,8 +68,8 @@ def test_folder_that_the_members_do_not_name_is_no_voter_s(tmp_path: Path) -> No
     opened(tmp_path / "n1").close(clean=True)  # nothing was promised: the next attempt begins over again
 
 
-def test_state_that_its_log_cannot_make_again_comes_from_a_snapshot_or_not_at_all(tmp_path: Path) -> None:
-    data = tmp_path / "n1"
+def with_a_snapshot(data: Path) -> tuple[int, bytes]:
+    """Where the state of a log that begins at 4 stands, of which there is a snapshot, and its digest."""
     disks = opened(data)
     rest = [LogEntry(k, 1, codec.no_op(time=k * 1_000_000, wall_ms=0)) for k in range(2, 9)]
     disks.log.commit([HardState(1, "n1"), Append(tuple(rest))])
@@ -77,13 +80,73 @@ def test_state_that_its_log_cannot_make_again_comes_from_a_snapshot_or_not_at_al
     disks.log.commit([Compact(4, disks.first)])
     digest = disks.state.head().digest
     disks.close(clean=True)
+    return meta.index, digest
 
+
+def test_state_that_its_log_cannot_make_again_comes_from_a_snapshot_or_not_at_all(tmp_path: Path) -> None:
+    data = tmp_path / "n1"
+    index, digest = with_a_snapshot(data)
     shutil.rmtree(data / "state")  # as after a stop of the machine: what was not synced is not trusted
     disks = opened(data)
-    assert (disks.first.index, disks.state.head().index, disks.state.head().digest) == (4, meta.index, digest)
+    assert (disks.first.index, disks.state.head().index, disks.state.head().digest) == (4, index, digest)
     disks.close(clean=True)
 
     shutil.rmtree(data / "state")
     shutil.rmtree(data / "snapshots")
     with pytest.raises(Corrupt, match="no sound snapshot that it goes on from is here at index 4; this replica stops"):
         opened(data)
+
+
+@pytest.mark.parametrize("kept", [0, 100, 4096, 20_000])
+def test_state_that_was_cut_short_comes_from_a_snapshot_or_not_at_all(kept: int, tmp_path: Path) -> None:
+    data = tmp_path / "n1"
+    index, digest = with_a_snapshot(data)
+    os.truncate(data / "state" / "data.mdb", kept)
+    disks = opened(data)
+    assert (disks.state.head().index, disks.state.head().digest) == (index, digest)
+    disks.close(clean=True)
+
+    os.truncate(data / "state" / "data.mdb", kept)
+    shutil.rmtree(data / "snapshots")
+    with pytest.raises(Corrupt, match="no sound snapshot that it goes on from is here"):
+        opened(data)
+
+
+@pytest.mark.parametrize(
+    ("kept", "words"),
+    [
+        (0, "log is missing, and with it the votes"),
+        (100, "is cut short: 100 bytes"),
+        (9000, "is cut short: 9000 bytes"),
+    ],
+)
+def test_log_that_was_cut_short_is_refused(kept: int, words: str, tmp_path: Path) -> None:
+    data = tmp_path / "n1"
+    with_a_snapshot(data)
+    os.truncate(data / "log" / "data.mdb", kept)
+    for _ in range(2):  # it stays that way
+        with pytest.raises(Corrupt, match=words):
+            opened(data)
+    assert (data / "log" / "data.mdb").stat().st_size == kept
+
+
+def test_log_without_its_first_entry_is_refused(tmp_path: Path) -> None:
+    data = tmp_path / "n1"
+    opened(data).close(clean=True)
+    (data / "log" / "data.mdb").unlink()
+    LmdbLogStore(data / "log").close()
+    with pytest.raises(Corrupt, match="log holds no entry"):
+        opened(data)
+
+
+def test_log_with_a_damaged_entry_is_refused_with_its_place_once(tmp_path: Path) -> None:
+    data = tmp_path / "n1"
+    with_a_snapshot(data)
+    file = data / "log" / "data.mdb"
+    with lmdb.open(str(data / "log"), max_dbs=3) as env, env.begin(write=True) as txn:
+        txn.put((6).to_bytes(8), b"\0" * 20, db=env.open_db(b"entries", txn))
+    with pytest.raises(Corrupt) as stopped:
+        opened(data)
+    assert str(stopped.value).startswith(f"{file}: entry has a wrong checksum at index 6; this replica stops")
+    assert (str(stopped.value).count(str(file)), str(stopped.value).count("index 6")) == (1, 1)
+    assert stopped.value.index == 6
