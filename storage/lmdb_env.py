@@ -42,9 +42,7 @@ def translate(path: str, error: lmdb.Error) -> Exception:
         return RestartNeeded(f"{path}: a commit could not be finished ({error}); this replica stops, start it again")
     if isinstance(error, _DAMAGED):
         return Corrupt(path, f"is damaged ({error})")
-    after = (
-        "look at the disk, then restart the machine or replace this replica: what the kernel dropped may still be shown"
-    )
+    after = "look at the disk, then restart the machine or replace this replica: lost pages may show until then"
     return StorageFailed(f"{path}: {error}; this replica stops; {after}")
 
 
