@@ -3,6 +3,7 @@
 Both take every setting as a flag, made from the one list of settings, so that neither can lack one.
 """
 
+import errno
 import inspect
 import os
 import signal
@@ -81,6 +82,11 @@ def serve(
         raise CommandFailed(str(error), exit_code=Exit.STOPPED) from error  # the group does not take this replica in
     except RestartNeeded:
         raise  # like what kills a process: `raftmem up` starts it again
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        data = loaded.settings.data
+        raise CommandFailed(f"{data}: {error.strerror}; make room, then start this replica again") from error
     except Stop as error:
         settings, hint = loaded.settings, ""
         if isinstance(error, FolderRefused) and not settings.bootstrap and settings.join is None:
