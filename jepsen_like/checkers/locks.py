@@ -1,8 +1,9 @@
 """Locks, semaphores and fencing: one holder at a time by the log, tokens that exist, and a resource that is unharmed.
 
-From the log: `holds.py`. From what clients were told: every token was granted to whom it was told, at the index that it
-is, and to nobody else. From the guarded resource (`use`, which reads a number and writes it one higher): each number
-was read once, tokens never fell if it was fenced, and its last number is the number of uses.
+From the log: `holds.py`, and `lease_ends.py` by true time. From what clients were told: every token was granted to whom
+it was told, at the index that it is, and to nobody else. From the guarded resource (`use`, which reads a number and
+writes it one higher): each number was read once, tokens never fell if it was fenced, and its last number is the number
+of uses.
 """
 
 from collections import defaultdict
@@ -14,6 +15,7 @@ from msgspec import Struct, convert
 from jepsen_like.checkers.complaints import Complaints, tell, when
 from jepsen_like.checkers.evidence import Evidence, Finding
 from jepsen_like.checkers.holds import Holds
+from jepsen_like.checkers.lease_ends import check_ends
 from jepsen_like.history.record import Operation
 
 
@@ -36,10 +38,12 @@ def check(evidence: Evidence) -> Finding:
     """`Ending.extra`: `resource`: the number in it, or key -> number; `fenced`: whether it looks at tokens."""
     complaints = Complaints("locks")
     holds = Holds(complaints)
+    ends = 0
     if evidence.log is None:
         complaints.doubt("nobody could be asked for the log")
     else:
         holds.replay(evidence.log)
+        ends = check_ends(evidence.history.operations, evidence.log, complaints)
     acquired = [one for one in evidence.history.operations if one.f == "acquire" and one.type == "ok"]
     _told(acquired, None if evidence.log is None else holds, complaints)
     uses = [one for one in evidence.history.operations if one.f == "use"]
@@ -49,8 +53,9 @@ def check(evidence: Evidence) -> Finding:
     used = sum(one.type == "ok" for one in uses)
     return complaints.finding(
         f"{len(holds.grants)} grants of {len(holds.locks)} locks, never more holders than permits; "
-        f"{len(acquired)} tokens told, {holds.guarded} writes under a guard, {used} uses of a resource",
-        {"grants": len(holds.grants), "told": len(acquired), "guarded": holds.guarded, "uses": used},
+        f"{ends} holds and waits ran out, none early; {len(acquired)} tokens told, "
+        f"{holds.guarded} writes under a guard, {used} uses of a resource",
+        {"grants": len(holds.grants), "ran out": ends, "told": len(acquired), "guarded": holds.guarded, "uses": used},
     )
 
 

@@ -1,7 +1,8 @@
 """`python -m jepsen_like check FILE…`: could what was recorded have happened one after the other?
 
 Histories of our own and of others. The verdict first, then the few operations that show it. Nothing is run, and nothing
-but files is read: beside a history of ours lies the log of its run, which settles what had no answer.
+but files is read: beside a history of ours lies the log of its run, which settles what had no answer. The folder of a
+run is judged by every checker that judged the run.
 """
 
 from pathlib import Path
@@ -18,14 +19,17 @@ from jepsen_like.checkers.models.registry import MODELS
 from jepsen_like.cli.exits import OF, give_up
 from jepsen_like.history.formats import FORMATS, Loaded, load
 from jepsen_like.runs.folder import RunFolder
+from jepsen_like.runs.judging_again import judge_again
 
 LIST_APPEND = "list-append"
 OWN = "jsonl"
+ORDER: tuple[Verdict, ...] = ("bad", "unknown", "good")
 SHOWN: dict[Verdict, str] = {"good": "LINEARIZABLE", "bad": "NOT LINEARIZABLE", "unknown": "UNKNOWN"}
+OF_A_RUN: dict[Verdict, str] = {"good": "GOOD", "bad": "BAD", "unknown": "UNKNOWN"}
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """Of one file."""
+    """Of one file, or of one checker of a run. `model`: the checker's name, of a run."""
 
     file: str
     format: str
@@ -46,12 +50,17 @@ def check_command(
     checked: list[Checked] = []
     for file in files:
         try:
-            found = _check(RunFolder(file).history if file.is_dir() else file, model, format_, seconds)
+            of_run = _run(file) if file.is_dir() and model is None else []
+            found = of_run or [_check(RunFolder(file).history if file.is_dir() else file, model, format_, seconds)]
         except (ValueError, OSError) as error:
             give_up(str(error) if str(file) in str(error) else f"{file}: {error}")
-        checked.append(found)
-        if not as_json:
-            _tell(found)
+        checked += found
+        if as_json:
+            continue
+        if of_run:
+            print(f"{OF_A_RUN[worst([one.finding for one in of_run])]}  {file}")
+        for one in found:
+            _tell(one, of_run=bool(of_run))
     pictures = [picture for found in checked for picture in found.finding.pictures]
     if svg is not None and pictures:
         svg.write_text(pictures[0].svg)
@@ -59,6 +68,16 @@ def check_command(
         plain = [msgspec.structs.replace(one, finding=_without_pictures(one.finding)) for one in checked]
         print(msgspec.json.format(msgspec.json.encode(plain)).decode())
     raise typer.Exit(OF[worst([one.finding for one in checked])])
+
+
+def _run(folder: Path) -> list[Checked]:
+    """What each checker says of a run of ours; none if it is of no workload that is known. Raises: ValueError,
+    OSError."""
+    run = RunFolder(folder)
+    if not run.history.exists():
+        raise ValueError(f"{folder} holds no history.jsonl; give the folder of a run, or files")
+    findings = sorted(judge_again(run), key=lambda one: ORDER.index(one.verdict))
+    return [Checked(str(run.history), OWN, finding.name, finding.verdict, finding) for finding in findings]
 
 
 def _check(file: Path, model: str | None, format_: str | None, seconds: float) -> Checked:
@@ -97,13 +116,20 @@ def _examined(file: Path, loaded: Loaded, name: str, seconds: float) -> Finding:
     return finding
 
 
-def _tell(found: Checked) -> None:
-    print(f"{SHOWN[found.verdict]}  {found.file}")
-    print(f"  {found.finding.summary} ({found.format})")
+def _tell(found: Checked, *, of_run: bool) -> None:
+    if of_run:
+        print(f"  {found.verdict:<8}{found.model}: {found.finding.summary}")
+    else:
+        print(f"{SHOWN[found.verdict]}  {found.file}")
+        print(f"  {found.finding.summary} ({found.format})")
+    if of_run and found.verdict == "good":
+        return
+    indent = " " * (10 if of_run else 2)
     for line in found.finding.details:
-        print(f"  {line}")
+        print(f"{indent}{line}")
     counts = ", ".join(f"{count:,} {what}" for what, count in found.finding.counts.items() if count)
-    print(f"  {counts}" if counts else "  nothing to judge")
+    if counts or not of_run:
+        print(f"{indent}{counts or 'nothing to judge'}")
 
 
 def _without_pictures(finding: Finding) -> Finding:

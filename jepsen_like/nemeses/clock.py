@@ -6,7 +6,7 @@ from typing import ClassVar
 from jepsen_like.cluster.served import Served
 from jepsen_like.cluster.wall_clock import WallClock, unavailable
 from jepsen_like.nemeses.contract import Nemesis, Struck
-from jepsen_like.nemeses.standing import standing
+from jepsen_like.nemeses.standing import leader, standing
 from jepsen_like.runs.world import World
 
 _HOUR_S = 3600
@@ -39,15 +39,29 @@ class Clock(Nemesis):
         world.group.dress.append(dress)
 
     def begin(self, world: World, chance: random.Random) -> Struck | None:
-        up = standing(world.group)
-        if not up:
+        target = self._target(world, chance)
+        if target is None:
             return None
-        target = chance.choice(up)
         words, ahead_s, rate = chance.choice(_SETTINGS)
         self._clocks[target.id].set(ahead_s=ahead_s, rate=rate)
         return Struck((target.id,), f"the wall clock of {target.id} is {words}")
+
+    def _target(self, world: World, chance: random.Random) -> Served | None:
+        up = standing(world.group)
+        return chance.choice(up) if up else None
 
     def end(self, world: World) -> None:
         del world
         for clock in self._clocks.values():
             clock.set_right()
+
+
+class ClockLeader(Clock):
+    """By whose clocks leases are counted."""
+
+    name = "clock-leader"
+    about = "the wall clock of the leader jumps an hour ahead or back, or goes twice as fast"
+
+    def _target(self, world: World, chance: random.Random) -> Served | None:
+        del chance
+        return leader(world.group)

@@ -23,6 +23,7 @@ class Nemesis(ABC):
 
     `moves`: it has the replicas run where such relays cannot be reached.
     `portable`: needs neither root nor anything of the kernel. `seconds`: about how long a strike lasts.
+    `asks`: to heal, the group has to do something, so what others broke is healed before.
     """
 
     name: ClassVar[str]
@@ -30,6 +31,7 @@ class Nemesis(ABC):
     needs_links: ClassVar[bool] = False
     moves: ClassVar[bool] = False
     portable: ClassVar[bool] = True
+    asks: ClassVar[bool] = False
     seconds: ClassVar[tuple[float, float]] = (2.0, 5.0)
     settings: ClassVar[str] = ""
 

@@ -14,11 +14,13 @@ from jepsen_like.cluster.client import PAUSE_S
 from jepsen_like.cluster.served import Served
 from jepsen_like.nemeses.broken_files import LOG, STATE, cut_off, flip_in_log, flip_in_vectors
 from jepsen_like.nemeses.contract import Nemesis, Struck
+from jepsen_like.nemeses.disks import is_troubled, preload_of
 from jepsen_like.nemeses.members import admit, is_whole, wait_until_whole
 from jepsen_like.nemeses.standing import leader, look, spare, standing
 from jepsen_like.runs.world import World
+from raftmem.cli.exits import Exit
 
-START_S: Final = 15.0  # within which a replica serves or has refused to
+START_S: Final = 30.0  # within which a replica serves or has refused to
 REFUSED: Final = "refused to serve"
 SERVES: Final = "it serves"
 
@@ -28,32 +30,37 @@ def _target(world: World, chance: random.Random) -> Served | None:
     if not spare(group) or not is_whole(group):
         return None
     leads = leader(group)
-    others = [one for one in standing(group) if one is not leads]
+    others = [one for one in standing(group) if one is not leads and not is_troubled(preload_of(world), one)]
     return chance.choice(others) if leads is not None and others else None
 
 
 def _fate(replica: Served) -> str:
-    """Whether it serves, after its start, or how it refused to."""
+    """Whether it serves, after its start, or how it refused to. A signal is no refusal, but for SIGKILL: by a fault."""
     deadline = time.monotonic() + START_S
     while replica.runs and time.monotonic() < deadline:
         if look(replica, "/readyz") is not None:
             return SERVES
         time.sleep(PAUSE_S)
     if replica.runs:
-        return f"it neither serves nor ends within {START_S:.0f} s"
+        alone = look(replica, "/livez") is not None  # another fault keeps it from hearing a leader
+        return f"{SERVES}, but hears no leader" if alone else f"it neither serves nor ends within {START_S:.0f} s"
     code = replica.exit_code or 0
-    how = f"with exit code {code}: {replica.last_words()}" if code >= 0 else f"and died of {signal.Signals(-code).name}"
-    return f"{REFUSED}, {how}"
+    if code < 0:
+        return f"{REFUSED}, and was killed" if code == -signal.SIGKILL else f"it died of {signal.Signals(-code).name}"
+    how = REFUSED if code == Exit.STOPPED else "it ended"  # any other code tells nobody what to do
+    return f"{how}, with exit code {code}: {replica.last_words()}"
 
 
 class _Damage(Nemesis):
+    asks = True
     seconds = (0.5, 2.0)
 
     def __init__(self) -> None:
         self._lost: Served | None = None
+        self._fresh: Served | None = None  # who replaces it, from when that was first asked for
 
     def begin(self, world: World, chance: random.Random) -> Struck | None:
-        target = _target(world, chance)
+        target = _target(world, chance) if self._lost is None else None
         if target is None:
             return None
         self._lost = target
@@ -74,8 +81,10 @@ class _Damage(Nemesis):
         lost.clean_up()  # also one that serves: nobody would trust that disk
         if lost in world.group.replicas:
             world.group.part_with(lost)
-        admit(world.group, instead_of=lost)
-        self._lost = None
+        if self._fresh is None:
+            self._fresh = world.group.newcomer(*standing(world.group))
+        admit(world.group, self._fresh, instead_of=lost)
+        self._lost = self._fresh = None
         wait_until_whole(world.group)  # else it becomes so when all else is healed
 
 

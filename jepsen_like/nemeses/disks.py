@@ -30,6 +30,11 @@ def preload_of(world: World) -> Preload | None:
     return Preload(_folder(world)) if (_folder(world) / LIBRARY).exists() else None
 
 
+def is_troubled(preload: Preload | None, replica: Served) -> bool:
+    """Its disk may be the reason for whatever it does."""
+    return preload is not None and preload.fault(replica.id) != SOUND
+
+
 class _Disk(Nemesis):
     def __init__(self) -> None:
         self._preload: Preload | None = None

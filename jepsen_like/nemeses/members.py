@@ -17,6 +17,7 @@ PATH = "/v1/cluster/members"
 DONE_S = 45.0  # within which a group that is not healed yet must take in or remove a member
 VOTE_S = 30.0  # that a newcomer may take to catch up and vote; it goes on by itself
 ANSWER_S = 8.0
+NEWCOMERS = 2
 
 
 def asked(group: LoopbackGroup, method: str, target: str, body: object = None) -> Answer:
@@ -53,9 +54,14 @@ def is_whole(group: LoopbackGroup) -> bool:
     return len(standing(group)) == len(everyone) and found.keys() == everyone and "learner" not in found.values()
 
 
-def admit(group: LoopbackGroup, *, instead_of: Served | None = None) -> Served:
-    """A newcomer, started; it votes when it has caught up, and then who it replaces is a member no more."""
-    fresh = group.newcomer(*standing(group))
+def admit(group: LoopbackGroup, fresh: Served, *, instead_of: Served | None = None) -> None:
+    """A newcomer is taken in and started; it votes when it has caught up, and then who it replaces is a member no more.
+
+    Raises: Trouble; then it may be a member or become one all the same, so the same one is to be taken in again, or
+    removed.
+    """
+    if fresh not in group.replicas:
+        group.replicas.append(fresh)
     body = {"id": fresh.id, "peer_url": fresh.peer, "rest_url": fresh.url}
     if instead_of is not None:
         body["replaces"] = instead_of.id
@@ -67,7 +73,6 @@ def admit(group: LoopbackGroup, *, instead_of: Served | None = None) -> Served:
         group.part_with(fresh)
         raise
     fresh.start()
-    return fresh
 
 
 def wait_until_whole(group: LoopbackGroup) -> bool:
@@ -86,6 +91,7 @@ class Members(Nemesis):
 
     name = "members"
     about = "two replicas join under load, and two others, or they, are removed again"
+    asks = True
     seconds = (3.0, 8.0)
 
     def __init__(self) -> None:
@@ -95,13 +101,15 @@ class Members(Nemesis):
         group = world.group
         if not spare(group) or not is_whole(group):
             return None
-        self._leaving = [admit(group)]  # these, should the next one fail
-        self._leaving.append(admit(group))
-        fresh = list(self._leaving)
+        fresh: list[Served] = []
+        for _ in range(NEWCOMERS):
+            fresh.append(group.newcomer(*standing(group)))
+            self._leaving = list(fresh)  # these, should this one or the next fail
+            admit(group, fresh[-1])
         if world.links is None:
             self._leaving = chance.sample(group.replicas, len(fresh))
         words = f"{', '.join(names(fresh))} join, {', '.join(names(self._leaving))} are to leave"
-        return Struck(names([*fresh, *self._leaving]), words)
+        return Struck(names(list({*fresh, *self._leaving})), words)
 
     def end(self, world: World) -> None:
         group = world.group

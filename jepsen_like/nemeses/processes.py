@@ -6,11 +6,10 @@ from abc import abstractmethod
 from typing import ClassVar
 
 from jepsen_like.cluster.client import Trouble
-from jepsen_like.cluster.preload import SOUND, Preload
 from jepsen_like.cluster.served import Served
 from jepsen_like.nemeses.contract import Nemesis, Struck
-from jepsen_like.nemeses.disks import preload_of
-from jepsen_like.nemeses.standing import Whom, chosen, names
+from jepsen_like.nemeses.disks import is_troubled, preload_of
+from jepsen_like.nemeses.standing import Whom, chosen, look, names
 from jepsen_like.runs.world import World
 
 
@@ -75,19 +74,17 @@ class Restart(_Down):
     about = "one replica is asked to end (SIGTERM), as by an operator, and started again later"
 
     def _fell(self, world: World, found: list[Served]) -> str:
+        serving = {replica for replica in found if look(replica, "/livez") is not None}
         for replica in found:
             replica.send(signal.SIGTERM)
         codes = {replica: replica.ended() for replica in found}
         preload = preload_of(world)
         for replica, code in codes.items():
-            if code != 0 and not _is_troubled(preload, replica):
+            if code == -signal.SIGTERM and replica not in serving:
+                continue  # it was still starting: the signal ends it, as it does any process
+            if code != 0 and not is_troubled(preload, replica):
                 raise Trouble(f"{replica.id} ended with {code} when it was asked to: {replica.last_words()}")
         return f"stopped {', '.join(replica.id for replica in found)}"
-
-
-def _is_troubled(preload: Preload | None, replica: Served) -> bool:
-    """Its disk may be the reason for whatever it does."""
-    return preload is not None and preload.fault(replica.id) != SOUND
 
 
 class RestartAll(Restart):

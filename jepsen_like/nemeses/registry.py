@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from jepsen_like.nemeses.clock import Clock
+from jepsen_like.nemeses.clock import Clock, ClockLeader
 from jepsen_like.nemeses.contract import Nemesis
 from jepsen_like.nemeses.damage import Flip, FlipVectors, Truncate
 from jepsen_like.nemeses.disks import DiskFull, DiskLow, FsyncFail, FsyncLie, FsyncSlow, FsyncStall
@@ -37,7 +37,7 @@ _ALL: Final[tuple[type[Nemesis], ...]] = (
     *(Kill, KillLeader, KillMajority, KillAll, Restart, RestartAll, Pause, PauseLeader, PauseMajority),
     *(Partition, PartitionLeader, PartitionOneWay, PartitionBridge, Hold, Delay, HoldClients, CutClients),
     *(FsyncFail, FsyncLie, FsyncSlow, FsyncStall, DiskLow, DiskFull),
-    *(Flip, Truncate, FlipVectors, Members, Transfer, Snapshot, Clock),
+    *(Flip, Truncate, FlipVectors, Members, Transfer, Snapshot, Clock, ClockLeader),
     *(NamespacePartition, NamespaceOneWay, NamespaceLoss, NamespaceDown, Choke, Freeze, CpuQuota, PowerLoss),
 )
 

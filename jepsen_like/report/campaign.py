@@ -62,7 +62,7 @@ def _ran(folder: RunFolder, row: Row | None) -> Ran:
     """Only the first line of a history is read: a campaign has many of them."""
     start = Start(workload=folder.path.name)
     if row is not None:
-        start = Start(workload=row.workload, nemeses=row.nemeses, seed=row.seed)
+        start = Start(workload=row.workload, nemeses=row.nemeses, seed=row.seed, without=row.without)
     if folder.history.exists():
         with folder.history.open("rb") as file:
             start = _first(folder.history, file.readline()) or start

@@ -13,6 +13,11 @@ from jepsen_like.report.markup import Markup, element, many, trusted
 from jepsen_like.report.parts import cell, folded, lines, note, pill, section, table
 from jepsen_like.report.words import count, cut, plural
 
+READING: Final = (
+    "A row is a process, a bar goes from call to answer; these stand at equal distances: the order is true, "
+    "the lengths are not. Red: what fits nowhere. Full colours: the operations that show it; pale: others meanwhile. "
+    "Numbers: the longest order that was found."
+)
 ORDER: Final[tuple[Verdict, ...]] = ("bad", "unknown", "good")
 DETAILS_MAX: Final = 100
 DETAIL_MAX: Final = 1_000
@@ -45,7 +50,7 @@ def pictures(found: Sequence[Finding]) -> Markup:
                 room -= len(picture.svg)
             drawn = _figure(finding, picture, refusal)
             parts.append(folded(f"{finding.name}: {picture.caption}", drawn) if finding.verdict == "good" else drawn)
-    return section("Pictures of what was found", *parts, name="pictures") if parts else many(())
+    return section("Pictures of what was found", note(READING), *parts, name="pictures") if parts else many(())
 
 
 def refused(svg: str, *, room: int = PICTURES_MAX) -> str | None:

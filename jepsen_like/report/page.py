@@ -4,6 +4,7 @@ It shows what the folder holds and judges nothing anew; a run that did not get t
 Rule: the page's size has a bound however long the run was (buckets, cut lines, refused pictures).
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -42,7 +43,7 @@ def _page(run: RunFolder, history: History, result: Result) -> str:
     return document(
         f"{headline(result)[0]}: {run_of(start)}",
         [
-            _banner(start, result),
+            _banner(start, result, {**seen, **result.unavailable}),
             _summary(run, history, start, result),
             findings(result.findings),
             pictures(result.findings),
@@ -62,6 +63,8 @@ def headline(result: Result) -> tuple[str, Verdict]:
     """What stands largest, and in which colour: that of a good run where a demonstration shows what it must."""
     if result.passed and result.verdict != "good":
         return f"{result.verdict.capitalize()}, as it must be", "good"
+    if result.verdict == "bad" and not result.shown:
+        return f"Bad, but {result.shows} should be", "bad"
     if result.verdict == "good" and not result.passed:
         return f"Good, but it should be {result.expected}", "bad"
     return result.verdict.capitalize(), result.verdict
@@ -74,7 +77,7 @@ def reason(result: Result) -> str:
     if result.verdict == "good":
         found = f"{plural(len(result.findings), 'checker')}, and each found its promise kept."
         return found if result.passed else f"{found} This run was to show damage, and nothing was damaged."
-    worst = sorted(result.findings, key=lambda finding: ORDER.index(finding.verdict))[0]
+    worst = min(result.findings, key=lambda finding: (ORDER.index(finding.verdict), finding.name != result.shows))
     others = sum(finding.verdict == worst.verdict for finding in result.findings) - 1
     also = f" ({plural(others, 'other checker')}: also {worst.verdict})" if others else ""
     expected = " This run leaves something out on purpose, to show the damage." if result.passed else ""
@@ -86,13 +89,16 @@ def run_of(start: Start) -> str:
     return f"{start.workload} under {' + '.join(start.nemeses) or 'no faults'}{without}"
 
 
-def _banner(start: Start, result: Result) -> Markup:
+def _banner(start: Start, result: Result, missing: Mapping[str, str]) -> Markup:
     title, colour = headline(result)
     return element(
         "section",
         element("h1", title),
         element("p", reason(result)),
         element("p", run_of(start), class_="run"),
+        element("p", f"Nothing is said of {', '.join(missing)}: not available there.", class_="run")
+        if missing
+        else many(()),
         id="verdict",
         class_=f"banner {colour}",
     )

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Final
@@ -27,7 +27,8 @@ FILE: Final = "campaign.json"
 
 
 class Row(Struct, frozen=True, kw_only=True):
-    """One run. `folder`: within the campaign's. `verdict`: None if it gave none, `note` says why."""
+    """One run. `folder`: within the campaign's. `verdict`: None if it gave none, `note` says why. `without`, `shows`:
+    of its options; `shown`: what it was to show was seen."""
 
     folder: str
     workload: str
@@ -35,6 +36,9 @@ class Row(Struct, frozen=True, kw_only=True):
     seed: int
     verdict: Verdict | None = None
     expected: Verdict = "good"
+    without: tuple[str, ...] = ()
+    shows: str = ""
+    shown: bool = True
     seconds: float = 0
     ok: int = 0
     note: str = ""
@@ -42,7 +46,7 @@ class Row(Struct, frozen=True, kw_only=True):
 
     @property
     def passed(self) -> bool:
-        return self.verdict == self.expected
+        return self.verdict == self.expected and self.shown
 
 
 class Campaign(Struct, frozen=True, kw_only=True):
@@ -61,8 +65,9 @@ class Campaign(Struct, frozen=True, kw_only=True):
 
     @property
     def verdict(self) -> Verdict:
-        """Of the campaign: bad if some run has a verdict that was not wanted, unknown if one has none."""
-        if any(row.verdict not in (None, "unknown", row.expected) for row in self.rows):
+        """Of the campaign: bad if some run has a verdict that was not wanted, or not for what it was to show;
+        unknown if one has none."""
+        if any(row.verdict not in (None, "unknown") and not row.passed for row in self.rows):
             return "bad"
         whole = self.rows and not self.never and not self.interrupted
         return "good" if whole and all(row.passed for row in self.rows) else "unknown"
@@ -76,6 +81,12 @@ class Runner:
         self._at_once = at_once
         self._tell = tell
         self._began = time.monotonic()
+        self._processes: set[subprocess.Popen[bytes]] = set()
+
+    def end(self) -> None:
+        """Tell the runs under way to end at once; they clean up after themselves."""
+        for process in list(self._processes):
+            process.terminate()
 
     def run(self, campaign: Campaign, planned: Iterable[Options], *, minutes: float | None, night: bool) -> Campaign:
         """`minutes`: after which no run begins. Written to campaign.json as it goes on. Ctrl-C reaches the runs under
@@ -113,30 +124,46 @@ class Runner:
 
     def _one(self, number: int, options: Options) -> Row:
         """A run, in a process of its own."""
-        name = "-".join([f"{number:03}", options.workload, *options.nemeses])
+        name = "-".join(
+            [f"{number:03}", *(f"no-{name}" for name in options.without), options.workload, *options.nemeses]
+        )
         folder = RunFolder(self._folder / name)
         argv = [sys.executable, "-m", "jepsen_like", *words(options), "--folder", str(folder.path)]
-        ended = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        code, output = self._ended(argv)
         row = Row(
             folder=name,
             workload=options.workload,
             nemeses=options.nemeses,
             seed=options.seed,
+            without=options.without,
+            shows=options.shows,
             command=command(options),
         )
         if not folder.result.exists():
-            said = ended.stdout.decode("utf-8", "replace").strip()[-LAST_WORDS:]
-            return structs.replace(row, note=f"exit code {ended.returncode}: {said.splitlines()[-1] if said else ''}")
+            said = output.decode("utf-8", "replace").strip()[-LAST_WORDS:]
+            return structs.replace(row, note=f"exit code {code}: {said.splitlines()[-1] if said else ''}")
         result = folder.outcome()
         wrong = [finding for finding in result.findings if finding.verdict != "good"]
+        wrong.sort(key=lambda finding: finding.name != options.shows)
         return structs.replace(
             row,
             verdict=result.verdict,
             expected=result.expected,
+            shown=result.shown,
             seconds=result.seconds,
             ok=sum(operation.type == "ok" for operation in read_history(folder.history).operations),
             note=f"{wrong[0].name}: {wrong[0].summary}" if wrong else "",
         )
+
+    def _ended(self, argv: Sequence[str]) -> tuple[int, bytes]:
+        """Exit code, and all that was said."""
+        with subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process:
+            self._processes.add(process)
+            output, _ = process.communicate()
+            self._processes.discard(process)
+            return process.returncode, output
 
     def _seen(self, row: Row) -> dict[str, int]:
         folder = RunFolder(self._folder / row.folder)

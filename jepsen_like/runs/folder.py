@@ -13,7 +13,8 @@ from jepsen_like.history.logged import read_log
 
 class Result(Struct, frozen=True, kw_only=True):
     """What a run came to. `sometimes`: how often what happened. `unavailable`: nemeses that could not be used here, and
-    why. `began`: RFC 3339, for people. `command`: repeats it. `expected`: the verdict that was wanted."""
+    why. `began`: RFC 3339, for people. `command`: repeats it. `expected`: the verdict that was wanted. `shows`: the
+    finding that was to be bad, if one was."""
 
     verdict: Verdict
     findings: tuple[Finding, ...]
@@ -23,10 +24,18 @@ class Result(Struct, frozen=True, kw_only=True):
     seconds: float = 0
     command: str = ""
     expected: Verdict = "good"
+    shows: str = ""
 
     @property
     def passed(self) -> bool:
-        return self.verdict == self.expected
+        return self.verdict == self.expected and self.shown
+
+    @property
+    def shown(self) -> bool:
+        """A run that is bad for another reason than it should be has not shown what it was to show."""
+        return not self.shows or any(
+            finding.name == self.shows and finding.verdict == "bad" for finding in self.findings
+        )
 
 
 class RunFolder(NamedTuple):
@@ -37,6 +46,11 @@ class RunFolder(NamedTuple):
     @property
     def history(self) -> Path:
         return self.path / "history.jsonl"
+
+    @property
+    def clients(self) -> Path:
+        """What the client library logged."""
+        return self.path / "clients.log"
 
     @property
     def log(self) -> Path:

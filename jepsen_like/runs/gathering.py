@@ -1,7 +1,7 @@
 """What is found when all is over: the final log, the digests, the memories, and what searches find.
 
-Rule: everything is read at one index, which every replica has applied, from a group that has settled; if it moves
-meanwhile, what depends on it is read again.
+Rule: everything is read at one index, which every replica that runs has applied, from a group that has settled; if it
+moves meanwhile, what depends on it is read again. That one has ended is another's finding: the others are looked at.
 """
 
 import random
@@ -35,25 +35,28 @@ def gather(world: World, folder: RunFolder, *, seed: int, extra: Mapping[str, ob
     """Writes log.jsonl and ending.json. Raises: Trouble, Lost."""
     deadline = time.monotonic() + REST_S
     while time.monotonic() < deadline:
+        up = [replica for replica in world.group.replicas if replica.runs]
+        if not up:
+            raise Trouble("every replica has ended")
         index = world.group.settle()
         try:
-            ending = _read(world, index, seed, extra)
+            ending = _read(up, index, seed, extra)
         except Moved:
             time.sleep(PAUSE_S)
             continue
-        save_log(world.group.replicas[0], index, folder.log)
+        save_log(up[0], index, folder.log)
         folder.ending.write_bytes(msgspec.json.encode(ending))
         return ending
     raise Trouble(f"the group did not come to rest: it wrote on its own for {REST_S:.0f} s")
 
 
-def _read(world: World, index: int, seed: int, extra: Mapping[str, object]) -> Ending:
-    memories = tuple(_memories(world.group.replicas[0], index))
+def _read(up: list[Served], index: int, seed: int, extra: Mapping[str, object]) -> Ending:
+    memories = tuple(_memories(up[0], index))
     return Ending(
         index=index,
-        digests={one.id: one.ask("GET", f"/v1/state/digest?at={index}").text("digest") for one in world.group.replicas},
+        digests={one.id: one.ask("GET", f"/v1/state/digest?at={index}").text("digest") for one in up},
         memories=memories,
-        searches=tuple(_searches(world.group.replicas, memories, index, random.Random(f"searches {seed}"))),
+        searches=tuple(_searches(up, memories, index, random.Random(f"searches {seed}"))),
         extra=dict(extra),
     )
 

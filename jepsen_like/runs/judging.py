@@ -9,11 +9,13 @@ from typing import Final, NamedTuple
 
 from jepsen_like.checkers import agreement, durability, reflected, sessions, tested
 from jepsen_like.checkers.evidence import Checker, Evidence, Finding, Verdict
+from jepsen_like.history.record import History
 from jepsen_like.nemeses import refusals
 from jepsen_like.runs.load import told
 from jepsen_like.runs.options import Options
 from jepsen_like.workloads.contract import Workload
 
+ON_THE_WAY: Final = ("recovery", "exits")  # what is found while a run goes on, beside what checkers find
 UNHURRIED: Final = 0.25  # of a rate that was asked for, this much must have been done
 FEWEST: Final = 10
 
@@ -37,6 +39,13 @@ def universal(workload: Workload, options: Options) -> tuple[Checker, ...]:
     damage = (refusals.check,) if judged.intersection(options.nemeses) else ()
     always = (durability.check, agreement.check, sessions.check, reflected.check)
     return (*always, *damage, tested.checker(fewest_ok(workload, options)))
+
+
+def names(workload: Workload, options: Options) -> tuple[str, ...]:
+    """Of what may be found to be bad in such a run: what each checker calls its finding, of nothing at all."""
+    nothing = Evidence(history=History(None, ()), log=None)
+    checkers = (*workload.checkers(), *universal(workload, options))
+    return (*(checker(nothing).name for checker in checkers), *ON_THE_WAY)
 
 
 def wanted(workload: Workload, others: Sequence[Finding]) -> Verdict:

@@ -108,15 +108,16 @@ class Panel:
     def __init__(self, console: Console, options: Options) -> None:
         self._options = options
         self._live = Live(console=console, auto_refresh=False, transient=True)
+        self._phase = ""
         self._due = 0.0
 
     def live(self) -> AbstractContextManager[object]:
         return self._live
 
     def show(self, now: Now) -> None:
-        if time.monotonic() < self._due:
+        if now.phase == self._phase and time.monotonic() < self._due:
             return
-        self._due = time.monotonic() + 0.25
+        self._phase, self._due = now.phase, time.monotonic() + 0.25
         now.seen.look()
         self._live.update(self._drawn(now), refresh=True)
 

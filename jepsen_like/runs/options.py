@@ -32,6 +32,7 @@ class Options(Struct, frozen=True, kw_only=True):
     """`seconds`: of load under faults. `rate`: operations a second of all clients together, 0 for as many as they can.
 
     `overlap`: how many faults may be active at once. `without`: promises that the replicas do not keep.
+    `shows`: the finding that has to be bad, where a run is made to show damage; "" where all has to be good.
     """
 
     workload: str
@@ -45,6 +46,7 @@ class Options(Struct, frozen=True, kw_only=True):
     seed: int = 0
     overlap: int = 1
     without: tuple[str, ...] = ()
+    shows: str = ""
     folder: Path | None = None
     keep: bool = False
 
@@ -95,7 +97,7 @@ def words(options: Options) -> list[str]:
     found = ["run"]
     for field in structs.fields(Options):
         value = getattr(options, field.name)
-        if field.name in NOT_REPEATED or value == ():
+        if field.name in NOT_REPEATED or value in ((), ""):
             continue
         found += [_flag(field.name), _spelled(value)]
     return found

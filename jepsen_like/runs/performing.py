@@ -44,6 +44,7 @@ class Performance:
         self._folder = folder
         self._view = view
         self._began: float | None = None
+        self._interrupted = False
         self._polling: Polling | None = None
         self._striking: Striking | None = None
         self.seen = Seen(recorder)
@@ -72,7 +73,7 @@ class Performance:
         return [f"{fault.name} on {', '.join(fault.targets)}" for fault in self._striking.active]
 
     def enter(self, phase: str) -> None:
-        self.phase = phase
+        self.phase = f"{phase} (interrupted; Ctrl-C again gives up)" if self._interrupted else phase
         self._view.show(self)
 
     # --- what happens ---------------------------------------------------------------------------------
@@ -91,7 +92,9 @@ class Performance:
             self._heal(world, striking, exits)
             self._pass_time(self._quiet, exits, load)
         except KeyboardInterrupt:
-            self._find("interrupted", "unknown", "it was interrupted")
+            self._interrupted = True
+            self._find("interrupted", "unknown", f"ended by Ctrl-C, {self.elapsed:.0f} s after the load began")
+            self.enter("heals")
             striking.heal()
             self._try("recovery", "unknown", world.group.start)
         finally:

@@ -1,4 +1,5 @@
-"""What a campaign runs: `ci`, each workload once within minutes, and `night`, as many different runs as time allows.
+"""What a campaign runs: `ci`, each workload once within minutes; `night`, as many different runs as time allows; and
+`broken`, replicas without a promise each, whose damage has to be found (see `broken.py`).
 
 Rule: a profile is a function of what there is and of its seed, so that any run of it is repeated by its own command.
 """
@@ -14,8 +15,9 @@ from jepsen_like.runs.options import Options, clash
 PROFILES: Final = {
     "ci": "each workload once, under kills, pauses, partitions and slow disks, and one run without faults",
     "night": "workloads and nemeses in ever new combinations for as long as --minutes says",
+    "broken": "replicas that do not keep a promise, one after the other: the damage has to be found each time",
 }
-#: taken in turns; a nemesis that is not available here is told, and the run with it is not a pass
+#: taken in turns; a nemesis that is not available here is told, and the run goes on with the other
 CI_FAULTS: Final = (
     ("kill-leader", "pause"),
     ("partition", "kill"),

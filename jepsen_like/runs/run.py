@@ -76,7 +76,8 @@ def run(options: Options, folder: RunFolder, view: View) -> Outcome:
         began=began.isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - clock, 1),
         command=command(options),
-        expected=judging.wanted(workload, besides),
+        expected="bad" if options.shows else judging.wanted(workload, besides),
+        shows=options.shows,
     )
     folder.result.write_bytes(msgspec.json.format(msgspec.json.encode(result)))
     _tidy(folder, keep=options.keep or not result.passed)

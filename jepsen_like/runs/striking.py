@@ -1,23 +1,28 @@
 """Carries out a schedule of faults, and heals. What it does stands in the history, as it happens.
 
 Rules: a fault begins, in the history, before anything is broken, and ends after all of it is healed. After `heal`
-nothing that a nemesis broke is broken.
+nothing that a nemesis broke is broken. One begins at a time; each ends in its own time, whoever else is at work: what
+one waits for may be that another ends.
 """
 
 import heapq
 import random
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Final, NamedTuple
 
 from jepsen_like.cluster.client import Lost, Trouble
 from jepsen_like.history.record import Fault
 from jepsen_like.nemeses.contract import Nemesis
+from jepsen_like.runs.load import broken
 from jepsen_like.runs.schedule import Strike
 from jepsen_like.runs.world import World
 
 AGAIN_S: Final = 0.3  # after which one that found nothing to strike looks again
 LATE_S: Final = 0.5  # a strike that begins late lasts this long all the same
+ENDS_MAX: Final = 64  # more than are ever awaited at a time
+WAIT_S: Final = 0.1  # between looks whether the last have ended
 
 
 class Active(NamedTuple):
@@ -37,7 +42,11 @@ class Striking:
         self._seed = seed
         self._active: dict[str, Active] = {}
         self._struck: set[str] = set()
-        self._busy = threading.Lock()  # one nemesis at work at a time
+        self._pool = ThreadPoolExecutor(ENDS_MAX, thread_name_prefix="ends")
+        self._ends: list[Future[None]] = []
+        self._over = threading.Event()
+        asks = threading.Lock()  # one at a time asks the group to change
+        self._at_work = {name: asks if nemesis.asks else threading.Lock() for name, nemesis in nemeses.items()}
         self.troubles: list[str] = []
 
     @property
@@ -46,31 +55,43 @@ class Striking:
 
     def run(self, strikes: Iterable[Strike], stop: threading.Event) -> None:
         """Returns when all is done, or soon after `stop` is set; what is active then is left to `heal`."""
+        try:
+            self._strike_all(tuple(strikes), stop)
+            while not all(end.done() for end in self._ends) and not stop.wait(WAIT_S):
+                pass
+        finally:
+            self._over.set()
+            self._pool.shutdown(wait=False)
+
+    def _strike_all(self, strikes: Sequence[Strike], stop: threading.Event) -> None:
         began = self._world.recorder.now()
-        due = [(strike.at, strike.number, True, strike) for strike in strikes]
+        last = max((strike.at + strike.seconds for strike in strikes), default=0.0)
+        due = [(strike.at, strike.number, strike) for strike in strikes]
         heapq.heapify(due)
-        while due:
-            at, _, begins, strike = due[0]
+        while due and not stop.is_set():
+            at, _, strike = due[0]
             now = (self._world.recorder.now() - began) / 1e9
             if now < at:
-                if stop.wait(at - now):
-                    return
+                stop.wait(at - now)
                 continue
             heapq.heappop(due)
-            if not begins:
-                if any(active.number == strike.number for active in self.active):
-                    self._end(strike.name)
-                continue
-            self._end(strike.name)  # of a strike before, which was late
-            struck = self._begin(strike)
+            end = strike.at + strike.seconds
+            first = strike.name not in self._struck
+            if now > end and not first:
+                continue  # another took so long that its time is over: the group had better recover meanwhile
+            struck = (now <= end or len(self._active) < most_at_once(strikes)) and self._strike(strike)
             now = (self._world.recorder.now() - began) / 1e9
-            end = max(strike.at + strike.seconds, now + min(LATE_S, strike.seconds))
             if struck:
-                heapq.heappush(due, (end, strike.number, False, strike))
-            elif now + AGAIN_S < end - LATE_S:
-                heapq.heappush(due, (now + AGAIN_S, strike.number, True, strike))
-            if stop.is_set():
-                return
+                self._end_in(max(end - now, min(LATE_S, strike.seconds)), strike)
+            elif now + AGAIN_S + LATE_S < (last if first else end):  # each shall strike once
+                heapq.heappush(due, (now + AGAIN_S, strike.number, strike))
+
+    def _end_in(self, seconds: float, strike: Strike) -> None:
+        def end() -> None:
+            if not self._over.wait(seconds):
+                self._end(strike.name, strike.number)
+
+        self._ends.append(self._pool.submit(end))
 
     @property
     def idle(self) -> tuple[str, ...]:
@@ -78,16 +99,25 @@ class Striking:
         return tuple(name for name in self._nemeses if name not in self._struck)
 
     def heal(self) -> None:
-        """Also what a strike that went wrong may have left."""
-        for name in self._nemeses:
+        """Also what a strike that went wrong may have left. Those that ask the group come last: it must be able to."""
+        for name in sorted(self._nemeses, key=lambda name: self._nemeses[name].asks):
             if not self._end(name):
-                with self._busy:
+                with self._at_work[name]:
                     self._safely(name, "healed")
+        wait(self._ends)
+        self.troubles += filter(None, map(broken, self._ends))
+
+    def _strike(self, strike: Strike) -> bool:
+        """Whether it struck. Nobody waits here for one that still ends, or for another that asks the group."""
+        if self._at_work[strike.name].locked():
+            return False
+        self._end(strike.name)  # of a strike before, which was late
+        return self._begin(strike)
 
     def _begin(self, strike: Strike) -> bool:
         """Whether it struck."""
         nemesis, recorder = self._nemeses[strike.name], self._world.recorder
-        with self._busy:
+        with self._at_work[strike.name]:
             at = recorder.now()
             try:
                 struck = nemesis.begin(self._world, random.Random(f"{self._seed} {strike.name} {strike.number}"))
@@ -102,11 +132,11 @@ class Striking:
             recorder.write(Fault(name=strike.name, event="begin", at=at, targets=struck.targets, detail=struck.detail))
             return True
 
-    def _end(self, name: str) -> bool:
-        """Whether it was active."""
-        with self._busy:
+    def _end(self, name: str, number: int | None = None) -> bool:
+        """Whether it was active. `number`: only that strike of it."""
+        with self._at_work[name]:
             active = self._active.get(name)
-            if active is None:
+            if active is None or number not in (None, active.number):
                 return False
             self._safely(name, "ended")
             at = self._world.recorder.now()
@@ -119,3 +149,8 @@ class Striking:
             self._nemeses[name].end(self._world)
         except (Trouble, Lost) as trouble:
             self.troubles.append(f"{name} went wrong when it {what}: {trouble}")
+
+
+def most_at_once(strikes: Sequence[Strike]) -> int:
+    """How many of these were planned to last at a time."""
+    return max((sum(one.at <= strike.at < one.at + one.seconds for one in strikes) for strike in strikes), default=0)

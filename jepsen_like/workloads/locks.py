@@ -17,7 +17,8 @@ from jepsen_like.workloads.connection import Connection, Request
 from jepsen_like.workloads.contract import Agent, Workload
 
 LONG_MS = 1_500  # ends by its release, unless its owner is gone
-SHORT_MS = 300  # runs out under who oversleeps
+SHORT_MS = 400  # runs out under who oversleeps
+OVERSLEEPS = (0.9, 1.3)  # of such a time: many come back just when it ends
 WAITS_MS = (0, 100, 400, 1_500)
 SECTION_S = 0.01  # between two turns of who holds a lock, at most
 
@@ -85,7 +86,10 @@ class LockAgent(Agent):
             return
         time.sleep(self._chance.uniform(0, SECTION_S))
         if hold.ttl_ms == SHORT_MS and self._chance.random() < 0.5:
-            time.sleep(1.5 * SHORT_MS / 1000)
+            time.sleep(self._chance.uniform(*OVERSLEEPS) * SHORT_MS / 1000)
+            if self._chance.random() < 0.5:
+                self._after(self._renew(hold))
+                return
         draw = self._chance.random()
         if draw < 0.1:
             self._take(hold.lock)
@@ -98,7 +102,7 @@ class LockAgent(Agent):
             self._give_back(hold)
 
     def _take(self, lock: str) -> None:
-        ttl_ms = SHORT_MS if self._chance.random() < 0.08 else LONG_MS
+        ttl_ms = SHORT_MS if self._chance.random() < 0.15 else LONG_MS
         wait_ms = self._chance.choice(WAITS_MS)
         operation, hold = acquire(self._connection, lock, ttl_ms=ttl_ms, wait_ms=wait_ms, permits=self._permits)
         if hold is not None:

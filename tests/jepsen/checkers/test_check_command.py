@@ -8,8 +8,10 @@ import msgspec
 import pytest
 from histories_made import event, op
 
+from jepsen_like.checkers.evidence import Finding
 from jepsen_like.cli import main
 from jepsen_like.history.record import Operation, Start
+from jepsen_like.runs.folder import Result, RunFolder
 
 GOOD = """{:process 0, :type :invoke, :f :write, :value 1}
 {:process 0, :type :ok, :f :write, :value 1}
@@ -64,8 +66,8 @@ def test_worst_of_several_files_is_the_exit_code(good: Path, bad: Path) -> None:
     assert run(good, bad, good) == 1
 
 
-def test_no_time_at_all_is_unknown(bad: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(bad, "--seconds", "0") == 2
+def test_no_time_at_all_is_unknown(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(good, "--seconds", "0") == 2
     assert capsys.readouterr().out.startswith("UNKNOWN")
 
 
@@ -125,3 +127,46 @@ def test_log_beside_a_history_of_a_run_settles_what_had_no_answer(tmp_path: Path
     assert run(tmp_path / "history.jsonl") == 0
     (tmp_path / "log.jsonl").write_bytes(msgspec.json.encode(event(9, "RAFT")))
     assert run(tmp_path) == 1
+
+
+def recorded_run(path: Path, *, read: int, found: Finding | None) -> Path:
+    """Of the register workload; `found`: what its result says beside, None if it did not get to one."""
+    folder = RunFolder(path)
+    start = Start(workload="register", model="register", clients=1, seconds=1, options={"keys": 1, "rate": 0.0})
+    operations = (op("write", 1, at=(0, 1)), op("read", None, read, at=(2, 3), level="lease"))
+    folder.history.write_bytes(b"\n".join(map(msgspec.json.encode, [start, *operations])))
+    if found is not None:
+        folder.result.write_bytes(msgspec.json.encode(Result(verdict=found.verdict, findings=(found,))))
+    return path
+
+
+def test_folder_of_a_run_is_judged_by_all_of_its_checkers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(recorded_run(tmp_path, read=2, found=None)) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"BAD  {tmp_path}"
+    assert said[1].startswith("  bad     linearizability of register: not linearizable as register: 1 of 2 operations")
+    assert "  unknown tested: 2 of 2 operations succeeded, at least 10 were wanted" in said
+
+
+def test_run_that_was_cut_short_is_not_good_when_it_is_judged_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(recorded_run(tmp_path, read=1, found=None)) == 2
+    assert "  unknown result: the run did not get to its end" in capsys.readouterr().out.splitlines()
+    assert run(recorded_run(tmp_path, read=1, found=Finding(name="exits", verdict="bad", summary="n1 ended"))) == 1
+    assert "  bad     exits: n1 ended" in capsys.readouterr().out.splitlines()
+
+
+def test_folder_that_holds_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path) == 3
+    assert (
+        capsys.readouterr().err
+        == f"jepsen_like: {tmp_path} holds no history.jsonl; give the folder of a run, or files\n"
+    )
+
+
+def test_stale_read_is_told_with_when_its_value_was_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    writes = [op("write", value, at=(10 * value, 10 * value + 1)) for value in (1, 2, 3)]
+    stale = op("read", None, 1, at=(40, 41), level="lease")
+    assert run(own(tmp_path / "history.jsonl", "register", *writes, stale)) == 1
+    assert "  1 was written by process 0, 10.000 ms to 11.000 ms" in capsys.readouterr().out.splitlines()

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from jepsen_like.cluster.client import Answer, Client, Lost, Writer, until
+from jepsen_like.cluster.client import Answer, Client, Lost, Trouble, Writer, until
 from jepsen_like.cluster.group import LoopbackGroup, claimed_ports
 from jepsen_like.cluster.preload import Preload
 from jepsen_like.cluster.served import Served
 from jepsen_like.history.recorder import Recorder
+from jepsen_like.nemeses import members
 from jepsen_like.nemeses.contract import Nemesis, Struck
 from jepsen_like.nemeses.damage import REFUSED, SERVES
 from jepsen_like.nemeses.disks import preload_of
@@ -182,8 +183,9 @@ def disk(what: str) -> Seen:
     return lambda stage, struck: stage.counted(struck, what)
 
 
-def told(words: str) -> Seen:
-    return lambda _, struck: words in struck.detail
+def told(*words: str) -> Seen:
+    """Any of them."""
+    return lambda _, struck: any(one in struck.detail for one in words)
 
 
 def has_grown(stage: Stage, struck: Struck) -> bool:
@@ -223,7 +225,7 @@ SEEN: dict[str, Seen] = {
     "snapshot": ended(-9),
     "flip-vectors": told(SERVES),
     "flip": told(REFUSED),
-    "truncate": told(REFUSED),
+    "truncate": told(f"{REFUSED}, with exit code {Exit.STOPPED:d}:", SERVES),
     "members": has_grown,
 }
 
@@ -304,6 +306,42 @@ def test_an_end_that_nobody_asked_for_is_told_until_the_next_start(stage: Stage)
     stage.group.wait_ready()
 
 
+def test_damaged_replica_that_nobody_could_replace_is_replaced_when_somebody_can(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the newcomer that was asked for before: the leader may have it in its log."""
+    stage.wait_whole()
+    flip = stage.prepared["flip"]
+    until(lambda: flip.begin(stage.world, random.Random(1)), what="one is damaged")
+    leads = stage.group.leader()
+    (other,) = (one for one in stage.group.replicas if one.stands and one is not leads)
+    other.send(signal.SIGSTOP)
+    monkeypatch.setattr(members, "DONE_S", 2.0)
+    try:
+        with pytest.raises(Trouble):
+            flip.end(stage.world)
+    finally:
+        monkeypatch.undo()
+        other.send(signal.SIGCONT)
+    assert stage.group.replicas == [one for one in stage.group.replicas if one in (leads, other)]
+    flip.end(stage.world)
+    stage.wait_whole()
+    assert len(stage.group.replicas) == 3
+
+
+def test_one_that_is_still_starting_may_be_asked_to_end(stage: Stage) -> None:
+    stage.wait_whole()
+    starting, restart = stage.group.replicas[0], stage.prepared["restart-all"]
+    starting.kill()
+    starting.start()
+    try:
+        assert restart.begin(stage.world, random.Random(1)) is not None
+        assert starting.exit_code == -signal.SIGTERM
+    finally:
+        restart.end(stage.world)
+    stage.wait_whole()
+
+
 def test_in_the_end_each_step_has_been_counted_once(stage: Stage) -> None:
     stage.counting.end()
     assert stage.group.leader().ask("GET", COUNTED).integer("value") == stage.counting.steps
@@ -311,7 +349,7 @@ def test_in_the_end_each_step_has_been_counted_once(stage: Stage) -> None:
 
 
 def test_every_portable_nemesis_is_tried_here() -> None:
-    others = {"clock"}  # what it needs is not part of every machine: it is tried beside those that need root
+    others = {"clock", "clock-leader"}  # what they need not every machine has: tried beside those that need root
     rooted = "jepsen_like.nemeses.rooted"
     here = {name for name, nemesis in NEMESES.items() if not nemesis.__module__.startswith(rooted)}
     assert SEEN.keys() == here - others

@@ -8,6 +8,8 @@ from jepsen_like.nemeses.damage import REFUSED, SERVES
 from jepsen_like.nemeses.refusals import check
 
 SILENT = "it neither serves nor ends within 15 s"
+DIED = "it died of SIGBUS"
+BROKE = "it ended, with exit code 1: ZeroDivisionError"
 
 
 def judged(name: str, fate: str) -> tuple[Verdict, tuple[str, ...]]:
@@ -24,9 +26,10 @@ def judged(name: str, fate: str) -> tuple[Verdict, tuple[str, ...]]:
 def test_each_kind_of_damage_is_judged_by_what_it_must_come_to(name: str, refuses: Verdict, serves: Verdict) -> None:
     assert judged(name, f"{REFUSED}, with exit code 6: it is damaged")[0] == refuses
     assert judged(name, SERVES)[0] == serves
-    verdict, details = judged(name, SILENT)
-    assert verdict == "bad"
-    assert SILENT in details[0]
+    for fate in (SILENT, DIED, BROKE):
+        verdict, details = judged(name, fate)
+        assert verdict == "bad"
+        assert fate in details[0]
 
 
 def test_a_run_without_damage_is_good_and_other_faults_are_not_looked_at() -> None:

@@ -13,7 +13,7 @@ from rooted_stage import check_whole, staged
 
 from jepsen_like.cluster.served import Served
 from jepsen_like.cluster.wall_clock import WallClock, unavailable
-from jepsen_like.nemeses.clock import Clock
+from jepsen_like.nemeses.clock import Clock, ClockLeader
 
 REASON = unavailable()
 pytestmark = pytest.mark.skipif(REASON is not None, reason=str(REASON))
@@ -72,8 +72,8 @@ def ahead_s(leader: Served) -> float:
 
 
 def test_a_lease_outlives_jumps_of_the_leaders_wall_clock_which_is_right_again_in_the_end(tmp_path: Path) -> None:
-    nemesis = Clock()
-    with staged(tmp_path, [nemesis]) as world:
+    nemesis, of_leader = Clock(), ClockLeader()
+    with staged(tmp_path, [nemesis, of_leader]) as world:
         taken = world.group.leader().ask("POST", f"{LOCK}/acquire", {"owner": "holder", "ttl_ms": AWAY_S * 1000})
         assert taken.status == 200, taken
         seen: set[str] = set()
@@ -88,6 +88,10 @@ def test_a_lease_outlives_jumps_of_the_leaders_wall_clock_which_is_right_again_i
             if len(seen) == 2:
                 break
         assert seen == {"an hour ahead", "an hour behind"}
+        struck = of_leader.begin(world, random.Random(1))
+        assert struck is not None
+        assert struck.targets == (world.group.leader().id,)
+        of_leader.end(world)
         assert abs(ahead_s(world.group.leader())) < AWAY_S
         held = world.group.leader().ask("GET", LOCK)
         assert held.integer("holders", 0, "token") == taken.integer("token")

@@ -6,8 +6,8 @@ from jepsen_like.checkers.evidence import Verdict
 from jepsen_like.runs.campaign import Campaign, Row
 
 
-def _row(verdict: Verdict | None, expected: Verdict = "good") -> Row:
-    return Row(folder="001", workload="register", nemeses=(), seed=0, verdict=verdict, expected=expected)
+def _row(verdict: Verdict | None, expected: Verdict = "good", *, shown: bool = True) -> Row:
+    return Row(folder="001", workload="register", nemeses=(), seed=0, verdict=verdict, expected=expected, shown=shown)
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,7 @@ def _row(verdict: Verdict | None, expected: Verdict = "good") -> Row:
         ((_row("good"), _row("bad", "bad")), "good"),
         ((_row("good"), _row("bad")), "bad"),
         ((_row("good", "bad"),), "bad"),
+        ((_row("bad", "bad", shown=False),), "bad"),
         ((_row("good"), _row(None)), "unknown"),
         ((_row("good"), _row("unknown")), "unknown"),
         ((_row("unknown"), _row("bad")), "bad"),

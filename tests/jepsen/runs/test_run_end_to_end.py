@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from jepsen_like.history.jsonl import read_history
+from jepsen_like.runs.broken import ROWS
 from jepsen_like.runs.folder import RunFolder
+from jepsen_like.runs.options import words
 
 FAR_S = 240
 
@@ -46,6 +49,20 @@ def test_run_under_kills_is_judged_good_and_leaves_its_files(tmp_path: Path) -> 
     assert not (folder.path / "data").exists()
 
 
+def test_replicas_that_forget_idempotency_keys_are_found_out_by_the_checker_that_is_named(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    options = next(row for row in ROWS if row.without == ("one-effect",))
+    ended = _said(*words(structs.replace(options, seconds=3)), "--folder", str(folder.path))
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    result = folder.outcome()
+    found = next(finding for finding in result.findings if finding.name == "idempotency")
+    assert (result.passed, found.verdict) == (True, "bad")
+    assert found.counts["two-effects"] > 0
+    assert "BAD: idempotency was to be bad, and is" in ended.stdout
+    assert "WITHOUT one-effect: THIS REPLICA IS BROKEN ON PURPOSE" in (folder.nodes / "n1.output").read_text()
+    assert not (folder.path / "data").exists()
+
+
 def test_run_that_hardly_did_anything_is_unknown_and_keeps_its_data(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     ended = _said(
@@ -63,8 +80,10 @@ def test_run_that_hardly_did_anything_is_unknown_and_keeps_its_data(tmp_path: Pa
     [
         (("run", "--workload", "regster"), "no workload regster; there are: "),
         (("run", "--workload", "register", "--nemesis", "kil"), "no nemesis kil; there are: "),
-        (("campaign", "--profile", "day"), "no profile day; there are: ci, night"),
+        (("campaign", "--profile", "day"), "no profile day; there are: ci, night, broken"),
+        (("run", "--workload", "bank", "--shows", "banks"), "bank has no finding banks; there are: bank, "),
         (("run", "--workload", "register", "--nodes", "many"), "Invalid value for '--nodes'"),
+        (("campaign", "--folder", "/proc/nowhere"), "nothing can be written there: "),
         (("report", "/nonexistent"), "holds neither a run nor a campaign"),
     ],
 )
@@ -87,4 +106,4 @@ def test_list_names_what_there_is_and_what_is_not_available_here() -> None:
     told = json.loads(_said("list", "--json").stdout)
     assert "register" in {one["name"] for one in told["workloads"]}
     assert {"kill", "partition", "fsync-slow"} <= {one["name"] for one in told["nemeses"]}
-    assert set(told["profiles"]) == {"ci", "night"}
+    assert set(told["profiles"]) == {"ci", "night", "broken"}

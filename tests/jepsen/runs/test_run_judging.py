@@ -1,11 +1,13 @@
 """Who judges a run, what a checker that breaks makes of it, and what a demonstration may break."""
 
+import pytest
+
 from jepsen_like.checkers.evidence import Evidence, Finding
 from jepsen_like.history.record import History
 from jepsen_like.runs import judging
 from jepsen_like.runs.options import Options
 from jepsen_like.workloads.contract import Choices
-from jepsen_like.workloads.registry import make
+from jepsen_like.workloads.registry import WORKLOADS, make
 
 GOOD = Finding(name="fine", verdict="good", summary="fine")
 BAD = Finding(name="broken", verdict="bad", summary="broken")
@@ -40,3 +42,10 @@ def test_fewest_operations_grow_with_clients_and_time_and_bow_to_the_rate() -> N
     assert judging.fewest_ok(workload, unhurried) == workload.fewest * 8
     assert judging.fewest_ok(workload, Options(workload="register", clients=8, seconds=60, rate=4)) == 60
     assert judging.fewest_ok(workload, Options(workload="register", clients=1, seconds=1)) == judging.FEWEST
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_every_workload_can_say_what_may_be_found_in_its_runs(name: str) -> None:
+    found = judging.names(make(name, Choices()), Options(workload=name, nemeses=("flip",)))
+    assert len(found) == len(set(found))
+    assert {"durability", "agreement", "tested", "recovery", "exits"} <= set(found)

@@ -11,7 +11,7 @@ from jepsen_like.history.jsonl import read_history
 from jepsen_like.history.recorder import Recorder
 from jepsen_like.nemeses.contract import Nemesis, Struck
 from jepsen_like.runs.schedule import Strike
-from jepsen_like.runs.striking import Striking
+from jepsen_like.runs.striking import Striking, most_at_once
 from jepsen_like.runs.world import World
 
 
@@ -79,6 +79,110 @@ def test_nemesis_that_goes_wrong_half_way_is_healed_and_told(tmp_path: Path) -> 
     assert breaker.struck.is_set()
     assert events == []
     assert striking.troubles == ["breaker went wrong when it began: half way"]
+
+
+def test_strike_whose_time_another_took_is_dropped(tmp_path: Path) -> None:
+    """But for the first of a nemesis, which lasts a moment all the same."""
+    _, events = _struck(tmp_path, Breaker(), Strike(-10, 1, "breaker", 0), Strike(-5, 1, "breaker", 1))
+    assert events == [("breaker", "begin"), ("breaker", "end")]
+
+
+def test_nemesis_that_has_not_struck_yet_looks_on_when_its_time_is_over(tmp_path: Path) -> None:
+    with closing(Recorder(tmp_path / "history.jsonl")) as recorder:
+        world = World(tmp_path, LoopbackGroup(tmp_path, base=12_000), recorder)
+        striking = Striking(world, {"breaker": Breaker(idle=1), "other": Breaker()}, seed=1)
+        striking.run((Strike(0, 0.1, "breaker", 0), Strike(1.2, 0.1, "other", 1)), threading.Event())
+    assert striking.idle == ()
+
+
+def test_as_many_as_were_planned_strike_at_a_time() -> None:
+    assert most_at_once(()) == 0
+    assert most_at_once((Strike(0, 1, "a", 0), Strike(1, 1, "b", 1))) == 1
+    assert most_at_once((Strike(0, 2, "a", 0), Strike(1, 2, "b", 1), Strike(2.5, 1, "c", 2))) == 2
+
+
+class Waiter(Breaker):
+    """Its end waits until another has ended, as one does that needs the group, which the other keeps from working."""
+
+    name = "waiter"
+    asks = True
+
+    def __init__(self, awaited: threading.Event) -> None:
+        super().__init__()
+        self._awaited = awaited
+
+    def end(self, world: World) -> None:
+        assert self._awaited.wait(20)
+        super().end(world)
+
+
+class Ending(Breaker):
+    name = "ending"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended = threading.Event()
+
+    def end(self, world: World) -> None:
+        super().end(world)
+        if self.struck.is_set():
+            self.ended.set()
+
+
+def test_one_whose_end_waits_for_the_end_of_another_keeps_it_from_nothing(tmp_path: Path) -> None:
+    ending = Ending()
+    with closing(Recorder(tmp_path / "history.jsonl")) as recorder:
+        world = World(tmp_path, LoopbackGroup(tmp_path, base=12_000), recorder)
+        striking = Striking(world, {"waiter": Waiter(ending.ended), "ending": ending}, seed=1)
+        strikes = Strike(0, 0.05, "waiter", 0), Strike(0.1, 0.05, "waiter", 1), Strike(0.2, 0.4, "ending", 2)
+        striking.run(strikes, threading.Event())
+        assert striking.active == ()
+        striking.heal()
+    assert striking.troubles == []
+
+
+def test_mistake_of_ours_in_an_end_is_told(tmp_path: Path) -> None:
+    class Mistaken(Breaker):
+        def end(self, world: World) -> None:
+            del world
+            if not self.struck.is_set():
+                return
+            self.struck.clear()
+            raise ZeroDivisionError("a mistake")
+
+    with closing(Recorder(tmp_path / "history.jsonl")) as recorder:
+        world = World(tmp_path, LoopbackGroup(tmp_path, base=12_000), recorder)
+        striking = Striking(world, {"breaker": Mistaken()}, seed=1)
+        striking.run((Strike(0, 0.05, "breaker", 0),), threading.Event())
+        striking.heal()
+    (trouble,) = striking.troubles
+    assert trouble.startswith("ZeroDivisionError: a mistake")
+
+
+class Asker(Breaker):
+    """It heals only what a group can do that nothing else ails."""
+
+    name = "asker"
+    asks = True
+
+    def __init__(self, ailment: Breaker) -> None:
+        super().__init__()
+        self._ailment = ailment
+
+    def end(self, world: World) -> None:
+        assert not self._ailment.broken
+        super().end(world)
+
+
+def test_what_the_group_has_to_heal_itself_is_healed_last(tmp_path: Path) -> None:
+    breaker = Breaker()
+    asker = Asker(breaker)
+    with closing(Recorder(tmp_path / "history.jsonl")) as recorder:
+        world = World(tmp_path, LoopbackGroup(tmp_path, base=12_000), recorder)
+        striking = Striking(world, {"asker": asker, "breaker": breaker}, seed=1)
+        breaker.broken = asker.broken = True
+        striking.heal()
+    assert not asker.broken
 
 
 def test_what_is_active_when_a_run_is_over_is_healed(tmp_path: Path) -> None:

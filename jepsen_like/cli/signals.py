@@ -1,0 +1,31 @@
+"""SIGTERM and SIGHUP end a command as Ctrl-C does when it is pressed twice: at once, and leaving nothing behind.
+
+A replica that is paused does not notice that whoever started it has gone, and a fault of the network or of a disk
+outlives the process that made it: so a command that is told to end cleans up first. The rule: one signal is enough, and
+more of them do not cut the cleaning up short. SIGKILL leaves no chance of that.
+"""
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+
+
+class ToldToEnd(BaseException):
+    """By a signal; its name is the message."""
+
+
+def heed(first: Callable[[], None] | None = None) -> None:
+    """From now on. `first`: called in the main thread before it is told. A SIGHUP that is ignored (nohup) stays so."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        del frame
+        for one in heeded:
+            signal.signal(one, signal.SIG_IGN)
+        if first is not None:
+            first()
+        raise ToldToEnd(signal.Signals(number).name)
+
+    asked = (signal.SIGTERM, signal.SIGHUP)
+    heeded = [one for one in asked if signal.getsignal(one) != signal.SIG_IGN]
+    for one in heeded:
+        signal.signal(one, end)
