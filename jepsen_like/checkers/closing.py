@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -71,7 +72,7 @@ def _place(operation: Operation) -> int:
 
 def close(operations: Sequence[Operation], log: Log | None, everything: Iterable[Operation]) -> Closed:
     """`operations`: of one model. `everything`: all of the history, for its indexes. Without a log nothing changes."""
-    operations = _merged(operations)
+    operations = _merged(operations, log)
     if log is None:
         return Closed(tuple(operations))
     times = Times(everything)
@@ -98,20 +99,29 @@ def close(operations: Sequence[Operation], log: Log | None, everything: Iterable
     return Closed((*kept, *added), tuple(complaints), closed, dropped, len(added))
 
 
-def _merged(operations: Sequence[Operation]) -> list[Operation]:
-    """Repetitions under one idempotency key are one operation, from the first call to the first answer."""
+def _merged(operations: Sequence[Operation], log: Log | None) -> list[Operation]:
+    """Repetitions under one idempotency key are one operation, from the first call to the first answer.
+
+    Only what asks for the same is a repetition. Without an answer it is the one that the log knows, or any.
+    """
     kept = [operation for operation in operations if operation.idempotency is None]
-    groups: defaultdict[str, list[Operation]] = defaultdict(list)
+    groups: defaultdict[tuple[str | None, str, str, bytes], list[Operation]] = defaultdict(list)
     for operation in operations:
         if operation.idempotency is not None:
-            groups[operation.idempotency].append(operation)
+            asked = msgspec.json.encode(operation.value, order="deterministic")
+            groups[operation.idempotency, operation.f, operation.key, asked].append(operation)
     for group in groups.values():
+        since = min(operation.call for operation in group)
         answered = [operation for operation in group if operation.type == "ok" and operation.return_ is not None]
-        if not answered:
-            kept += group
+        if answered:
+            first = min(answered, key=lambda operation: operation.return_ or 0)
+            kept.append(replace(first, call=since))
             continue
-        first = min(answered, key=lambda operation: operation.return_ or 0)
-        kept.append(replace(first, call=min(operation.call for operation in group)))
+        kept += [operation for operation in group if operation.type == "fail"]
+        open_ = [operation for operation in group if operation.type == "unknown"]
+        if open_:
+            done = [operation for operation in open_ if log is not None and _effect(operation, log) is not None]
+            kept.append(replace((done or open_)[0], call=min(operation.call for operation in open_)))
     return sorted(kept, key=lambda operation: operation.call)
 
 

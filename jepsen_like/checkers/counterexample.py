@@ -44,7 +44,7 @@ class _Trials:
         self._model = model
         self._all = list(operations)
         self._found = found
-        self._bounds = replace(bounds, configurations=CONFIGURATIONS_MAX)
+        self._bounds = replace(bounds, configurations=CONFIGURATIONS_MAX, order=False)
         self._minimal = True
         self._best = found
 

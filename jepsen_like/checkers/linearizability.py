@@ -14,6 +14,7 @@ from jepsen_like.checkers.closing import LINEARIZABLE_READS, close
 from jepsen_like.checkers.counterexample import Counterexample, smallest
 from jepsen_like.checkers.evidence import Checker, Evidence, Finding, Picture, Verdict
 from jepsen_like.checkers.models.registry import MODELS, Model
+from jepsen_like.checkers.origins import origins
 from jepsen_like.checkers.search import Bounds, Outcome
 from jepsen_like.checkers.table import rows, said
 from jepsen_like.checkers.timeline import timeline
@@ -153,6 +154,7 @@ def details(judgement: Judgement) -> tuple[str, ...]:
             lines += shown[:ROWS_MAX]
             if len(shown) > ROWS_MAX:
                 lines.append(f"… and {len(shown) - ROWS_MAX} more")
+            lines += origins(key.operations, key.counterexample.operations)
         elif key.outcome.verdict == "bad":
             stuck = key.outcome.stuck
             lines.append(f"{name}{'' if stuck is None else said(stuck) + ': '}{key.outcome.reason or 'fits no order'}")

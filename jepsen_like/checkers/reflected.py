@@ -2,12 +2,13 @@
 
 A read of one memory, at any level and of any replica, told the version and the value that the last event at or before
 its index left (as far as the payloads determine it). A lease or linearizable read names an index at least as great as
-any that anybody had been told before it was called.
+any that anybody had been told before it was called. And no reply is one that a healthy replica never gives.
 """
 
 from bisect import bisect_right
 from collections import defaultdict
 from operator import itemgetter
+from typing import Final
 
 from msgspec import Struct
 
@@ -30,22 +31,29 @@ class Versions(Struct):
         return self.contents[place - 1] if place else ABSENT
 
 
+NEVER: Final = Versions()
+
+
 def check(evidence: Evidence) -> Finding:
     complaints = Complaints("reflected")
     fresh = _fresh(evidence.history.operations, complaints)
     compared = 0
+    for one in evidence.history.operations:
+        if one.error == "nonsense":
+            complaints.add("nonsense", f"{tell(one)}: {one.result}")
     if evidence.log is None:
         complaints.doubt("nobody could be asked for the log")
     else:
         memories = _versions(evidence.log)
         newest = evidence.log.events[-1].index if evidence.log.events else 0
         for one in evidence.history.operations:
-            if one.f == "read" and one.type == "ok" and one.index is not None and one.key in memories:
+            known = one.key in memories or _tells_a_memory(one.result)
+            if one.f == "read" and one.type == "ok" and one.index is not None and known:
                 compared += 1
                 if one.index > newest:
                     complaints.add("beyond-the-log", f"{tell(one)}: the log ends at {newest}")
                 else:
-                    _compare(one, memories[one.key].at(one.index), complaints)
+                    _compare(one, memories.get(one.key, NEVER).at(one.index), complaints)
     return complaints.finding(
         f"{compared} reads told what the log says at their index; {fresh} at a strong level were not behind",
         {"compared": compared, "strong": fresh},
@@ -64,6 +72,11 @@ def _versions(log: Log) -> dict[str, Versions]:
                 versions.indexes.append(event.index)
                 versions.contents.append(contents.newest[event.memory_id])
     return found
+
+
+def _tells_a_memory(result: object) -> bool:
+    """Even one that the log has never had; not a set, a gate or a bank, which are more than one memory, or none."""
+    return isinstance(result, int | str) or (isinstance(result, dict) and "version" in result)
 
 
 def _compare(read: Operation, content: Content, complaints: Complaints) -> None:

@@ -10,7 +10,8 @@ What keeps it small, and why it loses nothing:
   after can come after it just as well. So it never branches;
 - of operations of unknown outcome that do the same, the one with the least time left is used first, and one that would
   change nothing is not used;
-- what waits for a state that nobody is left to make makes the configuration hopeless at once;
+- what waits for a state that nobody is left to make, or will wait for it when it is called, makes the configuration
+  hopeless at once;
 - `credit` is what a configuration has over another at the same place: looks that are done, unknown operations not yet
   used. One with no more credit than another that was tried cannot get further.
 
@@ -19,7 +20,7 @@ The rule: `good` only with an order in hand, `bad` only when every possibility w
 
 import time
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic
 
 from jepsen_like.checkers.evidence import Verdict
@@ -28,14 +29,17 @@ from jepsen_like.checkers.turns import Layout, Pending, Turn, lay_out
 from jepsen_like.history.record import Operation
 
 LOOK_AT_CLOCK_EVERY = 256
+SHORT_CONFIGURATIONS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """`deadline`: on `clock`, in seconds. `configurations`: how many may be kept, about 300 bytes each."""
+    """`deadline`: on `clock`, in seconds. `configurations`: how many may be kept, about 300 bytes each. `order`: one is
+    wanted also of what is wrong without a search."""
 
     deadline: float
     configurations: int = 2_000_000
+    order: bool = True
     clock: Callable[[], float] = time.monotonic
 
     def over(self) -> bool:
@@ -63,7 +67,15 @@ def search(rules: Rules[State], operations: Sequence[Operation], bounds: Bounds)
     plainly = rules.complaint(operations)
     if plainly is not None:
         return Outcome("bad", stuck=plainly[0], reason=plainly[1])
-    return _Search(rules.begin, lay_out(operations, moves), operations, bounds).run()
+    wrong = rules.contradiction(operations)
+    if wrong is not None and not bounds.order:
+        return Outcome("bad", stuck=wrong[0], reason=wrong[1])
+    if wrong is not None:  # then it is only looked how far an order gets
+        bounds = replace(bounds, configurations=min(bounds.configurations, len(operations) + SHORT_CONFIGURATIONS))
+    found = _Search(rules.begin, lay_out(operations, moves), operations, bounds).run()
+    if wrong is None or found.verdict == "bad":
+        return found
+    return replace(found, verdict="bad", stuck=wrong[0], reason=wrong[1])
 
 
 @dataclass(slots=True)
@@ -76,6 +88,13 @@ class _Frame(Generic[State]):
     credit: int
     path: Path
     tried: int = 0
+
+
+def _in_vain(look: Pending[State], done: int, state: State, credit: int) -> bool:
+    """It waits for a state that nobody is left to make."""
+    if look.makers & ~done or look.free_makers & credit:
+        return False
+    return look.beyond is None or look.beyond(state)
 
 
 class _Search(Generic[State]):
@@ -151,12 +170,14 @@ class _Search(Generic[State]):
                 if look.step(state) is not None:
                     credit |= look.bit
                     path = (look.number, path)
-                elif not look.makers & ~done and not look.free_makers & credit:
-                    return self._hopeless(turn, look.number)
+                elif _in_vain(look, done, state, credit):
+                    return self._hopeless(turn, look.number, path)
+            if here.ahead and here.ahead.step(state) is None and _in_vain(here.ahead, done, state, credit):
+                return self._hopeless(turn, here.ahead.number, path)
             for change in here.needy:
                 hope = done & change.bit or change.makers & ~done or change.free_makers & credit
                 if not hope and change.step(state) is None:
-                    return self._hopeless(turn, change.number)
+                    return self._hopeless(turn, change.number, path)
             if here.lapses:
                 if credit & here.bit:
                     break
@@ -172,10 +193,10 @@ class _Search(Generic[State]):
             self._stack.append(_Frame(turn, done, state, credit, path, tried=-1 if here.lapses else 0))
         return False
 
-    def _hopeless(self, turn: int, number: int) -> bool:
+    def _hopeless(self, turn: int, number: int, path: Path) -> bool:
         """This operation can never be put into the order any more."""
         if turn == self._furthest and self._stuck is None:
-            self._stuck = number
+            self._stuck, self._longest = number, path
         return False
 
     def _is_new(self, place: Hashable, credit: int) -> bool:

@@ -77,6 +77,9 @@ class _Replay:
                 continue
             for name in event.task_ids:
                 if event.op == "TASK_ADD":
+                    before = self._tasks.get(name)
+                    if before is not None and before.state not in FINISHED:
+                        self._complaints.add("added-twice", f"index {event.index} adds task {name} again, unfinished")
                     attempts = integer(event, "max_attempts") or _ATTEMPTS
                     self._tasks[name] = _Task(attempts, "cancelled" if self._in_vain(event) else "")
                 elif name in self._tasks:

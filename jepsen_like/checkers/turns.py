@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from itertools import accumulate
 from typing import Final, Generic
 
 from jepsen_like.checkers.models.rules import Move, State
@@ -27,7 +28,8 @@ FOR_EVER: Final = 1 << 63
 class Pending(Generic[State]):
     """`number`: of the operation. `bit`: its slot; of a class of unknown ones 0, and `free` are their bits.
 
-    `makers`, `free_makers`: the pending changes and the unknown operations that make what it needs.
+    `makers`, `free_makers`: the pending changes and the unknown operations that make what it needs; `beyond`: in which
+    states only these help (None: in every one).
     """
 
     number: int
@@ -36,13 +38,15 @@ class Pending(Generic[State]):
     step: Callable[[State], State | None]
     makers: int = ANYBODY
     free_makers: int = 0
+    beyond: Callable[[State], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Turn(Generic[State]):
     """One return. `bit`: the slot of its operation; if it `lapses`, of an unknown one that may never have happened.
 
-    `looks`: pending ones that change nothing. `changes`: what may happen before this return: the operation that
+    `looks`: pending ones that change nothing; `ahead`: of those still to be called the one that returns first, if it
+    is known what it needs. `changes`: what may happen before this return: the operation that
     returns, then those that return soonest, then the unknown ones. `needy`: those of the changes for which not anybody
     can make what they need. `idle`: slots of changes into a state that nobody needs any more. `over`: bits of unknown
     ones that cannot happen any more.
@@ -53,6 +57,7 @@ class Turn(Generic[State]):
     pure: bool
     lapses: bool
     looks: tuple[Pending[State], ...]
+    ahead: Pending[State] | None
     changes: tuple[Pending[State], ...]
     needy: tuple[Pending[State], ...]
     idle: int
@@ -114,6 +119,7 @@ class _Walk(Generic[State]):
             if move is not None and move.needs is not None:
                 self._needs[move.needs].append(operation)
         self._overwrites = _overwrites(operations, moves)
+        self._coming = _Coming(operations, moves)
         self._all_named = all(
             move is None or (move.needs is not None if move.pure else move.makes is not None) for move in moves
         )
@@ -159,7 +165,15 @@ class _Walk(Generic[State]):
         changes.sort(key=lambda pending: (pending.number != number, _end(self._operations[pending.number])))
         needy = tuple(pending for pending in changes if pending.makers != ANYBODY)
         pure, choice = number in self._looks.pending, (*changes, *self._classes.values())
-        return Turn(number, own, pure, lapses, looks, choice, needy, self._idle(at), self._over)
+        return Turn(number, own, pure, lapses, looks, self._ahead(at), choice, needy, self._idle(at), self._over)
+
+    def _ahead(self, at: int) -> Pending[State] | None:
+        number = self._coming.after(at)
+        move = None if number is None else self._moves[number]
+        if number is None or move is None or move.needs is None:
+            return None
+        hoping = self._hoping(Pending(number, 0, 0, move.step), at)
+        return None if hoping.makers == ANYBODY else hoping
 
     def _idle(self, at: int) -> int:
         """A change is idle if nothing that is still to return can meet the state that it makes."""
@@ -182,7 +196,8 @@ class _Walk(Generic[State]):
         if later < len(calls) and calls[later] <= _end(self._operations[pending.number]):
             return pending
         makers = self._changes.makers[move.needs] & ~(0 if move.pure else pending.bit)
-        return Pending(pending.number, pending.bit, 0, pending.step, makers, self._free_makers.get(move.needs, 0))
+        free = self._free_makers.get(move.needs, 0)
+        return Pending(pending.number, pending.bit, 0, pending.step, makers, free, move.beyond)
 
 
 class _Overwrites:
@@ -206,6 +221,25 @@ def _overwrites(operations: Sequence[Operation], moves: Sequence[Move[State] | N
         if move is not None and not move.pure and operation.type != "unknown"
     ]
     return _Overwrites(sorted(changes, key=lambda operation: operation.call))
+
+
+class _Coming:
+    """The look of known outcome that is called after a time, and returns before all other such."""
+
+    def __init__(self, operations: Sequence[Operation], moves: Sequence[Move[State] | None]) -> None:
+        looks = [
+            (operation.call, _end(operation), number)
+            for number, (operation, move) in enumerate(zip(operations, moves, strict=True))
+            if move is not None and move.pure and operation.type != "unknown"
+        ]
+        looks.sort()
+        self._calls = [call for call, _, _ in looks]
+        firsts = accumulate(((end, number) for _, end, number in reversed(looks)), min)
+        self._firsts = [number for _, number in firsts][::-1]
+
+    def after(self, at: int) -> int | None:
+        place = bisect_right(self._calls, at)
+        return self._firsts[place] if place < len(self._firsts) else None
 
 
 class _Slots(Generic[State]):

@@ -63,7 +63,10 @@ def check_command(
             _tell(one, of_run=bool(of_run))
     pictures = [picture for found in checked for picture in found.finding.pictures]
     if svg is not None and pictures:
-        svg.write_text(pictures[0].svg)
+        try:
+            svg.write_text(pictures[0].svg)
+        except OSError as error:
+            give_up(f"{svg}: {error.strerror}")
     if as_json:
         plain = [msgspec.structs.replace(one, finding=_without_pictures(one.finding)) for one in checked]
         print(msgspec.json.format(msgspec.json.encode(plain)).decode())

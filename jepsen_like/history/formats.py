@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from jepsen_like.history.jepsen_log import read_jepsen_log
 from jepsen_like.history.jsonl import read_history
-from jepsen_like.history.operation_maps import read_edn, read_porcupine_kv
+from jepsen_like.history.operation_maps import is_list_append, read_edn, read_porcupine_kv
 from jepsen_like.history.record import History
 
 READERS: Mapping[str, Callable[[str], History]] = {
@@ -65,11 +65,20 @@ def model_by_operations(history: History) -> str | None:
     functions = {operation.f for operation in history.operations}
     if functions and functions <= {"acquire", "release"}:
         return "mutex"
+    values = [operation.value for operation in history.operations]
     if functions == {"txn"}:
-        return "multi-register" if all(_plain_micro(operation.value) for operation in history.operations) else None
+        if all(map(is_list_append, values)):
+            return "list-append"
+        return "multi-register" if all(map(_plain_micro, values)) else None
     if functions & {"get", "put", "append"} and functions <= {"get", "put", "append"}:
         return "kv"
-    return None if not functions <= {"read", "write", "cas"} else "cas-register"
+    if not functions <= {"read", "write", "cas"} or any(isinstance(value, dict) for value in values):
+        return None
+    # who expects nothing there at first does not mean a register that begins with 0
+    from_nil = any(
+        one.f == "cas" and isinstance(one.value, list) and one.value[:1] == [None] for one in history.operations
+    )
+    return "register" if from_nil else "cas-register"
 
 
 def _plain_micro(value: object) -> bool:

@@ -1,7 +1,8 @@
 """Jepsen's old console logs of one register: `INFO  jepsen.util - 3 :invoke :cas [1 2]`.
 
-nil is absent. A failed cas is a known mismatch; a failed or timed out read says nothing; `:info` leaves a write open
-for ever. Lines of other parts of Jepsen, of the nemesis, and fields behind the value are passed over.
+nil is absent. A cas that failed with its own value is a known mismatch, with a reason (`:timed-out`) it was not done; a
+failed read says nothing; `:info` leaves a write open for ever. Passed over: a time before the line, lines of other
+parts of Jepsen and of the nemesis, fields behind the value. Refused: a log without any line of the kind.
 """
 
 import re
@@ -10,12 +11,13 @@ from jepsen_like.history.calls import Calls, Entry, happening
 from jepsen_like.history.edn import Keyword, read_forms
 from jepsen_like.history.record import History, Operation
 
-_LINE = re.compile(r"\s*[A-Z]+\s+(?P<part>[\w.$-]+)(?:\s+-|:)\s(?P<rest>.*)")
+_LINE = re.compile(r"\s*(?:\d{4}-\S+\s+\d\S*\s+)?[A-Z]+\s+(?:\[[^\]]*\]\s+)?(?P<part>[\w.$-]+)(?:\s+-|:)\s(?P<rest>.*)")
 
 
 def read_jepsen_log(text: str) -> History:
     """Raises: ValueError naming the line."""
     calls = Calls(_completed)
+    found = False
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
@@ -24,20 +26,23 @@ def read_jepsen_log(text: str) -> History:
             raise ValueError(f"line {number}: not of a Jepsen log: {line[:60]!r}")
         if match["part"] != "jepsen.util":
             continue
+        found = True
         entry = _entry(number, match["rest"])
         if entry is not None:
             calls.add(entry)
+    if not found:
+        raise ValueError("no line of it is of jepsen.util")
     return History(None, calls.operations())
 
 
 def _entry(number: int, rest: str) -> Entry | None:
-    """None: it is of the nemesis."""
+    """None: it is of the nemesis, which may say anything."""
+    if rest.lstrip().startswith(":"):
+        return None
     try:
         forms = read_forms(rest)
     except ValueError as error:
         raise ValueError(f"line {number}: {str(error).partition(': ')[2]}") from error
-    if forms and isinstance(forms[0], Keyword):
-        return None
     if len(forms) < 3:
         raise ValueError(f"line {number}: not an operation: {rest[:60]!r}")
     process, type_, f = forms[:3]
@@ -72,5 +77,5 @@ def _completed(call: Entry, back: Entry | None, at: int, place: int) -> Operatio
         result=told,
         call=at,
         return_=place,
-        error="precondition-failed" if call.f == "cas" and back.type == "fail" else None,
+        error="precondition-failed" if back.type == "fail" and call.f == "cas" and back.value == call.value else None,
     )

@@ -1,14 +1,16 @@
 """Histories as maps in EDN: `{:process 3, :type :ok, :f :read, :value 4}`, in one vector or one after the other.
 
 As Jepsen means them: `:ok` is done, with the value of the answer; `:fail` was not done, for whatever reason; `:info`
-may have been. A read that told nil is one whose answer is not known (but of a string map, where every get tells).
-Passed over: whatever is done by a process that is no number (the nemesis).
+may have been. A read that told nil is one whose answer is not known (but of a string map, where every get tells, and of
+a list, where it is empty). Values `[key value]` of independent tests are taken apart (`independent.py`). Passed over:
+whatever is done by a process that is no number (the nemesis).
 """
 
 from collections.abc import Iterator
 
 from jepsen_like.history.calls import Calls, Entry, happening
 from jepsen_like.history.edn import Map, read_forms
+from jepsen_like.history.independent import apart
 from jepsen_like.history.record import History, Operation
 
 LOOKS = ("read", "get")
@@ -16,13 +18,16 @@ LOOKS = ("read", "get")
 
 def read_edn(text: str) -> History:
     """Raises: ValueError naming the line."""
-    calls = Calls(_completed)
+    entries: list[Entry] = []
     for form in _maps(text):
         process = form.get("process")
         if isinstance(process, int) and not isinstance(process, bool):
-            calls.add(_entry(process, form))
+            entries.append(_entry(process, form))
         elif process is None:
             raise ValueError(f"line {form.line}: an operation without a :process")
+    calls = Calls(_completed)
+    for entry in apart(entries):
+        calls.add(entry)
     return History(None, calls.operations())
 
 
@@ -31,11 +36,15 @@ def read_porcupine_kv(text: str) -> History:
     for form in _maps(text):
         if not isinstance(form.get("key"), str) or form.get("f") not in ("get", "put", "append"):
             raise ValueError(f"line {form.line}: not a get, put or append of a key")
+        if (form.get("f"), form.get("type"), form.get("value")) == ("get", "ok", None):
+            raise ValueError(f"line {form.line}: a get that tells nothing")
     return read_edn(text)
 
 
 def _maps(text: str) -> Iterator[Map]:
     forms = read_forms(text)
+    if not forms:
+        raise ValueError("there is nothing in it")
     if len(forms) == 1 and isinstance(forms[0], list):
         forms = forms[0]
     for number, form in enumerate(forms, 1):
@@ -77,14 +86,42 @@ def _completed(call: Entry, back: Entry | None, at: int, place: int) -> Operatio
     if back is None or back.type == "info" or (looks and back.type == "ok" and back.value is None):
         return unknown
     told = back.value if back.type == "ok" and (looks or back.value != call.value) else None
+    if back.type == "ok" and back.value is not None and is_list_append(call.value):
+        told = _lists(call, back)
     return Operation(
         process=call.process,
         f=call.f,
         key=call.key,
-        value=unknown.value,
+        value=_written(call, back) if call.f in ("write", "cas") else unknown.value,
         type="ok" if back.type == "ok" else "fail",
         result=told,
         call=at,
         return_=place,
         error=f"edn:{back.error}" if back.type == "fail" and back.error else None,
     )
+
+
+def _written(call: Entry, back: Entry) -> object:
+    """Where the answer names a value of the same kind, or the call none, it was that."""
+    named = back.type == "ok" and (call.value is None or type(back.value) is type(call.value))
+    return back.value if named else call.value
+
+
+def is_list_append(value: object) -> bool:
+    """`[[:append key value] [:r key nil]]`"""
+    return isinstance(value, list) and all(
+        isinstance(one, list) and len(one) == 3 and one[0] in ("append", "r") for one in value
+    )
+
+
+def _lists(call: Entry, back: Entry) -> list[object]:
+    """What each step was told, None for an append. Raises: ValueError."""
+    asked, told = call.value, back.value
+    assert isinstance(asked, list)
+    if (
+        not isinstance(told, list)
+        or not is_list_append(told)
+        or [one[:2] for one in told] != [one[:2] for one in asked]
+    ):
+        raise ValueError(f"line {back.line}: {str(told)[:60]} is no answer to {str(asked)[:60]}")
+    return [None if f == "append" else [] if seen is None else seen for f, _, seen in told]

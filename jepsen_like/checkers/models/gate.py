@@ -3,7 +3,7 @@
 A put with the same terms changes nothing unless the gate was consumed; another one drops the approvals.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from jepsen_like.checkers.models.rules import Move, Rules
@@ -103,11 +103,16 @@ def _refused(operation: Operation) -> Move[Terms] | None:
     if f == "consume":
         return Move(lambda state: state if state.required >= 0 and not state.is_open else None, pure=True, same=same)
     if f in ("approve", "revoke"):
-        return Move(lambda state: state if state.consumed else None, pure=True, same=same)
+        actor, approves = text(operation, fields(operation, operation.value), "actor"), f == "approve"
+
+        def would_change(state: Terms) -> Terms | None:
+            return state if state.consumed and (actor in state.approvals) != approves else None
+
+        return Move(would_change, pure=True, same=(*same, actor))
     return None
 
 
-def _same(operation: Operation) -> Hashable:
+def _same(operation: Operation) -> tuple[str, str | None]:
     return operation.f, operation.error
 
 

@@ -1,7 +1,7 @@
 """A lock and a semaphore: who holds it, each under which fencing token. And a mutex that knows no owners.
 
-Asking again as the holder gives the same token. A token that nobody heard is None in a hold: it is whatever the next
-answer about this hold says.
+Asking again as the holder gives the same token; each grant has a greater one than those before it. A token that nobody
+heard is what the next answer about its hold says, if it can be that; until then it stands as `~least`.
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from jepsen_like.checkers.models.rules import Move, Rules
 from jepsen_like.checkers.models.values import fields, integer, text, unknown_function
 from jepsen_like.history.record import Operation
 
-Hold = tuple[str, int | None]  # owner, token
-Held = frozenset[Hold]
+Hold = tuple[str, int]  # owner, token
+Held = tuple[frozenset[Hold], int]  # and the greatest token that was told of a grant
 
 
 class Lock(Rules[Held]):
@@ -19,16 +19,17 @@ class Lock(Rules[Held]):
 
     name = "lock"
     functions = frozenset({"acquire", "release", "renew", "expire"})
-    begin: Held = frozenset()
+    begin: Held = (frozenset(), 0)
 
     def moves(self, operations: Sequence[Operation]) -> list[Move[Held] | None]:
-        return [self._move(operation) for operation in operations]
+        unheard = any(_unheard(operation) for operation in operations)
+        return [self._move(operation, unheard) for operation in operations]
 
     def _permits(self, operation: Operation) -> int:
         del operation
         return 1
 
-    def _move(self, operation: Operation) -> Move[Held] | None:
+    def _move(self, operation: Operation, unheard: bool) -> Move[Held] | None:
         f, unknown = operation.f, operation.type == "unknown"
         if f not in self.functions:
             raise unknown_function(operation, self.name)
@@ -38,15 +39,12 @@ class Lock(Rules[Held]):
             permits = self._permits(operation)
             if operation.type == "fail":
                 return _was_full(owner, permits) if operation.error == "lock-held" else None
-            told = None
-            if not unknown and operation.result is not None:
-                told = integer(operation, fields(operation, operation.result), "token")
-            return _acquire(owner, permits, told)
+            return _acquire(owner, permits, _told(operation))
         token = integer(operation, asked, "token")
         if operation.type == "fail":
             return _was_not(owner, token) if operation.error == "stale-token" else None
         if f == "renew":
-            return None if unknown else _was(owner, token)
+            return None if unknown else _was(owner, token, unheard)
         return _end(owner, token)
 
 
@@ -77,51 +75,77 @@ class Mutex(Rules[bool]):
         return Move(lambda state: None if state is after else after, pure=False, same=after)
 
 
+def _told(operation: Operation) -> int | None:
+    """The token that an acquire was told."""
+    if operation.f != "acquire" or operation.type != "ok" or operation.result is None:
+        return None
+    return integer(operation, fields(operation, operation.result), "token")
+
+
+def _unheard(operation: Operation) -> bool:
+    """It may have been given a token that was not told."""
+    return operation.f == "acquire" and operation.type != "fail" and _told(operation) is None
+
+
 def _of(state: Held, owner: str) -> Hold | None:
-    return next((hold for hold in state if hold[0] == owner), None)
+    return next((hold for hold in state[0] if hold[0] == owner), None)
 
 
 def _acquire(owner: str, permits: int, told: int | None) -> Move[Held]:
     def step(state: Held) -> Held | None:
+        holds, newest = state
         hold = _of(state, owner)
-        if hold is None:
-            return state | {(owner, told)} if len(state) < permits else None
-        if told is None or hold[1] == told:
-            return state
-        return (state - {hold}) | {(owner, told)} if hold[1] is None else None
+        if hold is not None:
+            return _heard(state, hold, told)
+        least = newest if permits > 1 else newest + 1  # one entry may grant a semaphore to several who waited
+        if len(holds) >= permits or (told is not None and told < least):
+            return None
+        return holds | {(owner, ~least if told is None else told)}, newest if told is None else told
 
     return Move(step, pure=False, same=("acquire", owner, permits))
+
+
+def _heard(state: Held, hold: Hold, token: int | None) -> Held | None:
+    """This hold is said to have this token."""
+    owner, known = hold
+    if token is None or known == token:
+        return state
+    if known >= 0 or token < ~known:
+        return None
+    return (state[0] - {hold}) | {(owner, token)}, max(state[1], token)
 
 
 def _end(owner: str, token: int | None) -> Move[Held]:
     def step(state: Held) -> Held | None:
         hold = _of(state, owner)
-        if hold is None or (token is not None and hold[1] not in (None, token)):
-            return None
-        return state - {hold}
+        after = None if hold is None else _heard(state, hold, token)
+        return None if after is None else (frozenset(one for one in after[0] if one[0] != owner), after[1])
 
     return Move(step, pure=False, same=("end", owner, token))
 
 
-def _was(owner: str, token: int | None) -> Move[Held]:
+def _was(owner: str, token: int | None, unheard: bool) -> Move[Held]:
+    """It tells the token of a hold, if there can be one whose token nobody heard: then it is no mere look."""
+
     def step(state: Held) -> Held | None:
         hold = _of(state, owner)
-        return state if hold is not None and (token is None or hold[1] in (None, token)) else None
+        return None if hold is None else _heard(state, hold, token)
 
-    return Move(step, pure=True, same=("was", owner, token))
+    return Move(step, pure=not unheard, same=("was", owner, token))
 
 
 def _was_not(owner: str, token: int | None) -> Move[Held]:
     """A hold whose token nobody heard may be another one than that which was refused."""
 
     def step(state: Held) -> Held | None:
-        return None if token is not None and (owner, token) in state else state
+        hold = _of(state, owner)
+        return None if hold is not None and token in (None, hold[1]) else state
 
     return Move(step, pure=True, same=("was not", owner, token))
 
 
 def _was_full(owner: str, permits: int) -> Move[Held]:
     def step(state: Held) -> Held | None:
-        return state if len(state) >= permits and _of(state, owner) is None else None
+        return state if len(state[0]) >= permits and _of(state, owner) is None else None
 
     return Move(step, pure=True, same=("full", owner, permits))

@@ -5,7 +5,10 @@ interchangeable. An unknown one of these is left out, unless a cas is known to h
 explained by a value that nobody saw.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Hashable, Sequence
+from itertools import accumulate
+from typing import Final
 
 from jepsen_like.checkers.models.rules import Move, Rules
 from jepsen_like.checkers.models.values import NULL, UNSEEN, pair, plain, unknown_function
@@ -13,6 +16,7 @@ from jepsen_like.history.record import Operation
 
 MISMATCH = "precondition-failed"
 ABSENT = "not-found"
+FOR_EVER: Final = 1 << 63
 
 Step = Callable[[Hashable], Hashable | None]
 
@@ -68,6 +72,53 @@ class Register(Rules[Hashable]):
             if operation.return_ is not None and called > operation.return_:
                 return operation, f"{told!r} was written only later"
         return None
+
+    def contradiction(self, operations: Sequence[Operation]) -> tuple[Operation, str] | None:
+        return _gone(operations, self.begin)
+
+
+def _gone(operations: Sequence[Operation], begin: Hashable) -> tuple[Operation, str] | None:
+    """A value that one operation wrote, told after another had come and gone since it was there."""
+    told = [(plain(one.result if one.f == "read" else pair(one)[0]), one) for one in operations if _tells(one)]
+    there = _there(operations, begin, told)
+    changes = sorted((one.call, _end(one)) for one in operations if one.type == "ok" and _change(one) is not None)
+    calls = [call for call, _ in changes]
+    over = [*accumulate((end for _, end in reversed(changes)), min, initial=FOR_EVER)][::-1]
+    for value, one in told:
+        if value in there and one.call > over[bisect_right(calls, there[value])]:
+            return one, "what it was told had been written over before it was called, and nobody wrote it again"
+    return None
+
+
+def _there(
+    operations: Sequence[Operation], begin: Hashable, told: Sequence[tuple[Hashable, Operation]]
+) -> dict[Hashable, int]:
+    """Of each value that can have come but once, when it had come at the latest."""
+    came: dict[Hashable, list[int]] = {begin: [-1]}
+    for one in operations:
+        made = None if one.type == "fail" else _change(one)
+        if made is not None:
+            came.setdefault(made, []).append(_end(one))
+    there = {value: ends[0] for value, ends in came.items() if len(ends) == 1}
+    for value, one in told:
+        if value in there:
+            there[value] = min(there[value], _end(one))
+    return there
+
+
+def _tells(operation: Operation) -> bool:
+    return operation.type == "ok" and operation.f in ("read", "cas")
+
+
+def _change(operation: Operation) -> Hashable | None:
+    """What it makes of the register; None if it leaves it as it is."""
+    if operation.f == "read" or (operation.f == "cas" and plain(pair(operation)[0]) == plain(pair(operation)[1])):
+        return None
+    return NULL if operation.f == "delete" else plain(_written(operation))
+
+
+def _end(operation: Operation) -> int:
+    return FOR_EVER if operation.return_ is None else operation.return_
 
 
 def _written(operation: Operation) -> object:

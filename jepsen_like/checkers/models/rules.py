@@ -22,7 +22,8 @@ class Move(Generic[State]):
 
     `needs`, `makes`: names of states, if the model has such. What needs one is impossible in every other state, and no
     operation leads into one but those that make it; what makes one and needs none does so from every state. None:
-    nothing of the kind is known.
+    nothing of the kind is known. `beyond`: of a pure move, in which states only they help that make what it needs; in
+    all others anything may. None: in every state.
     """
 
     step: Callable[[State], State | None]
@@ -30,6 +31,7 @@ class Move(Generic[State]):
     same: Hashable
     needs: Hashable | None = None
     makes: Hashable | None = None
+    beyond: Callable[[State], bool] | None = None
 
 
 class Rules(ABC, Generic[State]):
@@ -48,6 +50,11 @@ class Rules(ABC, Generic[State]):
 
     def complaint(self, operations: Sequence[Operation]) -> tuple[Operation, str] | None:
         """What is plainly wrong without any search: an operation and why, or None."""
+        del operations
+        return None
+
+    def contradiction(self, operations: Sequence[Operation]) -> tuple[Operation, str] | None:
+        """What two or three operations show to be wrong, where a search might not come to an end; or None."""
         del operations
         return None
 

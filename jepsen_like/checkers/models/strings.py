@@ -1,7 +1,7 @@
 """One key of a map of strings: get, put, append; "" at first.
 
-A value that is the beginning of none that was told can only be put over: all such count as one, `LOST`. So an order
-that has gone wrong is not tried any further.
+A value that is the beginning of none that was told can only be put over: all such count as one, `LOST`. What a get was
+told only comes of its own beginnings, or of a put. So an order that has gone wrong is not tried any further.
 """
 
 from bisect import bisect_left
@@ -13,6 +13,7 @@ from jepsen_like.history.record import Operation
 
 Content = tuple[str, ...]  # the value alone
 LOST: Content = ()
+PUT = "put"  # what a get needs once the value is no beginning of what it was told
 
 
 class Strings(Rules[Content]):
@@ -37,11 +38,18 @@ class Strings(Rules[Content]):
             return None
         value = _text(operation)
         if f == "get":
-            return Move(lambda state: state if state == (value,) else None, pure=True, same=value)
+            return _tells(value)
         if f == "put":
             after = kept(value)
-            return Move(lambda _: after, pure=False, same=(f, value))
+            return Move(lambda _: after, pure=False, same=(f, value), makes=PUT)
         return Move(lambda state: kept(state[0] + value) if state else LOST, pure=False, same=(f, value))
+
+
+def _tells(value: str) -> Move[Content]:
+    def beyond(state: Content) -> bool:
+        return not state or not value.startswith(state[0])
+
+    return Move(lambda state: state if state == (value,) else None, pure=True, same=value, needs=PUT, beyond=beyond)
 
 
 def _text(operation: Operation) -> str:

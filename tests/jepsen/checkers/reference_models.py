@@ -42,20 +42,28 @@ def memory(state: object, f: str, value: object, _: object) -> tuple[object, Ans
 
 
 def lock(state: object, f: str, value: object, token: object, permits: int = 1) -> tuple[object, Answer]:
-    holds = dict(state) if isinstance(state, frozenset) else {}
+    """A token that nobody heard is a range: of all that it can be."""
+    held, newest = state if isinstance(state, tuple) else (frozenset(), 0)
+    holds = dict(held)
     asked = value if isinstance(value, dict) else {}
     owner = asked["owner"]
+    least = newest + (permits == 1)
     if f == "acquire":
         if owner not in holds and len(holds) >= permits:
             return state, ("fail", "lock-held")
-        holds[owner] = token if holds.get(owner) is None else holds[owner]
-        return frozenset(holds.items()), ("ok", {"token": holds[owner]})
-    if owner in holds and holds[owner] is None and token == "stale-token":
+        can_be = holds.get(owner, range(least, 1000))
+        if isinstance(token, int):
+            if token not in can_be:
+                return state, ("never", None)
+            newest = max(newest, token)
+        holds[owner] = range(token, token + 1) if isinstance(token, int) else can_be
+        return (frozenset(holds.items()), newest), ("ok", {"token": token})
+    if owner in holds and len(holds[owner]) > 1 and token == "stale-token":
         return state, ("fail", "stale-token")  # it may have been another one
-    if owner not in holds or holds[owner] not in (None, asked["token"]):
+    if owner not in holds or asked["token"] not in holds[owner]:
         return state, ("fail", "stale-token")
     del holds[owner]
-    return frozenset(holds.items()), OK
+    return (frozenset(holds.items()), max(newest, asked["token"])), OK
 
 
 def semaphore(state: object, f: str, value: object, token: object) -> tuple[object, Answer]:

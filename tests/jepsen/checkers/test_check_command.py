@@ -62,6 +62,11 @@ def test_bad_history_ends_with_1_shows_why_and_is_drawn(bad: Path, capsys: pytes
     assert ElementTree.parse(bad.with_suffix(".svg")).getroot().tag.endswith("svg")
 
 
+def test_picture_that_cannot_be_written_ends_with_3_and_one_line(bad: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(bad, "--svg", bad.parent / "nowhere" / "a.svg") == 3
+    assert capsys.readouterr().err == f"jepsen_like: {bad.parent / 'nowhere' / 'a.svg'}: No such file or directory\n"
+
+
 def test_worst_of_several_files_is_the_exit_code(good: Path, bad: Path) -> None:
     assert run(good, bad, good) == 1
 

@@ -115,7 +115,7 @@ def test_maps_with_a_key_are_a_string_map(tmp_path: Path) -> None:
         (INVOKE + OK, "cas-register"),
         ("{:process 0 :type :invoke :f :acquire}", "mutex"),
         ("{:process 0 :type :invoke :f :txn :value [[:write :x 1]]}", "multi-register"),
-        ("{:process 0 :type :invoke :f :txn :value [[:append :x 1]]}", None),
+        ("{:process 0 :type :invoke :f :txn :value [[:append :x 1]]}", "list-append"),
         ("{:process 0 :type :invoke :f :enqueue :value 1}", None),
     ],
 )

@@ -25,7 +25,7 @@ def test_each_key_is_judged_apart_and_the_bad_one_is_named() -> None:
     )
     assert (finding.verdict, finding.summary) == ("bad", "not linearizable as register: 1 of 3 operations on 2 keys")
     assert finding.counts["keys"] == 2
-    assert finding.details[0].startswith("key 'a': process 7, read → null: these 2 operations fit no order")
+    assert finding.details[0].startswith("key 'a': process 7, read → null: what it was told had been written over")
     assert finding.details[1:] == (
         "process      from        to  what",
         "      0  0.000 ms  1.000 ms  write 1",

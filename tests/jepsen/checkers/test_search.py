@@ -128,7 +128,7 @@ def test_value_that_was_never_written_is_named_without_a_search() -> None:
 
 def test_stuck_operation_is_the_one_that_fits_nowhere() -> None:
     stale = read(1, 6, 7)
-    outcome = told("register", [write(1, 0, 1), write(2, 2, 3), read(2, 4, 5), stale, write(3, 8, 9)])
+    outcome = told("register", [write(1, 0, 1), write(2, 2, 3), read(2, 4, 5), stale, write(1, 8, 9)])
     assert (outcome.verdict, outcome.stuck) == ("bad", stale)
     assert [operation.value for operation in outcome.order if operation.f == "write"] == [1, 2]
 
