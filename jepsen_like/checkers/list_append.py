@@ -23,6 +23,7 @@ from jepsen_like.checkers.evidence import Evidence, Finding
 from jepsen_like.checkers.order import strong, sweep
 from jepsen_like.history.record import Operation
 
+STEPS_TOLD: Final = 8  # of a cycle
 _UNSEEN_MAX: Final = 30  # of a list that are looked at, so that the graph stays linear
 
 
@@ -210,9 +211,13 @@ def _real_time(graph: Graph, operations: Sequence[Operation]) -> None:
 
 
 def _spelled(cycle: Cycle, operations: Sequence[Operation], names: Sequence[str]) -> str:
+    """A long way round is told by its beginning and its end."""
     parts = [
         f"({tell(operations[step.source])}) before, by {KINDS[step.kind]}{_on(step, names)}," for step in cycle.steps
     ]
+    if len(parts) > STEPS_TOLD:
+        half = STEPS_TOLD // 2
+        parts[half:-half] = [f"… {len(parts) - 2 * half} steps more …"]
     return " ".join([*parts, f"({tell(operations[cycle.steps[0].source])})"])
 
 

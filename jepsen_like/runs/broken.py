@@ -45,7 +45,7 @@ ROWS: Final = (
     _row("session-reads", "sessions", "session", "partition"),
     _row("follower-reads", "reflected", "register", "partition"),
     _row("fencing", "locks", "lock-fenced"),
-    _row("majority", "list-append", "list-append", "partition-leader", seconds=10),
+    _row("majority", "list-append", "list-append", "partition-leader", behind="check-quorum", seconds=10),
     _row("lease", "reflected", "register", "partition-leader", behind="check-quorum", seconds=10, levels=("lease",)),
     _row(
         "read-index",
