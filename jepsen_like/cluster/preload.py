@@ -7,16 +7,14 @@ at once, and for each process that the replica has later. Rule: it counts what i
 import errno
 import mmap
 import os
-import shutil
 import struct
-import subprocess
-import sys
 import tempfile
 from collections.abc import MutableMapping
 from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from jepsen_like.cluster import shims
 from jepsen_like.cluster.client import Trouble
 
 SOURCE: Final = Path(__file__).with_suffix(".c")
@@ -67,7 +65,7 @@ class Preload:
         self._pages: dict[str, mmap.mmap] = {}
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / LIBRARY).exists():
-            _compile(folder / LIBRARY)
+            shims.compiled(SOURCE, folder / LIBRARY)
 
     @staticmethod
     def unavailable() -> str | None:
@@ -77,9 +75,7 @@ class Preload:
     def put_under(self, environment: MutableMapping[str, str], replica: str, data: Path) -> None:
         """Set the variables with which a process of this replica, whose data folder is given, has such a disk."""
         self._page(replica)
-        loaded = [one for one in environment.get("LD_PRELOAD", "").split(":") if one]
-        library = str((self._folder / LIBRARY).resolve())
-        environment["LD_PRELOAD"] = ":".join([library, *(one for one in loaded if one != library)])
+        shims.put_before(environment, self._folder / LIBRARY)
         environment["JEPSEN_LIKE_DISK_CONTROL"] = str(self._path(replica).resolve())
         environment["JEPSEN_LIKE_DISK_FOLDER"] = str(data.resolve())
 
@@ -118,28 +114,11 @@ class Preload:
 
 @cache
 def _unavailable() -> str | None:
-    if not sys.platform.startswith("linux"):
-        return f"works by LD_PRELOAD on Linux, this is {sys.platform}"
-    if _compiler() is None:
-        return "no C compiler: install gcc, or another that is called cc"
+    if (lacks := shims.missing()) is not None:
+        return lacks
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            _compile(Path(scratch) / LIBRARY)
+            shims.compiled(SOURCE, Path(scratch) / LIBRARY)
         except Trouble as trouble:
             return str(trouble)
     return None
-
-
-def _compiler() -> str | None:
-    return shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-
-
-def _compile(target: Path) -> None:
-    compiler = _compiler()
-    if compiler is None:
-        raise Trouble("no C compiler: install gcc, or another that is called cc")
-    command = [compiler, "-shared", "-fPIC", "-O2", "-o", str(target), str(SOURCE), "-ldl"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines()
-        raise Trouble(f"{SOURCE.name} does not compile here: {lines[0] if lines else done.returncode}")

@@ -6,7 +6,6 @@ another rate it stretches the waits too. Here only what is told as the time of d
 
 import json
 import os
-import shutil
 import struct
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from jepsen_like.cluster import shims
 from jepsen_like.cluster.client import Trouble
 
 SOURCE: Final = Path(__file__).with_suffix(".c")
@@ -35,11 +35,10 @@ class WallClock:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_bytes(bytes(_PAGE.size))
         if not self._library.exists():
-            _compile(self._library)
+            shims.compiled(SOURCE, self._library)
 
     def put_under(self, environment: MutableMapping[str, str]) -> None:
-        loaded = [one for one in environment.get("LD_PRELOAD", "").split(":") if one and one != str(self._library)]
-        environment["LD_PRELOAD"] = ":".join([str(self._library), *loaded])
+        shims.put_before(environment, self._library)
         environment["JEPSEN_LIKE_WALL_CLOCK"] = str(self._path)
 
     def set(self, *, ahead_s: float, rate: float = TRUE_RATE) -> None:
@@ -55,21 +54,11 @@ class WallClock:
             file.write(_PAGE.pack(*page))
 
 
-def _compile(target: Path) -> None:
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        raise Trouble("no C compiler: install gcc, or another that is called cc")
-    command = [compiler, "-shared", "-fPIC", "-O2", "-o", str(target), str(SOURCE), "-ldl"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise Trouble(f"{SOURCE.name} does not compile here: {done.stderr.strip().splitlines()[:1]}")
-
-
 @cache
 def unavailable() -> str | None:
     """Why there can be no such clock on this machine; it tries one."""
-    if not sys.platform.startswith("linux"):
-        return f"works by LD_PRELOAD on Linux, this is {sys.platform}"
+    if (lacks := shims.missing()) is not None:
+        return lacks
     with tempfile.TemporaryDirectory(prefix="raftmem-") as scratch:
         environment = dict(os.environ)
         try:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping
+from typing import ClassVar
 
 from jepsen_like.checkers import counters
 from jepsen_like.checkers.evidence import Checker
@@ -13,22 +14,27 @@ from jepsen_like.workloads.contract import Workload
 from jepsen_like.workloads.drawing import Client, Draws
 from jepsen_like.workloads.registers import value_of
 
-APP = "counters"
 
+class Counted(Workload):
+    """On memories of a scope `app` that begin at 0, and whose values are read in the end."""
 
-class Counters(Workload):
-    name = "counter"
-    about = "memories are counted up by merge; no addition is lost or counted twice"
+    app: ClassVar[str]
 
     def prepare(self, world: World) -> None:
-        settled.make(world, {f"counter-{slot}": 0 for slot in range(self.choices.keys)}, app_id=APP)
+        settled.make(world, {f"{self.app}-{slot}": 0 for slot in range(self.choices.keys)}, app_id=self.app)
+
+    def final(self, world: World) -> Mapping[str, object]:
+        return {"counters": settled.values(world, app_id=self.app)}
+
+
+class Counters(Counted):
+    name = "counter"
+    about = "memories are counted up by merge; no addition is lost or counted twice"
+    app = "counter"
 
     def agent(self, world: World, connection: Connection, number: int, chance: random.Random) -> "_Client":
         del world
         return _Client(connection, Draws(self.choices, number, chance))
-
-    def final(self, world: World) -> Mapping[str, object]:
-        return {"counters": settled.values(world, app_id=APP)}
 
     def checkers(self) -> tuple[Checker, ...]:
         return (counters.check,)

@@ -3,7 +3,6 @@ elsewhere, at once from two connections, also after they succeeded. Each has one
 """
 
 import random
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -12,28 +11,21 @@ from jepsen_like.checkers.evidence import Checker
 from jepsen_like.cluster.client import Answer
 from jepsen_like.history.record import Operation
 from jepsen_like.runs.world import World
-from jepsen_like.workloads import settled
 from jepsen_like.workloads.connection import TIMEOUT_MS, Connection, Request
-from jepsen_like.workloads.contract import Workload
+from jepsen_like.workloads.counters import Counted
 from jepsen_like.workloads.drawing import Client, Draws
 
-APP = "retried"
 HASTE_MS = 8  # about what a write takes
 
 
-class Retries(Workload):
+class Retries(Counted):
     name = "idempotent"
     about = "writes under an Idempotency-Key are asked many times over; each has one effect"
-
-    def prepare(self, world: World) -> None:
-        settled.make(world, {f"retried-{slot}": 0 for slot in range(self.choices.keys)}, app_id=APP)
+    app = "retried"
 
     def agent(self, world: World, connection: Connection, number: int, chance: random.Random) -> "_Client":
         del world
         return _Client(connection, Draws(self.choices, number, chance))
-
-    def final(self, world: World) -> Mapping[str, object]:
-        return {"counters": settled.values(world, app_id=APP)}
 
     def checkers(self) -> tuple[Checker, ...]:
         return (idempotency.check,)
