@@ -5,6 +5,7 @@ is retired, and the client goes on under a new one, at another replica.
 """
 
 import random
+import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -16,6 +17,7 @@ from jepsen_like.history.recorder import Recorder
 
 TIMEOUT_MS = 2_000  # that a replica may take; the connection waits longer, so as to hear what it says then
 GRACE_S = 3.0
+_ASKED_LEVEL = re.compile(r"[?&]consistency=([a-z]+)")
 PAUSE_S = 0.05  # before another replica is asked, lest a group that is down be asked a thousand times a second
 
 
@@ -71,6 +73,7 @@ class Connection:
             answer = self._whole(request, name)
             type_, error = _outcome(answer, request)
             if type_ == "ok":
+                _check_level(answer, request)
                 result = understand(answer)
         except Unreached:
             type_, error = "fail", "unreached"
@@ -158,6 +161,14 @@ class Connection:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+
+def _check_level(answer: Answer, request: Request) -> None:
+    """Raises: ValueError when a read ran at another level than was asked for."""
+    asked = _ASKED_LEVEL.search(request.target)
+    ran = answer.headers.get("raftmem-consistency")
+    if asked is not None and ran != asked[1]:
+        raise ValueError(f"asked for {asked[1]}, answered at {ran}")
 
 
 def _outcome(answer: Answer, request: Request) -> tuple[Type, str | None]:

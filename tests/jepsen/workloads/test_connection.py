@@ -16,6 +16,7 @@ from jepsen_like.history.recorder import Recorder
 from jepsen_like.workloads.connection import Connection, Request
 
 READ = Request("GET", "/v1/memories/a?consistency=lease", reads=True)
+LEASE = {"Raftmem-Consistency": "lease"}
 WRITE = Request("PUT", "/v1/memories/a", {"value": 1})
 Reply = tuple[int, dict[str, str], object]
 
@@ -95,8 +96,10 @@ def problem(status: int, code: str, outcome: str, **headers: str) -> Reply:
     ("request_", "reply", "type_", "error"),
     [
         (WRITE, (201, {}, {}), "ok", None),
-        (READ, (200, {}, {}), "ok", None),
-        (READ, problem(404, "not-found", "not_applied"), "ok", None),
+        (READ, (200, LEASE, {}), "ok", None),
+        (READ, problem(404, "not-found", "not_applied", **LEASE), "ok", None),
+        (READ, (200, {"Raftmem-Consistency": "eventual"}, {}), "fail", "nonsense"),
+        (READ, (200, {}, {}), "fail", "nonsense"),
         (WRITE, problem(404, "not-found", "not_applied"), "fail", "not-found"),
         (WRITE, problem(412, "precondition-failed", "not_applied"), "fail", "precondition-failed"),
         (WRITE, problem(503, "no-leader", "not_applied"), "fail", "no-leader"),
@@ -207,7 +210,7 @@ def test_a_list_whose_pages_do_not_fit_or_do_not_come_is_no_read(connect: Connec
 
 
 def test_an_answer_without_what_the_api_promises_stops_the_run(connect: Connect) -> None:
-    connection, _, _ = connect((200, {}, {"other": 1}))
+    connection, _, _ = connect((200, LEASE, {"other": 1}))
     with pytest.raises(Trouble, match="no field value"):
         connection.do("read", "a", None, READ, lambda answer: answer.at("value"))
 
