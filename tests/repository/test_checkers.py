@@ -70,6 +70,7 @@ def test_imports_point_downwards_and_each_library_has_one_home() -> None:
 )
 def test_import_that_breaks_a_contract_is_found(place: str, statement: str, contract: str, tmp_path: Path) -> None:
     source = copy_of_source(tmp_path / "source")
+    (source / "jepsen_like").symlink_to(ROOT / "jepsen_like")
     with (source / place).open("a") as file:
         file.write(f"\n{statement}\n")
     ended = run("lint-imports", "--no-cache", cwd=source)
