@@ -170,6 +170,7 @@ SERVE_AND_FILL = """
                 is_synced = int(open(flags).read().split("flags:")[1].split()[0], 8) & os.O_DSYNC
                 if is_synced:  # what meta pages are written by
                     os.dup2(os.open("/dev/full", os.O_WRONLY), int(name))
+        open(f"{flag}.is", "w").close()
 
     threading.Thread(target=fill, args=(sys.argv[1],), daemon=True).start()
     main(sys.argv[5:])
@@ -183,8 +184,9 @@ def test_a_replica_without_room_for_a_page_in_place_ends_with_words_and_a_restar
     sick.wrapper = (sys.executable, "-c", textwrap.dedent(SERVE_AND_FILL), str(flag))
     sick.start()
     group.wait_ready([sick])
-    flag.touch()
     sick.may_end = True
+    flag.touch()
+    until(flag.with_name("full.is").exists, what="the disk is full")
     assert group.leader().ask("POST", "/v1/memories", {"id": "kept", "text": "kept"}).status == 201
     assert sick.ended() == Exit.FAILED, "`raftmem up` starts it again"
     line = sick.said().rstrip().splitlines()[-1]
