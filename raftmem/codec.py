@@ -7,7 +7,7 @@ A decoded entry keeps the exact bytes of its header and slots, because the diges
 import hashlib
 import struct
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -38,7 +38,7 @@ _members = msgspec.msgpack.Decoder(Members)
 _fingerprint = msgspec.json.Encoder(order="sorted")
 
 
-class Entry(NamedTuple):
+class Entry(Struct, frozen=True):
     """One decoded log entry.
 
     `time`: log time, microseconds. `wall_ms`: the proposer's wall clock, for people.
@@ -58,7 +58,7 @@ class Entry(NamedTuple):
 
 def encode_draft(draft: Draft, salt: Callable[[int], bytes]) -> bytes:
     """The body of a command. `salt(n)` gives n random bytes; every slot has its own."""
-    slots = tuple(None if content is None else salt(SALT_BYTES) + _encode(content) for content in draft.contents)
+    slots = tuple([None if content is None else salt(SALT_BYTES) + _encode(content) for content in draft.contents])
     return _encode(_Body(_encode(draft.header), slots))
 
 
@@ -100,9 +100,10 @@ def decode(entry: bytes, *, index: int | None = None) -> Entry:
             header = _header.decode(body.header)
             if len(body.slots) != len(header.operations):
                 raise Corrupt("log entry", "has another number of slots than operations", index=index)
-            contents = tuple(None if s is None else _content.decode(memoryview(s)[SALT_BYTES:]) for s in body.slots)
-            salts = tuple(b"" if s is None else s[:SALT_BYTES] for s in body.slots)
-            return Entry(kind, time, wall_ms, header, contents, salts, body.header, body.slots)
+            slots = body.slots
+            contents = tuple([None if s is None else _content.decode(memoryview(s)[SALT_BYTES:]) for s in slots])
+            salts = tuple([b"" if s is None else s[:SALT_BYTES] for s in slots])
+            return Entry(kind, time, wall_ms, header, contents, salts, body.header, slots)
         if kind == MEMBERSHIP:
             raw = entry[PREFIX_BYTES:]
             return Entry(kind, time, wall_ms, None, (), (), raw, (), _members.decode(raw))

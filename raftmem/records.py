@@ -165,7 +165,7 @@ class PutContent(Struct, frozen=True, array_like=True, tag="content"):
 Change = PutRecord | PutIdempotency | DropIdempotency | PutThing | PutContent
 
 
-class Step(NamedTuple):
+class Step(Struct, frozen=True):
     """What the machine says of one entry."""
 
     result: Result

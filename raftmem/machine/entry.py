@@ -8,7 +8,9 @@ what stands before it in the entry: guards from the state before, each operation
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 from raftmem.codec import Entry
 from raftmem.commands import (
@@ -32,7 +34,7 @@ _NOTHING: Final = Step(Result(), ())
 _BATCH_REFUSED: Final = Refusal("batch-refused")
 
 
-class _Run(NamedTuple):
+class _Run(Struct, frozen=True):
     outcomes: tuple[Outcome, ...]
     changes: list[Change]
 
@@ -55,7 +57,8 @@ def apply(view: View, index: int, term: int, entry: Entry) -> Step:
                 return Step(Result(_all_refused(Working(view), header, refusal)), ())
             case Admitted() as admission:
                 pass
-    outcomes, changes = _Entry(view, index, term, now, entry, header).run()
+    run = _Entry(view, index, term, now, entry, header).run()
+    outcomes, changes = run.outcomes, run.changes
     if header.idempotency is not None and admission is not None and any(outcome.applied for outcome in outcomes):
         key = header.idempotency
         changes += used(admission, IdempotencyRow(header.actor, key.key, key.fingerprint, index, now))
@@ -120,7 +123,7 @@ class _Entry:
         return outcomes
 
 
-class _Refused(NamedTuple):
+class _Refused(Struct, frozen=True):
     """The operation that refuses its entry, by the seq that it would have had."""
 
     seq: int

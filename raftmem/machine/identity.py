@@ -10,9 +10,12 @@ from msgspec.structs import replace
 
 from raftmem.commands import Actor, Fields, Scope
 from raftmem.machine.working import Moment
-from raftmem.records import Record, Status
+from raftmem.records import Position, Record, Status
 
 _NOT_BOUND: Final = Scope()
+_NO_ACTOR: Final = Actor("system", "nobody")
+_START: Final = Position(0, 0)
+_BLANK: Final = Record("", 1, "active", _START, _START, _NOT_BOUND, None, None, b"{}", b"", (), _NO_ACTOR, 0, 0)
 
 
 def scope_of(fields: Fields) -> Scope:
@@ -37,18 +40,13 @@ def keeps_scope(fields: Fields, scope: Scope) -> bool:
 
 def born(memory_id: str, moment: Moment, scope: Scope, actor: Actor, tombstone: Record | None) -> Record:
     """A blank first version of a new row; versions go on counting where a tombstone of the id left off."""
-    return Record(
+    return replace(
+        _BLANK,
         id=memory_id,
         version=1 if tombstone is None else tombstone.version + 1,
-        status="active",
         created=moment.position,
         updated=moment.position,
         scope=scope,
-        text=None,
-        value=None,
-        metadata=b"{}",
-        sha256=b"",
-        tags=(),
         actor=actor,
         created_ms=moment.wall_ms,
         updated_ms=moment.wall_ms,
@@ -58,18 +56,14 @@ def born(memory_id: str, moment: Moment, scope: Scope, actor: Actor, tombstone: 
 
 def blank(old: Record, moment: Moment, status: Status) -> Record:
     """The next version of `old` with its identity and nothing else; a tombstone stays as visible as it was."""
-    return Record(
+    return replace(
+        _BLANK,
         id=old.id,
         version=old.version + 1,
         status=status,
         created=old.created,
         updated=moment.position,
         scope=old.scope,
-        text=None,
-        value=None,
-        metadata=b"{}",
-        sha256=b"",
-        tags=(),
         actor=old.actor,
         created_ms=old.created_ms,
         updated_ms=moment.wall_ms,

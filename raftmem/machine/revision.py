@@ -5,9 +5,9 @@ update one of what stands (`identity.py` makes these). Refuses what leaves neith
 should have checked (JSON, sizes of vectors, times to live).
 """
 
-from typing import Final, NamedTuple
+from typing import Final
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from raftmem import limits
 from raftmem.commands import Content, Fields
@@ -20,14 +20,14 @@ NOTHING: Final = Content()
 _INVALID: Final = Refusal("invalid-request")
 
 
-class Revision(NamedTuple):
+class Revision(Struct, frozen=True):
     """`vector`: the embedding that this version sets, or None."""
 
     record: Record
     vector: bytes | None
 
 
-class _Body(NamedTuple):
+class _Body(Struct, frozen=True):
     text: str | None
     value: bytes | None
     metadata: bytes
@@ -35,11 +35,14 @@ class _Body(NamedTuple):
     sha256: bytes
 
 
-class _Vector(NamedTuple):
-    model: str | None
-    dimension: int | None
-    at: Position | None
-    sets: bytes | None
+class _Vector(Struct, frozen=True):
+    model: str | None = None
+    dimension: int | None = None
+    at: Position | None = None
+    sets: bytes | None = None
+
+
+_NO_VECTOR: Final = _Vector()
 
 
 def revise(base: Record, fields: Fields, content: Content, moment: Moment) -> Revision | Refusal:
@@ -58,36 +61,36 @@ def revise(base: Record, fields: Fields, content: Content, moment: Moment) -> Re
         if not 0 <= ttl_ms <= limits.TTL_MS_MAX:
             return _INVALID
         expires, expires_ms = moment.now + ttl_ms * 1000, moment.wall_ms + ttl_ms
-    record = Record(
-        id=base.id,
-        version=base.version,
-        status=base.status,
-        created=base.created,
-        updated=base.updated,
-        scope=base.scope,
-        text=body.text,
-        value=body.value,
-        metadata=body.metadata,
-        sha256=body.sha256,
-        tags=body.tags,
-        actor=base.actor,
-        created_ms=base.created_ms,
-        updated_ms=base.updated_ms,
-        memory_type=base.memory_type if fields.memory_type is UNSET else fields.memory_type,
-        claim_type=base.claim_type if fields.claim_type is UNSET else fields.claim_type,
-        confidence=base.confidence if fields.confidence is UNSET else fields.confidence,
-        importance=base.importance if fields.importance is UNSET else fields.importance,
-        visibility=base.visibility if fields.visibility is UNSET else fields.visibility or "shared",
-        provenance=base.provenance if fields.provenance is UNSET else fields.provenance,
-        valid_at=base.valid_at if fields.valid_at is UNSET else fields.valid_at,
-        invalid_at=base.invalid_at if fields.invalid_at is UNSET else fields.invalid_at,
-        expires=expires,
-        expires_ms=expires_ms,
-        pinned=base.pinned if fields.pinned is UNSET else bool(fields.pinned),
-        embedding_model=vector.model,
-        dimension=vector.dimension,
-        vector_at=vector.at,
-        previous=base.previous,
+    record = Record(  # by position, as the fields stand there: by name it takes eight times as long
+        base.id,
+        base.version,
+        base.status,
+        base.created,
+        base.updated,
+        base.scope,
+        body.text,
+        body.value,
+        body.metadata,
+        body.sha256,
+        body.tags,
+        base.actor,
+        base.created_ms,
+        base.updated_ms,
+        base.memory_type if fields.memory_type is UNSET else fields.memory_type,
+        base.claim_type if fields.claim_type is UNSET else fields.claim_type,
+        base.confidence if fields.confidence is UNSET else fields.confidence,
+        base.importance if fields.importance is UNSET else fields.importance,
+        base.visibility if fields.visibility is UNSET else fields.visibility or "shared",
+        base.provenance if fields.provenance is UNSET else fields.provenance,
+        base.valid_at if fields.valid_at is UNSET else fields.valid_at,
+        base.invalid_at if fields.invalid_at is UNSET else fields.invalid_at,
+        expires,
+        expires_ms,
+        base.pinned if fields.pinned is UNSET else bool(fields.pinned),
+        vector.model,
+        vector.dimension,
+        vector.at,
+        base.previous,
     )
     return Revision(record, vector.sets)
 
@@ -107,7 +110,7 @@ def _body(base: Record, fields: Fields, content: Content) -> _Body | Refusal:
         merged = merge(value, tags, content.merge)
         if isinstance(merged, Refusal):
             return merged
-        value, tags = merged
+        value, tags = merged.value, merged.tags
     if text is None and value is None:
         return _INVALID
     if text is base.text and value is base.value:
@@ -122,12 +125,12 @@ def _vector(base: Record, fields: Fields, content: Content, moment: Moment) -> _
     model = None if fields.embedding_model is UNSET else fields.embedding_model
     if given is UNSET:
         if content.text is not UNSET or base.vector_at is None:
-            return _Vector(None, None, None, None)
+            return _NO_VECTOR
         return _Vector(
             base.embedding_model if fields.embedding_model is UNSET else model, base.dimension, base.vector_at, None
         )
     if given is None:
-        return _Vector(None, None, None, None)
+        return _NO_VECTOR
     dimension, rest = divmod(len(given), 4)
     if rest or not 0 < dimension <= limits.EMBEDDING_FLOATS_MAX:
         return _INVALID

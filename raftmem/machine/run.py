@@ -4,7 +4,7 @@ It must hold that index follows index: `step_entry` takes exactly entry `head.in
 older, and stops the replica on anything else. The new head is computed here and nowhere else.
 """
 
-from typing import NamedTuple
+from msgspec import Struct
 
 from raftmem.codec import Entry, decode
 from raftmem.digest import digest
@@ -14,7 +14,7 @@ from raftmem.records import DropIdempotency, Head, PutIdempotency, PutRecord, Re
 from raftmem.storage.contracts import EventRow, StateWriter
 
 
-class Applied(NamedTuple):
+class Applied(Struct, frozen=True):
     """One applied entry: the row that was stored, what the machine said, and the decoded entry."""
 
     row: EventRow
