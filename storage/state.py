@@ -152,7 +152,7 @@ class LmdbStateStore:
         with env.write() as txn:
             writer = LmdbWriter(txn, tables, path=self.path, rows_max=self._rows_max, head=before)
             yield writer
-            if before.index == 0:
+            if before.index == 0 and txn.get(tables.meta, FORMAT_KEY) is None:
                 txn.put(tables.meta, FORMAT_KEY, encode(FORMAT_VERSION))
             writer.finish()
         self._shared.renew(env.read(), writer.head)

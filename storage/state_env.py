@@ -9,18 +9,15 @@ import threading
 from pathlib import Path
 
 from raftmem.digest import GENESIS_HEAD
-from raftmem.errors import Corrupt, FolderRefused, StorageFailed
+from raftmem.errors import Corrupt, StorageFailed
 from raftmem.limits import LIST_SCAN_ROWS_MAX
 from raftmem.records import Head
 from raftmem.storage.lmdb_env import Environment, ReadTxn
 from raftmem.storage.state_read import LmdbReader
 from raftmem.storage.state_tables import (
     DECODE_ERRORS,
-    FORMAT_KEY,
-    FORMAT_VERSION,
     HEAD_KEY,
     decode_head,
-    encode,
     open_tables,
 )
 
@@ -51,11 +48,6 @@ class StateEnvironment:
         self._remove: Path | None = None
         try:
             self.tables = open_tables(env)
-            txn = env.read()
-            try:
-                self._check_format(txn)
-            finally:
-                txn.release()
         except BaseException:
             env.close()
             raise
@@ -108,10 +100,3 @@ class StateEnvironment:
         """Its owner uses it no more, and `folder`, where it lies, goes with it."""
         self._remove = folder
         self.leave()
-
-    def _check_format(self, txn: ReadTxn) -> None:
-        raw = txn.get(self.tables.meta, FORMAT_KEY)
-        if raw is not None and raw != encode(FORMAT_VERSION):
-            raise FolderRefused(
-                f"{self.env.path}: was written in another format than {FORMAT_VERSION}; use the program that wrote it"
-            )

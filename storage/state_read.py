@@ -25,7 +25,6 @@ from raftmem.storage.state_tables import (
     decode_event,
     decode_key,
     decode_record,
-    id_hash,
     idempotency_hash,
     index_key,
     index_of,
@@ -54,7 +53,7 @@ class LmdbReader(ThingReader):
 
     # --- one memory ---------------------------------------------------------------------------------
     def memory(self, memory_id: str, at: Position | None = None) -> Record | None:
-        found = self._txn.get(self._tables.ids, id_hash(memory_id))
+        found = self._txn.get(self._tables.ids, self._tables.id_key(memory_id))
         if found is None:
             return None
         if found[2 * ROW_BYTES :] != memory_id.encode():
@@ -169,13 +168,13 @@ class LmdbReader(ThingReader):
 
     # --- events -------------------------------------------------------------------------------------
     def history(self, memory_id: str, *, after: Position | None, limit: int) -> list[Position]:
-        prefix = id_hash(memory_id)
+        prefix = self._tables.id_key(memory_id)
         start = prefix if after is None else key_after(prefix + position_key(after))
         found: list[Position] = []
         for key in self._txn.keys(self._tables.subjects, start):
             if len(found) >= limit or not key.startswith(prefix):
                 break
-            found.append(position_of(key, HASH_BYTES))
+            found.append(position_of(key, len(prefix)))
         row = self._txn.get(self._tables.ids, prefix)
         first = None if row is None else position_of(row, ROW_BYTES)
         if first is not None and first.index <= self._head.index and (after is None or first > after):

@@ -1,11 +1,12 @@
 """The tables of the state environment and the bytes of their keys (`docs/format.md`).
 
-Rule: every part of a key has a fixed width. A user's string enters a key only as a BLAKE2b-128 hash, so no name is
-too long for LMDB's 511 bytes; the full string stands in the value and is compared there.
+Rule: no part of a key can be taken for another, and no name is too long for LMDB's 511 bytes. A user's string enters
+a key as a BLAKE2b-128 hash, but for short ids of memories (`id_key`), which are often made in the order of time: the
+rows that are born together lie together. The full string stands in the value and is compared there.
 
 A *row* is one life of one memory, from ADD to the tombstone: its created position, index u64 and seq u16.
 
-    ids         hash(id) -> row, row, id      the newest row of the id, and its first
+    ids         id_key(id) -> row, row, id    the newest row of the id, and its first
     heads       row -> Record                 its newest version
     versions    row, updated -> Record        versions that were overwritten
     vectors     row, vector_at -> float32     never removed
@@ -13,7 +14,7 @@ A *row* is one life of one memory, from ADD to the tombstone: its created positi
     postings    hash(label), row ->           every scope id and tag that the row ever carried; never removed
     expiry      expires, row ->               active memories only
     events      index -> term, data, result, digest
-    subjects    hash(id), index, seq ->       the outcomes that concern an id, but for the ADD that began its first row
+    subjects    id_key(id), index, seq ->     the outcomes that concern an id, but for the ADD that began its first row
     keys        hash(actor, key) -> IdempotencyRow
     key_order   index -> hash(actor, key)
     meta        head, format
@@ -25,11 +26,14 @@ What coordination keeps, in tables of their own; keys and marks are those of `th
     marks           mark -> key
     contents        position -> JSON text     what the operation there brought; never removed
 
+Format 1 had hash(id) for id_key(id) in both; a state that was written so goes on so (`Tables.id_key`).
+
 A state that was written before there were things has not these four. They are made when it is opened to be written; a
 mere look at it finds them absent, which is: empty.
 """
 
 import struct
+from collections.abc import Callable
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -37,16 +41,19 @@ from typing import Final, NamedTuple
 import msgspec
 
 from raftmem.commands import Actor, Scope
+from raftmem.errors import FolderRefused
 from raftmem.records import Head, IdempotencyRow, Position, Record, Result
 from raftmem.storage.lmdb_env import Environment, Table
 from raftmem.things import Thing
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 HEAD_KEY: Final = b"head"
 FORMAT_KEY: Final = b"format"
 HASH_BYTES: Final = 16
 ROW_BYTES: Final = 10
 _LABELS_CACHED: Final = 8192  # hashes of scope ids and tags kept in memory
+_PLAIN_ID_BYTES_MAX: Final = 64
+_HASHED: Final = b"\xff"  # no UTF-8 begins with it
 _TIME_ZERO: Final = 1 << 63  # times before 0 sort first too
 
 _position = struct.Struct(">QH")
@@ -82,13 +89,27 @@ class Tables(NamedTuple):
     key_order: Table
     meta: Table
     coordination: ThingTables | None  # None: absent
+    id_key: Callable[[str], bytes]  # of the format in which this state is written
 
 
-TABLES_MAX: Final = len(Tables._fields) - 1 + len(ThingTables._fields)
+_PLAIN: Final = Tables._fields[:-2]
+TABLES_MAX: Final = len(_PLAIN) + len(ThingTables._fields)
 
 
 def open_tables(env: Environment) -> Tables:
-    return Tables._make([*map(env.table, Tables._fields[:-1]), _thing_tables(env)])
+    """Raises: FolderRefused for another format."""
+    tables = Tables._make([*map(env.table, _PLAIN), _thing_tables(env), id_key])
+    txn = env.read()
+    try:
+        raw = txn.get(tables.meta, FORMAT_KEY)
+    finally:
+        txn.release()
+    written_by = _ID_KEYS.get(encode(FORMAT_VERSION) if raw is None else raw)
+    if written_by is None:
+        raise FolderRefused(
+            f"{env.path}: was written in another format than 1 to {FORMAT_VERSION}; use the program that wrote it"
+        )
+    return tables._replace(id_key=written_by)
 
 
 def _thing_tables(env: Environment) -> ThingTables | None:
@@ -134,6 +155,17 @@ def _hash(data: bytes) -> bytes:
 
 def id_hash(memory_id: str) -> bytes:
     return _hash(memory_id.encode())
+
+
+def id_key(memory_id: str) -> bytes:
+    """The id and a zero byte; of one that is long, or holds a zero byte itself, its hash behind 0xff."""
+    name = memory_id.encode()
+    if len(name) > _PLAIN_ID_BYTES_MAX or b"\0" in name:
+        return _HASHED + _hash(name)
+    return name + b"\0"
+
+
+_ID_KEYS: Final = {encode(1): id_hash, encode(FORMAT_VERSION): id_key}
 
 
 @lru_cache(_LABELS_CACHED)

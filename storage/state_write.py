@@ -31,7 +31,6 @@ from raftmem.storage.state_tables import (
     content_hash,
     decode_key,
     encode,
-    id_hash,
     idempotency_hash,
     index_key,
     labels,
@@ -75,12 +74,12 @@ class LmdbWriter(LmdbReader):
     def _put_record(self, change: PutRecord, index: int) -> None:
         txn, tables, new, old = self._writes, self._tables, change.record, change.old
         row = position_key(new.created)
-        raw = txn.get(tables.heads, row)
-        if (None if raw is None else self._record(raw, row)) != old:
-            raise self._astray(new, "follows another version than stands there", index)
-        if raw is None or old is None:
+        if old is None:
             self._put_row(row, new, index)
         else:
+            raw = txn.get(tables.heads, row)
+            if raw is None or self._record(raw, row) != old:
+                raise self._astray(new, "follows another version than stands there", index)
             txn.put(tables.versions, row + position_key(old.updated), raw)
             txn.put(tables.heads, row, encode(new))
         if change.vector is not None and new.vector_at is not None:
@@ -88,8 +87,8 @@ class LmdbWriter(LmdbReader):
         self._move_indexes(row, old, new)
 
     def _put_row(self, row: bytes, new: Record, index: int) -> None:
-        hashed, name = id_hash(new.id), new.id.encode()
-        stood = self._writes.get(self._tables.ids, hashed)
+        key, name = self._tables.id_key(new.id), new.id.encode()
+        stood = self._writes.get(self._tables.ids, key)
         if new.previous is None:
             first, follows = row, stood is None
         else:
@@ -98,7 +97,7 @@ class LmdbWriter(LmdbReader):
         if not follows:
             raise self._astray(new, "does not follow the row that its id has", index)
         self._writes.append(self._tables.heads, row, encode(new))
-        self._writes.put(self._tables.ids, hashed, row + first + name)
+        self._writes.put(self._tables.ids, key, row + first + name)
 
     def _astray(self, record: Record, what: str, index: int) -> Corrupt:
         return Corrupt(self._path, f"version {record.version} of {record.id} {what}", index=index)
@@ -149,7 +148,7 @@ class LmdbWriter(LmdbReader):
         self._writes.append(self._tables.events, key, encode((row.term, row.data, row.result, row.digest)))
         for seq, outcome in enumerate(row.result.outcomes):
             if outcome.memory_id is not None and not _begins_first_row(outcome):
-                subject = id_hash(outcome.memory_id) + key + seq.to_bytes(2, "big")
+                subject = self._tables.id_key(outcome.memory_id) + key + seq.to_bytes(2, "big")
                 self._writes.put(self._tables.subjects, subject, b"")
 
     def _put_key(self, row: IdempotencyRow) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
@@ -24,6 +25,8 @@ from raftmem.records import (
     Step,
 )
 from raftmem.storage.contracts import EventRow, Query, StateReader, StateStore
+from raftmem.storage.lmdb_env import Environment
+from raftmem.storage.state_tables import FORMAT_KEY, TABLES_MAX, encode, open_tables
 from raftmem.things import Thing, key_of
 
 ACTOR = Actor("agent", "a1")
@@ -197,3 +200,12 @@ def ids(
             return found
         after = page.after
     raise AssertionError("the list does not end")
+
+
+def begin_format_1(folder: Path) -> None:
+    """An empty state that says it is of format 1, as that program left it."""
+    env = Environment(folder, tables_max=TABLES_MAX, durable=False)
+    meta = open_tables(env).meta
+    with env.write() as txn:
+        txn.put(meta, FORMAT_KEY, encode(1))
+    env.close()

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from storage_world import ACTOR, World, drop_oldest_key, end, ids, noop, put, store, use_key
+from storage_world import ACTOR, World, begin_format_1, drop_oldest_key, end, ids, noop, put, store, use_key
 
 from raftmem.commands import Actor, Scope
 from raftmem.digest import GENESIS_HEAD
@@ -18,10 +18,12 @@ from raftmem.storage.state import LmdbStateStore
 ROWS_MAX = 40  # small, so that tests reach it
 
 
-@pytest.fixture(params=["memory", "lmdb"])
+@pytest.fixture(params=["memory", "lmdb", "lmdb, format 1"])
 def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StateStore]:
     made: StateStore = MemoryStateStore(rows_max=ROWS_MAX)
-    if request.param == "lmdb":
+    if request.param == "lmdb, format 1":
+        begin_format_1(tmp_path / "state")
+    if request.param != "memory":
         made = LmdbStateStore(tmp_path / "state", rows_max=ROWS_MAX)
     yield made
     made.close(clean=False)

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import lmdb
 import pytest
-from storage_world import World, end, ids, put, put_thing, say, store
+from hypothesis import example, given
+from hypothesis import strategies as st
+from storage_world import World, begin_format_1, end, ids, put, put_thing, say, store
 
 from raftmem.digest import GENESIS_HEAD
 from raftmem.errors import Corrupt, FolderRefused, StorageFailed
@@ -19,7 +21,7 @@ from raftmem.records import Position
 from raftmem.storage.contracts import Query
 from raftmem.storage.mark import StateMark
 from raftmem.storage.state import LmdbStateStore
-from raftmem.storage.state_tables import ThingTables, encode
+from raftmem.storage.state_tables import ThingTables, encode, id_hash, id_key
 from raftmem.things import DUE, GATES, LOCKS, Gate, Lock, gate_key, lock_key
 
 
@@ -192,6 +194,30 @@ def test_a_state_of_another_format_is_refused(tmp_path: Path) -> None:
     change(tmp_path / "state", b"meta", b"format", b"\x63")
     with pytest.raises(FolderRefused, match="format"):
         LmdbStateStore(tmp_path / "state")
+
+
+def test_a_state_of_format_1_goes_on_as_it_began(tmp_path: Path) -> None:
+    world = World()
+    begin_format_1(tmp_path / "state")
+    state = LmdbStateStore(tmp_path / "state")
+    store(state, world.entry(put("m", text="one")), world.entry(put("m", text="two")))
+    state.close(clean=True)
+    again = LmdbStateStore(tmp_path / "state")
+    store(again, world.entry(put("m", text="three")), world.entry(put("n")))
+    assert [position.index for position in again.read().history("m", after=None, limit=9)] == [1, 2, 3]
+    again.close(clean=True)
+    with lmdb.open(str(tmp_path / "state"), max_dbs=16) as env, env.begin() as txn:
+        names = set(txn.cursor(env.open_db(b"ids", txn, create=False)).iternext(values=False))
+        assert names == {id_hash("m"), id_hash("n")}
+        assert txn.get(b"format", db=env.open_db(b"meta", txn, create=False)) == encode(1)
+
+
+@given(st.text(max_size=80), st.text(max_size=80))
+@example("a", "a\0")
+@example("a" * 64, "a" * 65)
+def test_no_key_of_an_id_begins_another(one: str, other: str) -> None:
+    assert (one == other) == id_key(one).startswith(id_key(other)) == id_key(other).startswith(id_key(one))
+    assert len(id_key(one)) <= 65
 
 
 ROW = (1).to_bytes(8, "big") + b"\0\0"
