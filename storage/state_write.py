@@ -12,6 +12,7 @@ from raftmem.records import (
     DropIdempotency,
     Head,
     IdempotencyRow,
+    Marked,
     Outcome,
     PutContent,
     PutIdempotency,
@@ -46,6 +47,16 @@ class LmdbWriter(LmdbReader):
     def __init__(self, txn: WriteTxn, tables: Tables, *, path: str, rows_max: int, head: Head) -> None:
         super().__init__(txn, tables, path=path, rows_max=rows_max, head=head)
         self._writes = txn
+        self._bare: set[bytes] = set()  # prefixes of marks that nothing has, as this transaction stands
+
+    def scan(self, prefix: bytes, *, limit: int, start: bytes = b"", stop: bytes | None = None) -> list[Marked]:
+        """As `ThingReader.scan`; entry after entry asks whether anything is pinned, and mostly nothing is."""
+        if prefix in self._bare:
+            return []
+        found = super().scan(prefix, limit=limit, start=start, stop=stop)
+        if not found and not start and stop is None and limit > 0:
+            self._bare.add(prefix)
+        return found
 
     def put(self, row: EventRow, step: Step, head: Head) -> None:
         index = self._head.index + 1
@@ -105,8 +116,9 @@ class LmdbWriter(LmdbReader):
     def _move_indexes(self, row: bytes, old: Record | None, new: Record) -> None:
         self._move(self._tables.duplicates, row, _content(old), _content(new))
         self._move(self._tables.expiry, row, _expiry(old), _expiry(new))
+        put, postings = self._writes.put, self._tables.postings
         for label in labels(new) if old is None else labels(new) - labels(old):
-            self._writes.put(self._tables.postings, label + row, b"")
+            put(postings, label + row, b"")
 
     def _move(self, table: Table, row: bytes, old: bytes | None, new: bytes | None) -> None:
         if old != new:
@@ -138,6 +150,7 @@ class LmdbWriter(LmdbReader):
         for mark in before - after:
             if not txn.delete(tables.marks, mark):
                 raise Corrupt(self._path, f"mark {mark.hex()} of a thing is missing", index=index)
+        self._bare.clear()
         for mark in after - before:
             if not txn.add(tables.marks, mark, key):
                 raise Corrupt(self._path, f"mark {mark.hex()} is another thing's", index=index)
