@@ -4,7 +4,9 @@ import asyncio
 import os
 import random
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Thread
 from typing import Final
 
 from raftmem.seams import TimerHandle
@@ -46,20 +48,43 @@ class AsyncioLoop:
         return self._loop.call_later(seconds, callback)
 
 
+_Work = tuple[Callable[[], None], Callable[[BaseException | None], None]]
+
+
 class ThreadExecutor:
-    """One thread of its own for work that blocks; reports on the loop. Work is done in the order it came."""
+    """One thread of its own for work that blocks; reports on the loop. Work is done in the order it came.
+
+    Plainer than a pool of one: no future and no lock for each piece of work, and it holds the interpreter's lock only
+    to take one and to report it.
+    """
 
     def __init__(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._queue: SimpleQueue[_Work | None] = SimpleQueue()
+        self._closed = False
+        self._thread = Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
 
     def submit(self, work: Callable[[], None], done: Callable[[BaseException | None], None]) -> None:
-        def report(finished: Future[None]) -> None:
-            if not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(done, finished.exception())
-
-        self._pool.submit(work).add_done_callback(report)
+        if self._closed:
+            raise RuntimeError(f"the executor {self._thread.name} was closed")
+        self._queue.put((work, done))
 
     def close(self) -> None:
-        """Wait for what is under way; nothing is reported any more once the loop is closed."""
-        self._pool.shutdown(wait=True)
+        """Wait for what was submitted; nothing is reported any more once the loop is closed."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (one := self._queue.get()) is not None:
+            work, done = one
+            failed: BaseException | None = None
+            try:
+                work()
+            except BaseException as error:  # noqa: BLE001  # whatever it is, the loop is told
+                failed = error
+            with suppress(RuntimeError):  # the loop was closed: there is nobody to tell
+                self._loop.call_soon_threadsafe(done, failed)
+            del one, work, done, failed

@@ -7,7 +7,7 @@ force is the last in the log, else the one in force at its first index, worked o
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from raftmem import codec
 from raftmem.commands import Members
@@ -94,6 +94,20 @@ class Journal:
         if entry.data[0] == codec.MEMBERSHIP:
             self._memberships.append(entry)
             self._members_changed()
+
+    def extend(self, entries: Sequence[LogEntry]) -> None:
+        """`append` for each of them; quicker for many."""
+        if len(entries) < 2 or codec.MEMBERSHIP in [entry.data[0] for entry in entries]:
+            for entry in entries:
+                self.append(entry)
+            return
+        indexes = [entry.index for entry in entries]
+        if indexes != list(range(self.last.index + 1, self.last.index + 1 + len(entries))):
+            raise ValueError(f"entries {indexes[0]} to {indexes[-1]} do not follow {self.last.index} one by one")
+        self._marks.append((self.writer.queue_all(entries), indexes[-1]))
+        self._tail.update(zip(indexes, entries, strict=True))
+        self._tail_bytes += sum([len(entry.data) for entry in entries])
+        self._set_last(entries[-1])
 
     def truncate(self, index: int) -> None:
         """Remove entry `index` and all after it. `index` is above the first."""

@@ -114,18 +114,15 @@ class Leadership:
             self._kick()
 
     def advance(self) -> None:
-        """Let the library commit what a majority has on disk (obligation durable-commit).
+        """Commit what a majority has on disk (obligation durable-commit).
 
         A claim is credited no further than this leader's own disk, so that its own copy never counts before it is
-        durable. The library is only asked when the answer can be news: it looks at every entry in between.
+        durable.
         """
         durable = self._journal.durable_index
         voters = self.rounds.voters
-        matches = [(peer, min(progress.match, durable)) for peer, progress in self.progress.items() if peer in voters]
-        if agreed([*(match for _, match in matches), durable], quorum(voters)) > self._core.commit_index:
-            for peer, match in matches:
-                self._core.deliver_match(peer, match)
-            self._core.advance()
+        matches = [min(progress.match, durable) for peer, progress in self.progress.items() if peer in voters]
+        self._core.advance(agreed([*matches, durable], quorum(voters)))
 
     def committed(self) -> None:
         """The commit index may have moved: those who came before the first commit of this term go on."""

@@ -1,8 +1,9 @@
 """Everything that depends on PySyncObj's private names: one class, one patched global, one list.
 
-Used of the library (0.3.17, pinned): roles, terms and the hard state, elections by vote, the follower's handling of
-an append, match indexes, and the commit rule of Raft 5.4.2. Replaced: the journal, the transport, the sending of
-appends, apply, compaction and snapshots (off), its election timer (ours decides when it stands), forwarding (off).
+Used of the library (0.3.17, pinned): roles, terms and the hard state, elections by vote, and the follower's handling of
+an append. Replaced: the journal, the transport, the sending of appends, match indexes and the commit rule of Raft 5.4.2
+(`progress.py`, `Core.advance`: the library looks at every entry in between), apply, compaction and snapshots (off), its
+election timer (ours decides when it stands), forwarding (off).
 
 `RELIED_ON` names every private attribute and method, with the hash of each method's source upstream (`RUN_BELOW`: of
 what those run in turn): a test fails with a list when any of them changes. `Any` and ignores live here because the
@@ -86,7 +87,10 @@ class _StockLog(StockJournal):  # type: ignore[misc]  # untyped base
         self._journal = journal
         self._no_op = no_op
 
-    def add(self, command: bytes, idx: int, term: int) -> None:
+    def add(self, command: bytes | list[LogEntry], idx: int, term: int) -> None:
+        if isinstance(command, list):  # what one append brings: the library passes it on unseen
+            self._journal.extend(command)
+            return
         if len(command) == 1:  # the bare no-op of a new leader: it carries log time like every entry
             command = self._no_op(term)
         self._journal.append(LogEntry(idx, term, command))
@@ -266,9 +270,13 @@ class Core(SyncObj):  # type: ignore[misc]  # untyped base
         return self._commit
 
     # --- what we do ----------------------------------------------------------------------------
-    def advance(self) -> None:
-        """Let a leader commit what a majority has (clamped to what is durable here)."""
-        self.doTick(0)
+    def advance(self, agreed: int) -> None:
+        """A majority has entry `agreed` on disk: if of this term, it is committed, and all before it (Raft 5.4.2).
+
+        The caller has checked that this is the leader.
+        """
+        if agreed > self._commit and self.journal.term_at(agreed) == self.term:
+            self.raise_commit(agreed)
 
     def stand(self) -> None:
         """Become a candidate of the next term: vote for oneself, ask the others."""
@@ -325,7 +333,7 @@ class Core(SyncObj):  # type: ignore[misc]  # untyped base
                 "commit_index": commit,
                 "prevLogIdx": kept,
                 "prevLogTerm": self.journal.term_at(kept),
-                "entries": [(entry.data, entry.index, entry.term) for entry in entries],
+                "entries": [(entries, entries[-1].index, entries[-1].term)] if entries else [],
             },
         )
 
@@ -338,10 +346,6 @@ class Core(SyncObj):  # type: ignore[misc]  # untyped base
     def deliver_vote(self, voter: str, *, term: int) -> None:
         """One vote; the caller counts each voter once (obligation vote-set)."""
         self._receive(voter, {"type": "response_vote", "term": term})
-
-    def deliver_match(self, follower: str, match: int) -> None:
-        """A follower's log agrees up to `match`, on its disk. Older news is harmless."""
-        self._receive(follower, {"type": "next_node_idx", "reset": False, "success": True, "next_node_idx": match + 1})
 
     def _receive(self, sender: str, message: dict[str, Any]) -> None:
         self._SyncObj__onMessageReceived(self._node(sender), message)
@@ -373,9 +377,6 @@ class Core(SyncObj):  # type: ignore[misc]  # untyped base
             return []
         if count is None:
             return _LazyEntries(self.journal, fromIDx)
-        if count == 1:  # the commit rule looks at one entry after the other
-            entry = self.journal.entry(fromIDx)
-            return [(entry.data, entry.index, entry.term)]
         return [(e.data, e.index, e.term) for e in self.journal.read(fromIDx, fromIDx + count, maxSizeBytes)]
 
     def _SyncObj__generateRaftTimeout(self) -> float:

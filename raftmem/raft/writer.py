@@ -53,11 +53,21 @@ class Writer:
         """Its number. Not on disk when this returns."""
         self._pending.append(write)
         self.queued += 1
+        self._wake()
+        return self.queued
+
+    def queue_all(self, writes: Sequence[Work]) -> int:
+        """As `queue` for each; the number of the last."""
+        self._pending += writes
+        self.queued += len(writes)
+        self._wake()
+        return self.queued
+
+    def _wake(self) -> None:
         if not self._busy:
             self._busy = True
             self._since = self._clock.boottime()
             self._loop.call_soon(self._start)
-        return self.queued
 
     def when_durable(self, number: int, callback: Callable[[], None]) -> None:
         """Run `callback` once number is on disk: now, if it is. Lower numbers first, then in the order given."""

@@ -77,6 +77,37 @@ def test_sync_before_promise_a_held_answer_is_dropped_when_the_term_moves() -> N
     assert said == [m.VoteReply(4, False)]
 
 
+def test_entries_that_come_together_are_kept_as_those_that_come_one_by_one() -> None:
+    learner = Members("5f2a9c01", 1, (Member(HERE, "a", "b"),), 1000, 10_000, (Member(PEER, "c", "d"),))
+    changed = LogEntry(4, 1, codec.membership(learner, time=7, wall_ms=0))
+    run = (*entries(1, 1), changed, *entries(1, start=5))
+    for come in (run, run[:2], run[:1]):
+        together, apart = Bench(store_of(term=1)), Bench(store_of(term=1))
+        together.journal.extend(come)
+        for entry in come:
+            apart.journal.append(entry)
+        for one in (together, apart):
+            assert one.journal.durable_index == 1, "nothing is on disk before the sync"
+            one.sync()
+            assert one.journal.durable_index == come[-1].index
+            assert one.journal.read(2, 9) == list(come)
+            assert one.journal.members_index == (4 if changed in come else 1)
+        assert together.journal.last_time == apart.journal.last_time
+        together.journal.truncate(come[-1].index)
+        assert together.journal.durable_index == come[-1].index - 1
+
+
+def test_entries_that_come_together_leave_no_gap() -> None:
+    bench = Bench(store_of(term=1))
+    for gap in (entries(1, 1, start=3), (*entries(1), *entries(1, start=4)), ()):
+        if gap:
+            with pytest.raises(ValueError, match="follow"):
+                bench.journal.extend(gap)
+        else:
+            bench.journal.extend(gap)
+        assert bench.journal.last_index == 1
+
+
 # --- durable-commit ---------------------------------------------------------------------------------
 def test_durable_commit_a_follower_commits_and_applies_no_further_than_its_disk() -> None:
     solo = Solo(store_of((), term=1))
@@ -96,12 +127,10 @@ def test_durable_commit_a_leader_commits_no_further_than_its_disk(voters: tuple[
     if len(voters) > 1:
         bench.core.deliver_vote(PEER, term=1)
     assert bench.core.role == LEADER
-    for voter in voters[1:]:
-        bench.core.deliver_match(voter, 2)
-    bench.core.advance()
+    bench.core.advance(2)
     assert bench.core.commit_index == 1
     bench.sync()
-    bench.core.advance()
+    bench.core.advance(2)
     assert bench.core.commit_index == 2
 
 
@@ -114,11 +143,10 @@ def test_durable_commit_a_clamped_commit_obeys_the_rule_of_figure_8() -> None:
     bench.core.stand()
     bench.core.deliver_vote(PEER, term=4)
     assert (bench.core.role, bench.journal.last_index, bench.journal.durable_index) == (LEADER, 3, 2)
-    bench.core.deliver_match(PEER, 3)
-    bench.core.advance()
+    bench.core.advance(3)
     assert bench.core.commit_index == 1
     bench.sync()
-    bench.core.advance()
+    bench.core.advance(3)
     assert bench.core.commit_index == 3
 
 
@@ -127,8 +155,7 @@ def test_durable_commit_an_entry_of_an_old_term_is_not_counted() -> None:
     bench.core.stand()
     bench.core.deliver_vote(PEER, term=4)
     bench.sync()
-    bench.core.deliver_match(PEER, 2)
-    bench.core.advance()
+    bench.core.advance(2)
     assert bench.core.commit_index == 1
 
 

@@ -32,7 +32,7 @@ def test_the_library_can_neither_clear_nor_compact_the_log() -> None:
 def test_compaction_is_off_even_when_it_is_forced() -> None:
     bench = Bench(store_of((1,) * 50, term=1), applied=51)
     bench.core.forceLogCompaction()
-    bench.core.advance()
+    bench.core.doTick(0)
     assert (bench.journal.first_index, bench.journal.last_index) == (1, 51)
 
 
@@ -53,7 +53,7 @@ def test_membership_changes_of_the_library_are_off() -> None:
 def test_it_never_stands_by_its_own_timer() -> None:
     bench = Bench(store_of())
     for _ in range(100):
-        bench.core.advance()
+        bench.core.doTick(0)
     assert (bench.core.role, bench.core.term, bench.asked) == (FOLLOWER, 0, [])
 
 
