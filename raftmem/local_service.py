@@ -38,6 +38,8 @@ from raftmem.wakes import Wakes
 
 log = logging.getLogger("raftmem.service")
 T = TypeVar("T")
+_UUID_VERSION_7 = 0x7 << 76 | 0x2 << 62
+_UUID_RANDOM = (1 << 128) - 1 ^ 0xF << 76 ^ 0x3 << 62  # all but the version and the variant
 
 
 class LocalService:
@@ -113,16 +115,15 @@ class LocalService:
 
     def new_id(self) -> str:
         """RFC 9562 UUIDv7: 48 bits of Unix time in milliseconds, 74 random bits."""
-        raw = bytearray(self._clock.wall_ms().to_bytes(6, "big") + self._randomness.bytes(10))
-        raw[6] = 0x70 | raw[6] & 0x0F
-        raw[8] = 0x80 | raw[8] & 0x3F
-        text = raw.hex()
+        number = self._clock.wall_ms() << 80 | int.from_bytes(self._randomness.bytes(10), "big")
+        text = "%032x" % (number & _UUID_RANDOM | _UUID_VERSION_7)
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
     # --- writing ---------------------------------------------------------------------------------------
     async def write(self, draft: Draft, *, timeout_ms: int) -> Written:
         written = await self._write(draft, timeout_ms=timeout_ms)
-        if any(isinstance(operation, OwnerRelease) for operation in draft.header.operations[:1]):
+        operations = draft.header.operations
+        if operations and isinstance(operations[0], OwnerRelease):
             return await self._coordinating.go_on(written, draft, timeout_ms=timeout_ms)
         return written
 
@@ -139,7 +140,10 @@ class LocalService:
         self._writes += 1
         self._in_flight += 1
         try:
-            committed = await self._decided(self._placing.commit(draft, Deadline(timeout_ms)))
+            committed = await self._placing.commit(draft, Deadline(timeout_ms))
+        except asyncio.CancelledError:
+            self._check_undecided()
+            raise
         finally:
             self._in_flight -= 1
             if self._placing.closing and self._in_flight == 0:
@@ -147,12 +151,16 @@ class LocalService:
         return self._written(committed.applied, first_seq=committed.seq)
 
     async def _decided(self, work: Awaitable[T]) -> T:
-        """Of a write or a change. Raises: UnknownOutcome when this replica ends first, and cuts off what waits here."""
+        """Of a change. Raises: UnknownOutcome when this replica ends first, and cuts off what waits here."""
         try:
             return await work
         except asyncio.CancelledError:
-            if not self._placing.closing:
-                raise
+            self._check_undecided()
+            raise
+
+    def _check_undecided(self) -> None:
+        """What was cut off: by its caller, or (UnknownOutcome) because this replica ends."""
+        if self._placing.closing:
             self._placing.unknown += 1
             raise errors.UnknownOutcome(
                 "this replica ends and will not learn what becomes of it: ask another one, with the same "
@@ -177,8 +185,8 @@ class LocalService:
         if applied.row.result.replay_of is not None:
             applied, replayed = self._replica.applied_entry(applied.row.result.replay_of), True
         self._replayed += replayed
-        puts = (change.record for change in applied.step.changes if isinstance(change, PutRecord))
-        records = {record.updated.seq: record for record in puts}
+        changes = applied.step.changes
+        records = {one.record.updated.seq: one.record for one in changes if isinstance(one, PutRecord)}
         return Written(applied.row, applied.entry, self._replica.reader(), replayed, records, first_seq)
 
     # --- reading -----------------------------------------------------------------------------------------

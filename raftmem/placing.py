@@ -5,7 +5,9 @@ want of room before it enters the log, never after.
 """
 
 import asyncio
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 from raftmem import codec, errors
 from raftmem.asking import AnswerLost, ask
@@ -27,7 +29,7 @@ _SHEDS: Final = frozenset(
 )
 
 
-class Committed(NamedTuple):
+class Committed(Struct, frozen=True):
     """An entry as it was applied here; the command's operations stand in it from `seq` on."""
 
     applied: Applied
@@ -58,7 +60,19 @@ class Placing:
         body = codec.encode_draft(draft, self._randomness.bytes)
         gathers = is_renewal(draft)
         while True:
-            place = await self._place(draft, body, deadline, gathers=gathers)
+            try:
+                if not self._consensus.is_leader:
+                    place = await self._forward(body, deadline)
+                elif gathers:
+                    place = await self._gathered(draft, deadline)
+                else:
+                    self._check_space(draft.header)
+                    place = Place(*self._consensus.propose(body))
+            except errors.NoLeader:
+                if deadline.remaining * 1000 <= RETRY_MS:
+                    raise
+                await asyncio.sleep(RETRY_MS / 1000)
+                continue
             applied = await self.applied(place.index, deadline)
             if applied.row.term == place.term:
                 return Committed(applied, place.seq)
@@ -77,20 +91,6 @@ class Placing:
                 "ask again with the same Idempotency-Key"
             ) from None
 
-    async def _place(self, draft: Draft, body: bytes, deadline: Deadline, *, gathers: bool) -> Place:
-        while True:
-            try:
-                if not self._consensus.is_leader:
-                    return await self._forward(body, deadline)
-                self._check_space(draft.header)
-                if gathers:
-                    return await self._gathered(draft, deadline)
-                return Place(*self._consensus.propose(body))
-            except errors.NoLeader:
-                if deadline.remaining * 1000 <= RETRY_MS:
-                    raise
-            await asyncio.sleep(RETRY_MS / 1000)
-
     async def _forward(self, body: bytes, deadline: Deadline) -> Place:
         def send(answer: OnForwarded) -> None:
             self._consensus.forward(body, answer)
@@ -106,6 +106,7 @@ class Placing:
 
     async def _gathered(self, draft: Draft, deadline: Deadline) -> Place:
         """With the other renewals of this tick."""
+        self._check_space(draft.header)
         promise: Promise[Place | Refused] = Promise()
         self._renewals.add(draft, promise.resolve)
         try:

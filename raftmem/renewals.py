@@ -25,9 +25,12 @@ ACTOR: Final = Actor("system", "raftmem")
 def is_renewal(draft: Draft) -> bool:
     """May it share an entry with others?"""
     header = draft.header
+    operations = header.operations
+    if not operations or not isinstance(operations[0], LockRenew | TaskHeartbeat):
+        return False
     return (
-        0 < len(header.operations) <= OPERATIONS_MAX
-        and all(isinstance(operation, LockRenew | TaskHeartbeat) for operation in header.operations)
+        len(operations) <= OPERATIONS_MAX
+        and all(isinstance(operation, LockRenew | TaskHeartbeat) for operation in operations)
         and (len(header.operations) == 1 or not header.atomic)
         and not header.guards
         and header.idempotency is None

@@ -80,8 +80,8 @@ class Requests:
     def _append(self, leading: Leadership, body: bytes, kind: int) -> tuple[int, int]:
         assert self._log_time is not None
         assert self.core is not None
-        data = codec.seal(body, kind=kind, time=self._log_time.now(), wall_ms=self._clock.wall_ms())
-        index = self.core.propose(data)
+        time = self._log_time.now()
+        index = self.core.propose(codec.seal(body, kind=kind, time=time, wall_ms=self._clock.wall_ms()))
         self._kick()
         return index, leading.term
 
