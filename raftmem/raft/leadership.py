@@ -205,7 +205,8 @@ class Leadership:
         """Send each follower what it lacks; with a round if a heartbeat is due or a reader waits for one.
 
         Entries leave when their own write begins here, not before it ends: one group for all the disks, and while it
-        is being synced the next one gathers.
+        is being synced the next one gathers. A commit index does not leave alone when such a group will take it along
+        as soon as the disk is free.
         """
         if self._journal.writer.durable < self._hard_number:
             return  # a lone voter leads before its own vote is on disk; nobody may hear of this term yet
@@ -214,6 +215,7 @@ class Leadership:
             number = self.rounds.begin()
             self.heartbeat_at = self._clock.boottime()
         commit = self._core.commit_index
+        gathers = self._journal.last_index > self._journal.started_index
         encoded: dict[tuple[int, bool], tuple[bytes, int]] = {}  # two followers often lack the same
         for peer, progress in self.progress.items():
             if peer not in connected:
@@ -223,7 +225,8 @@ class Leadership:
                 continue
             if number:
                 progress.retry()
-            owed = number > 0 or progress.commit_sent < commit
+            soon = gathers and progress.may_send_entries()
+            owed = number > 0 or (progress.commit_sent < commit and not soon)
             while self._has_entries_for(progress) or owed:
                 key = (progress.following, self._has_entries_for(progress))
                 if key not in encoded:
