@@ -38,6 +38,7 @@ from raftmem.runtime import AsyncioLoop, SystemRandomness, ThreadExecutor
 from raftmem.settings import Settings, split_address
 from raftmem.snapshots import SnapshotKeeper
 from raftmem.storage.acquaintances import Acquaintances
+from raftmem.storage.contracts import StateReader
 from raftmem.storage.vectors import FaissVectorIndex
 
 log = logging.getLogger("raftmem.node")
@@ -109,7 +110,7 @@ class Node:
         self._copier = ThreadExecutor("snapshots", self._loop)
         state = self._disks.state
         self._vectors = FaissVectorIndex.open(
-            self._disks.folder.vectors_path, state.read(), executor=self._chores, snapshot=state.read_private
+            self._disks.folder.vectors_path, state.read(), executor=self._chores, snapshot=self._private_reader
         )
         self.replica = Replica(state, self._vectors)
         if self.replica.applied == 0 and self._disks.first.index == 1:
@@ -128,6 +129,9 @@ class Node:
         self.service = self._make_service()
 
     # --- parts ---------------------------------------------------------------------------------------
+    def _private_reader(self) -> StateReader:
+        return self.replica.private_reader()
+
     def _make_peers(self) -> Peers:
         settings, identity, members = self._settings, self._disks.folder.identity, self._disks.members
         known = self._acquaintances
@@ -164,7 +168,6 @@ class Node:
         )
 
     def _make_snapshots(self) -> SnapshotKeeper:
-        state = self._disks.state
         return SnapshotKeeper(
             store=self._disks.snapshots,
             replica=self.replica,
@@ -174,7 +177,7 @@ class Node:
             members_at=lambda index: self.consensus.journal.membership_at(index),
             holds=lambda meta: self.consensus.journal.term_at(meta.index) == meta.term,
             vectors=lambda reader: FaissVectorIndex.build(
-                self._disks.folder.vectors_path, reader, executor=self._chores, snapshot=state.read_private
+                self._disks.folder.vectors_path, reader, executor=self._chores, snapshot=self._private_reader
             ),
             on_failed=self._fail,
         )
@@ -194,6 +197,7 @@ class Node:
             store=self._disks.log,
             applied=self.replica.applied,
             apply=self.replica.apply,
+            settle=self.replica.settle,
             on_stop=self._fail,
             timing=self._timing,
             loop=AsyncioLoop(self._loop),
@@ -239,7 +243,7 @@ class Node:
             clock=self._clock,
             randomness=self._randomness,
             pool=self._pool,
-            snapshot=self._disks.state.read_private,
+            snapshot=self._private_reader,
             snapshots=self.snapshots,
             greeting=greeting,
             version=__version__,
@@ -297,5 +301,6 @@ class Node:
         if isinstance(self._failure, Removed):
             self._disks.folder.mark_removed()
         elif clean:
+            self.replica.settle()
             await asyncio.to_thread(self.replica.vectors.save)
         self._disks.close(clean=clean)

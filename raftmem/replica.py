@@ -2,6 +2,10 @@
 
 Rule: state, applied index and outcomes change in one transaction, entry after entry; waiting callers are told after
 it, and are only queued (a callback given here must not raise).
+
+What was applied is settled later, for many entries at once: a kill before that costs nothing, since they are in the log
+(an entry is applied only once it is on disk there). Until then the entries are kept, so that a disk without room,
+which takes the unsettled state with it, is nothing that anybody here sees: they are applied again.
 """
 
 import heapq
@@ -10,7 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from raftmem import codec
-from raftmem.errors import Corrupt
+from raftmem.errors import Corrupt, StorageFailed
+from raftmem.limits import UNSETTLED_BYTES_MAX, UNSETTLED_ENTRIES_MAX
 from raftmem.machine.run import Applied, step_entry
 from raftmem.records import Head, Step
 from raftmem.storage.contracts import LogEntry, PreparedState, StateReader, StateStore, VectorIndex
@@ -43,6 +48,8 @@ class Replica:
         self._entry_waiters: defaultdict[int, list[OnEntry]] = defaultdict(list)
         self._index_waiters: defaultdict[int, list[Callable[[], None]]] = defaultdict(list)
         self._awaited: list[int] = []  # a heap of their indexes, and of some that nobody awaits any more
+        self._unsettled: list[LogEntry] = []
+        self._unsettled_bytes = 0
 
     @property
     def applied(self) -> int:
@@ -53,14 +60,23 @@ class Replica:
         return self.store.read()
 
     def apply(self, entries: Sequence[LogEntry]) -> None:
-        """Apply consecutive entries in one transaction.
+        """Apply consecutive entries, together.
 
         Raises: OSError with ENOSPC when there is no room (nothing changed, try again); a Stop error otherwise.
         """
-        with self.store.write() as writer:
-            applied = [step_entry(writer, entry.index, entry.term, entry.data) for entry in entries]
+        if len(self._unsettled) >= UNSETTLED_ENTRIES_MAX or self._unsettled_bytes >= UNSETTLED_BYTES_MAX:
+            self.settle()
+        try:
+            with self.store.write() as writer:
+                applied = [step_entry(writer, entry.index, entry.term, entry.data) for entry in entries]
+        except OSError:
+            self._apply_again()
+            raise
         self.head = self.store.head()
-        self.bytes_applied += sum(len(entry.data) for entry in entries)
+        size = sum([len(entry.data) for entry in entries])
+        self.bytes_applied += size
+        self._unsettled += entries
+        self._unsettled_bytes += size
         self.vectors.apply(self.head.index, [one.step for one in applied])
         for one in applied:
             for tell in self._entry_waiters.pop(one.row.index, ()):
@@ -68,6 +84,40 @@ class Replica:
         self._tell_reached()
         for observer in self.observers:
             observer.applied(applied)
+
+    def settle(self) -> None:
+        """What was applied outlives a kill of this process when this returns.
+
+        Raises: OSError with ENOSPC when there is no room (nothing changed, try again); a Stop error otherwise.
+        """
+        if self._unsettled:
+            try:
+                self.store.settle()
+            except OSError:
+                self._apply_again()
+                raise
+            self._all_settled()
+
+    def _all_settled(self) -> None:
+        self._unsettled.clear()
+        self._unsettled_bytes = 0
+
+    def _apply_again(self) -> None:
+        """The state fell back to what is settled. Raises: StorageFailed when it cannot be brought back."""
+        try:
+            with self.store.write() as writer:
+                for entry in self._unsettled:
+                    step_entry(writer, entry.index, entry.term, entry.data)
+        except OSError as error:
+            what = f"the state has no room for what it held ({error}); free some disk, then start this replica again"
+            raise StorageFailed(what) from error
+        if self.store.head() != self.head:
+            raise Corrupt("state", "is another one when it is made again", index=self.head.index)
+
+    def private_reader(self) -> StateReader:
+        """As `StateStore.read_private`, of all that was applied. Raises: as `settle`."""
+        self.settle()
+        return self.store.read_private()
 
     def install(self, prepared: PreparedState, vectors: VectorIndex) -> None:
         """A state made from a snapshot takes the place of the one in force, with the vectors that belong to it.
@@ -78,6 +128,7 @@ class Replica:
             index = prepared.head.index
             raise Corrupt("state", f"stands at {self.head.index}, a snapshot must not take it back", index=index)
         self.store.replace(prepared)
+        self._all_settled()
         self.vectors = vectors
         self.head = self.store.head()
         for index in sorted(index for index in self._entry_waiters if index <= self.head.index):

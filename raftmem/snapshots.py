@@ -84,6 +84,11 @@ class SnapshotKeeper:
             self._loop.call_soon(lambda: done(None))
             return
         wall_ms = self._clock.wall_ms()
+        try:
+            self._replica.settle()
+        except OSError:
+            self._loop.call_soon(lambda: done(None))
+            return
 
         def work() -> SnapshotMeta | None:
             try:

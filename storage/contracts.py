@@ -271,7 +271,17 @@ class StateStore(Protocol):
     def head(self) -> Head: ...
 
     def write(self) -> AbstractContextManager[StateWriter]:
-        """Commits when the block ends, leaves nothing when it raises. Not synced: a snapshot and the log rebuild it."""
+        """`read` sees what was put when the block ends. It is not settled then: a kill may take it back.
+
+        A block that raises leaves nothing, and what was not settled before it is taken back too.
+        """
+        ...
+
+    def settle(self) -> None:
+        """What was written outlives a kill of this process when this returns. Not synced: the log rebuilds it.
+
+        Raises: OSError with ENOSPC when there was no room, and what was not settled is taken back; StorageFailed.
+        """
         ...
 
     def read(self) -> StateReader:
@@ -284,7 +294,8 @@ class StateStore(Protocol):
     def read_private(self) -> StateReader:
         """A snapshot of one's own: stays as it is while the store goes on, may be used on one other thread.
 
-        Opened on the loop thread, released by its user as soon as it is done (an open one keeps old pages alive).
+        Opened on the loop thread when all is settled, released by its user as soon as it is done (an open one keeps
+        old pages alive).
         """
         ...
 
@@ -298,7 +309,7 @@ class StateStore(Protocol):
         ...
 
     def close(self, *, clean: bool) -> None:
-        """`clean`: sync and leave the clean mark."""
+        """`clean`: settle, sync and leave the clean mark; else what is not settled is taken back, as by a kill."""
         ...
 
 

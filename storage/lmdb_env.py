@@ -139,6 +139,13 @@ class WriteTxn(ReadTxn):
         super().__init__(path, txn)
         self._put = txn.put
 
+    def commit(self) -> None:
+        """It is over then, also when this raises: then nothing was changed."""
+        try:
+            self._txn.commit()
+        except lmdb.Error as error:
+            raise translate(self._path, error) from error
+
     def put(self, table: Table, key: bytes, value: bytes) -> None:
         try:
             self._put(key, value, True, True, False, table)
@@ -273,22 +280,23 @@ class Environment:
         except lmdb.Error as error:
             raise translate(self.path, error) from error
 
+    def begin(self) -> WriteTxn:
+        """The write transaction; there is one at a time. Commit or release it, on this thread."""
+        try:
+            return WriteTxn(self.path, self._env.begin(write=True))
+        except lmdb.Error as error:
+            raise translate(self.path, error) from error
+
     @contextmanager
     def write(self) -> Iterator[WriteTxn]:
         """Commits when the block ends, changes nothing when it or the commit raises."""
+        txn = self.begin()
         try:
-            txn = self._env.begin(write=True)
-        except lmdb.Error as error:
-            raise translate(self.path, error) from error
-        try:
-            yield WriteTxn(self.path, txn)
+            yield txn
         except BaseException:
-            txn.abort()
+            txn.release()
             raise
-        try:
-            txn.commit()
-        except lmdb.Error as error:
-            raise translate(self.path, error) from error
+        txn.commit()
 
     def copy(self, descriptor: int) -> None:
         """Everything that is committed as of now, without free pages, to the end of an empty file; not synced.

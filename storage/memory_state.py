@@ -6,7 +6,7 @@ It refuses an entry that is not the next one.
 """
 
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from itertools import islice
@@ -256,41 +256,60 @@ class PreparedMemoryState:
 
 
 class MemoryStateStore:
-    """Survives `close` for as long as the object lives, as files would. `snapshots`: those that may be prepared."""
+    """Survives `close` for as long as the object lives, as files would. `snapshots`: those that may be prepared.
 
-    def __init__(self, *, rows_max: int = LIST_SCAN_ROWS_MAX, snapshots: MemoryFiles | None = None) -> None:
+    `has_room`: of its disk, as of now.
+    """
+
+    def __init__(
+        self,
+        *,
+        rows_max: int = LIST_SCAN_ROWS_MAX,
+        snapshots: MemoryFiles | None = None,
+        has_room: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._kept = _Kept()
         self._growing = GrowingCopy()
         self._rows_max = rows_max
         self._snapshots = MemoryFiles() if snapshots is None else snapshots
         self._shared = SharedMemoryReader(self._kept, rows_max, 0)
+        self._has_room = has_room
+        self._settled = 0  # entries
 
     def head(self) -> Head:
         return self._shared.head
 
     @contextmanager
     def write(self) -> Iterator[MemoryWriter]:
-        before = len(self._kept.events)
         try:
             yield MemoryWriter(self._kept, self._rows_max, None)
         except BaseException:
-            self._undo(before)
+            self._take_back()
             raise
         finally:
             self._shared.renew(self._kept)
 
-    def _undo(self, count: int) -> None:
-        """Put the first `count` entries again: rare, so plain."""
+    def settle(self) -> None:
+        if self._settled == len(self._kept.events):
+            return
+        if not self._has_room():
+            self._take_back()
+            raise OSError(errno.ENOSPC, "no room left on this disk")
+        self._settled = len(self._kept.events)
+
+    def _take_back(self) -> None:
+        """Put what is settled again: rare, so plain."""
         kept = _Kept()
-        for (row, step), head in zip(self._kept.events[:count], self._kept.heads[1:], strict=False):
+        for (row, step), head in zip(self._kept.events[: self._settled], self._kept.heads[1:], strict=False):
             kept.put(row, step, head)
         self._kept, self._growing = kept, GrowingCopy()
+        self._shared.renew(kept)
 
     # --- snapshots ----------------------------------------------------------------------------------
     def copy(self) -> tuple[Head, EventRow, bytes, bytes]:
-        """Head and last row of the state as of now, its bytes, their checksum. The state is not empty."""
+        """Head and last row of what is settled, its bytes, their checksum. That is not nothing."""
         kept, growing = self._kept, self._growing
-        start, count = growing.entries, self.head().index
+        start, count = growing.entries, self._settled
         events, heads = kept.events[start:count], kept.heads[start + 1 : count + 1]
         growing.extend((row, step.changes, head) for (row, step), head in zip(events, heads, strict=True))
         data, checksum = growing.finished()
@@ -305,6 +324,7 @@ class MemoryStateStore:
     def replace(self, prepared: PreparedState) -> None:
         assert isinstance(prepared, PreparedMemoryState), "it was prepared by this store"
         self._kept, self._growing = prepared.kept, GrowingCopy()
+        self._settled = len(self._kept.events)
         self._shared.renew(self._kept)
 
     def read(self) -> SharedMemoryReader:
@@ -315,3 +335,7 @@ class MemoryStateStore:
 
     def close(self, *, clean: bool) -> None:
         """Nothing to sync."""
+        if clean:
+            self.settle()
+        elif self._settled < len(self._kept.events):
+            self._take_back()

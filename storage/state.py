@@ -1,9 +1,11 @@
 """The state on disk: an LMDB environment of its own, whose commits are not synced: the log can make it again, or
 a snapshot and the log that goes on from it.
 
-Rule: records, indexes, event, outcome and head of every entry change in one transaction; a kill of the process
-leaves some whole entry's state. After a stop of the machine the clean mark decides whether it is trusted; what is
-not is discarded at open, and `head` is 0 again; so is a state whose file was cut short. Tables: `state_tables.py`.
+Rule: records, indexes, event, outcome and head of every entry change in one transaction. One transaction takes in
+several writes until it is settled, and readers on the loop thread read in it: so a kill of the process leaves the state
+of the last entry that was settled, whole, and a page that many entries touch is written once. After a stop of the
+machine the clean mark decides whether it is trusted; what is not is discarded at open, and `head` is 0 again; so is a
+state whose file was cut short. Tables: `state_tables.py`.
 
 A state made from a snapshot is prepared in a folder beside (`.next-N`) and takes this one's place by two renames
 (`.old-N`): a kill in between leaves the old state, the new one, or none, which is head 0 and is restored at open.
@@ -22,7 +24,7 @@ from raftmem.limits import LIST_SCAN_ROWS_MAX, MAP_BYTES
 from raftmem.records import Head
 from raftmem.storage.atomic import sync_folder
 from raftmem.storage.contracts import PreparedState, SnapshotMeta
-from raftmem.storage.lmdb_env import DATA_FILE, Environment, ReadTxn
+from raftmem.storage.lmdb_env import DATA_FILE, Environment, ReadTxn, WriteTxn
 from raftmem.storage.mark import StateMark
 from raftmem.storage.snapshot_file import copy_checked, state_file
 from raftmem.storage.snapshot_rules import difference
@@ -40,7 +42,8 @@ class SharedReader(LmdbReader):
     """The reader that a store hands out on the loop thread and moves on after every write of its own."""
 
     def renew(self, txn: ReadTxn, head: Head) -> None:
-        self._txn.release()
+        if txn is not self._txn:
+            self._txn.release()
         self._txn, self._head = txn, head
 
     def move(self, txn: ReadTxn, head: Head, tables: Tables) -> None:
@@ -103,6 +106,7 @@ class LmdbStateStore:
         self._readonly = readonly
         self._snapshots = snapshots
         self._made = 0  # prepared so far: each has folder names of its own
+        self._unsettled: WriteTxn | None = None  # what was written since it was settled last
         if not readonly:
             _remove_leftovers(path)
             if mark is not None:
@@ -148,24 +152,52 @@ class LmdbStateStore:
             raise StorageFailed(f"{self.path}: was opened to be read only")
         if self._mark is not None:
             self._mark.begin()
-        before, env, tables = self._shared.head, self._open.env, self._open.tables
-        with env.write() as txn:
+        before, tables = self._shared.head, self._open.tables
+        txn = self._unsettled
+        if txn is None:
+            txn = self._unsettled = self._open.env.begin()
+        try:
             writer = LmdbWriter(txn, tables, path=self.path, rows_max=self._rows_max, head=before)
             yield writer
             if before.index == 0 and txn.get(tables.meta, FORMAT_KEY) is None:
                 txn.put(tables.meta, FORMAT_KEY, encode(FORMAT_VERSION))
             writer.finish()
-        self._shared.renew(env.read(), writer.head)
+        except BaseException:
+            self._take_back()
+            raise
+        self._shared.renew(txn, writer.head)
+
+    def settle(self) -> None:
+        txn = self._unsettled
+        if txn is None:
+            return
+        try:
+            txn.commit()
+        except BaseException:
+            self._take_back()
+            raise
+        self._unsettled = None
+        self._shared.renew(self._open.env.read(), self._shared.head)
+
+    def _take_back(self) -> None:
+        """What is not settled is gone, and readers stand at what is."""
+        txn, self._unsettled = self._unsettled, None
+        if txn is not None:
+            settled = self._open.env.read()
+            self._shared.renew(settled, self._open.load_head(settled))
+            txn.release()
 
     def read(self) -> SharedReader:
         return self._shared
 
     def read_private(self) -> PrivateReader:
+        if self._unsettled is not None:
+            raise StorageFailed(f"{self.path}: a private reader before all is settled; a bug, please report it")
         return self._open.reader()
 
     # --- snapshots ----------------------------------------------------------------------------------
     def copy(self, descriptor: int) -> None:
-        """The state as of now into an empty file; not synced. Any thread, while this one writes on."""
+        """What is settled as of now into an empty file; not synced. Any thread, while this one writes on."""
         self._open.copy(descriptor)
 
     def prepare(self, meta: SnapshotMeta) -> PreparedLmdbState:
@@ -194,6 +226,7 @@ class LmdbStateStore:
         assert isinstance(prepared, PreparedLmdbState), "it was prepared by this store"
         new, old = prepared.opened, self._open
         assert new is not None, "it was not discarded"
+        self._take_back()
         aside = self._beside(_OLD)
         try:
             os.rename(self._folder, aside)
@@ -210,7 +243,10 @@ class LmdbStateStore:
         return self._folder.with_name(f"{self._folder.name}{kind}{self._made}")
 
     def close(self, *, clean: bool) -> None:
-        if clean and not self._readonly:
+        if not clean:
+            self._take_back()
+        elif not self._readonly:
+            self.settle()
             self._open.env.sync()
             if self._mark is not None:
                 self._mark.finish()

@@ -3,7 +3,8 @@
 Fault model: a commit of the log is on disk whole when it returns; a crash before that leaves nothing of it (with
 `atomic` off, any part of it), a crash right after it leaves all, though nobody was told. A full disk refuses and
 changes nothing. A failed sync may have written or not, and nothing may be written after it. The state is not synced:
-it survives a kill of the process and is gone after a stop of the machine. A wiped folder is a new disk.
+what is settled of it survives a kill of the process, and all is gone after a stop of the machine. A wiped folder is a
+new disk.
 """
 
 import errno
@@ -145,16 +146,21 @@ class MemoryDisk:
         self.folder = folder
         self.log = log(MemoryLogStore())
         self._files = MemoryFiles()
-        self.state = MemoryStateStore(snapshots=self._files)
+        self.state = self._new_state()
         self.snapshots = MemorySnapshotStore(self._files, self.state)
+
+    def _new_state(self) -> MemoryStateStore:
+        return MemoryStateStore(snapshots=self._files, has_room=lambda: not self.log.full)
 
     def open(self, *, power_lost: bool) -> None:
         self.log.restarted()
         if power_lost:
-            self.state = MemoryStateStore(snapshots=self._files)
+            self.state = self._new_state()
             if self._files.partial is not None:
                 part = self._files.partial[1]
                 del part[len(part) // 2 :]
+        else:
+            self.state.close(clean=False)
         self.snapshots = MemorySnapshotStore(self._files, self.state)
 
     def close(self) -> None:

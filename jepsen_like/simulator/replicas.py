@@ -94,6 +94,7 @@ class Replica:
             store=log,
             applied=replica.applied,
             apply=self._apply,
+            settle=replica.settle,
             on_stop=lambda error: self.stops(machine, error),
             timing=group.timing,
             loop=machine,

@@ -139,6 +139,7 @@ class StageReplica:
         self.lives += 1
         self.stopped_by = None
         self.machine = machine = VirtualMachine(self._world, sync_seconds=0.0)
+        self.state.close(clean=False)  # a kill, unless it is the first life
         snapshots = MemorySnapshotStore(self._files, self.state)
         if check_open(self.log, self.state, path=self.name):
             meta = restore(self.log, self.state, snapshots.all(), path=self.name)
@@ -163,6 +164,7 @@ class StageReplica:
             store=self.log,
             applied=self.replica.applied,
             apply=self._apply,
+            settle=self.replica.settle,
             on_stop=self._stops,
             timing=self._setting.timing,
             loop=machine,

@@ -18,7 +18,8 @@ RETRY_SECONDS: Final = 0.25
 
 
 class Applying:
-    """`index`: applied here. `apply(entries)` is all or nothing; it may raise OSError ENOSPC."""
+    """`index`: applied here. `apply(entries)` is all or nothing; `settle()` makes what was applied outlive a kill, and
+    is called now and then. Both may raise OSError ENOSPC."""
 
     def __init__(
         self,
@@ -26,6 +27,7 @@ class Applying:
         journal: Journal,
         index: int,
         apply: Callable[[list[LogEntry]], None],
+        settle: Callable[[], None],
         loop: Loop,
         clock: Clock,
         again: Callable[[], None],
@@ -33,6 +35,7 @@ class Applying:
         self.index = index
         self._journal = journal
         self._apply = apply
+        self._settle = settle
         self._loop = loop
         self._clock = clock
         self._again = again
@@ -66,9 +69,18 @@ class Applying:
         if self.index < commit:
             self._again()
 
+    def settle(self) -> None:
+        """Of what was applied so far; again later where there is no room."""
+        if not self._paused:
+            self._has_room(self._settle)
+
     def _try(self, entries: list[LogEntry]) -> bool:
+        return self._has_room(lambda: self._apply(entries))
+
+    def _has_room(self, work: Callable[[], None]) -> bool:
+        """Whether it was done; without room everything pauses a while."""
         try:
-            self._apply(entries)
+            work()
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise

@@ -43,7 +43,8 @@ OnMembers = Callable[[Members, Members], None]
 
 
 class Consensus:
-    """See the module. `apply(entries)` may raise OSError ENOSPC (tried again later); all else stops the replica.
+    """See the module. `apply(entries)` and `settle()`, which makes what was applied outlive a kill and is called every
+    half a heartbeat, may raise OSError ENOSPC (tried again later); all else stops the replica.
 
     `on_members(in force, committed)`: at the start, and when one of the two has changed. `birth_of(member)`: of the
     data folder that is known by that id.
@@ -56,6 +57,7 @@ class Consensus:
         store: LogStore,
         applied: int,
         apply: Callable[[list[LogEntry]], None],
+        settle: Callable[[], None],
         on_stop: Callable[[Stop], None],
         timing: Timing,
         loop: Loop,
@@ -125,7 +127,7 @@ class Consensus:
             may_stand=self._can_write,
         )
         self._applying = Applying(
-            journal=self.journal, index=applied, apply=apply, loop=loop, clock=clock, again=self._kick
+            journal=self.journal, index=applied, apply=apply, settle=settle, loop=loop, clock=clock, again=self._kick
         )
         self.installing = Installing(
             core=self._core,
@@ -357,6 +359,7 @@ class Consensus:
             return
         self._loop.call_later(self._timing.heartbeat / 2, self._tick)
         self._guarded(self.tenure.tick)
+        self._guarded(self._applying.settle)
         self._kick()
 
     def _can_write(self) -> bool:

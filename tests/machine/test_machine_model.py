@@ -212,6 +212,7 @@ def run_script(script: list[Call | Restart]) -> None:
         store = LmdbStateStore(path, map_bytes=MAP_BYTES)
         for item in script:
             if isinstance(item, Restart):
+                store.settle()
                 store.close(clean=False)
                 store = LmdbStateStore(path, map_bytes=MAP_BYTES)
                 continue

@@ -199,6 +199,7 @@ class Solo:
             node_id=HERE,
             store=self.store,
             applied=applied,
+            settle=lambda: None,
             apply=self._apply,
             on_stop=self._stop,
             timing=timing,

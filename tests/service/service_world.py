@@ -139,6 +139,7 @@ class One:
             store=store,
             applied=1,
             apply=self.replica.apply,
+            settle=self.replica.settle,
             on_stop=self._stop,
             timing=TIMING,
             loop=loop,

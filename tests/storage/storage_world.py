@@ -180,10 +180,11 @@ def drop_oldest_key(draft: Draft) -> None:
 
 
 def store(state: StateStore, *entries: Entry) -> None:
-    """All in one transaction."""
+    """All in one write, settled."""
     with state.write() as writer:
         for entry in entries:
             writer.put(*entry)
+    state.settle()
 
 
 def ids(

@@ -76,6 +76,7 @@ def with_a_snapshot(data: Path) -> tuple[int, bytes]:
     with disks.state.write() as writer:
         for entry in (disks.first, *rest[:5]):
             step_entry(writer, entry.index, entry.term, entry.data)
+    disks.state.settle()
     meta = disks.snapshots.take(lambda _: disks.first, 0)
     disks.log.commit([Compact(4, disks.first)])
     digest = disks.state.head().digest

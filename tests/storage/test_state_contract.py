@@ -18,6 +18,11 @@ from raftmem.storage.state import LmdbStateStore
 ROWS_MAX = 40  # small, so that tests reach it
 
 
+def reopened(state: StateStore) -> StateStore:
+    """As the next process finds it."""
+    return LmdbStateStore(Path(state.path).parent) if isinstance(state, LmdbStateStore) else state
+
+
 @pytest.fixture(params=["memory", "lmdb", "lmdb, format 1"])
 def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StateStore]:
     made: StateStore = MemoryStateStore(rows_max=ROWS_MAX)
@@ -70,6 +75,59 @@ class TestStateContract:
             assert writer.duplicate(seen.sha256, Scope()) is None
             assert writer.head.index == 2
         assert state.head().index == 2
+
+    def test_what_is_not_settled_is_read_and_a_kill_takes_it_back(self, state: StateStore) -> None:
+        world = World()
+        store(state, world.entry(put("m", text="one", tags=("t",)), use_key("k")))
+        settled = state.head()
+        for text in ("two", "three"):
+            with state.write() as writer:
+                writer.put(*world.entry(put("m", text=text), put(text, tags=("t",))))
+        reader = state.read()
+        assert (state.head().index, reader.head.index) == (3, 3)
+        assert ids(reader, Query()) == ["m", "two", "three"]
+        assert [row.index for row in reader.events(1, 9)] == [1, 2, 3]
+        before = reader.memory("m", Position(2, SEQ_LAST))
+        assert before is not None
+        assert before.text == "two"
+        state.close(clean=False)
+        again = reopened(state)
+        assert again.head() == settled
+        assert ids(again.read(), Query()) == ["m"]
+        again.close(clean=False)
+
+    def test_what_is_settled_outlives_a_kill(self, state: StateStore) -> None:
+        world = World()
+        for name in ("m", "n"):
+            with state.write() as writer:
+                writer.put(*world.entry(put(name)))
+        state.settle()
+        state.settle()
+        settled = state.head()
+        private = state.read_private()
+        with state.write() as writer:
+            writer.put(*world.entry(put("o")))
+        assert (ids(private, Query()), ids(state.read(), Query())) == (["m", "n"], ["m", "n", "o"])
+        private.release()
+        state.close(clean=False)
+        again = reopened(state)
+        assert (again.head(), ids(again.read(), Query())) == (settled, ["m", "n"])
+        again.close(clean=False)
+
+    def test_a_block_that_raises_takes_back_what_was_not_settled(self, state: StateStore) -> None:
+        world = World()
+        store(state, world.entry(put("m")))
+        settled = state.head()
+        with state.write() as writer:
+            writer.put(*world.entry(put("n")))
+        with pytest.raises(ZeroDivisionError), state.write() as writer:
+            writer.put(*world.entry(put("o")))
+            raise ZeroDivisionError
+        assert (state.head(), ids(state.read(), Query())) == (settled, ["m"])
+        fresh = World()
+        fresh.entry(put("m"))
+        store(state, fresh.entry(put("p")))
+        assert ids(state.read(), Query()) == ["m", "p"]
 
     def test_a_block_that_raises_leaves_nothing(self, state: StateStore) -> None:
         world = World()

@@ -72,6 +72,7 @@ def test_entries_of_the_machine_are_followed_and_found_after_a_restart(
         acts = [random_act(random_) for _ in range(random_.randint(1, 4))]
         with store.write() as writer:
             applied = step_entry(writer, number, 1, entry(acts, number, atomic=random_.random() < 0.5))
+        store.settle()
         index.apply(number, [applied.step])
         twin.apply(number, [applied.step])
         reader = store.read()
@@ -100,6 +101,7 @@ def test_hits_come_from_the_moment_of_the_search_though_the_store_went_on(
     def write(number: int, *acts: Act) -> None:
         with store.write() as writer:
             applied = step_entry(writer, number, 1, entry(list(acts), number, atomic=True))
+        store.settle()
         index.apply(number, [applied.step])
 
     write(1, *((Add(f"m{n}", Fields()), Content(text=str(n), embedding=vectors[n].tobytes())) for n in range(3)))
