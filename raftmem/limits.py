@@ -90,7 +90,7 @@ IDEMPOTENCY_KEEP_US_MAX: Final = 24 * 3600 * 1_000_000  # kept this long while t
 IDEMPOTENCY_PURGE_PER_ENTRY: Final = 4  # rows one entry may forget: bounded work in apply
 
 # --- raft and the peer port -----------------------------------------------------------------
-ELECTION_TIMEOUT_MS: Final = 1000  # of a new group that names none
+ELECTION_TIMEOUT_MS: Final = 700  # of a new group that names none
 CLOCK_DRIFT_PPM: Final = 500
 FRAME_BYTES_MAX: Final = 8 << 20  # one peer message
 APPEND_BYTES_MAX: Final = 1 << 20  # entries of one append (at least one entry is always sent)

@@ -236,6 +236,8 @@ class Consensus:
         """Answers that were to come from there will not: their fate is not known."""
         self.requests.connected.discard(peer)
         self.requests.asks.lost(peer)
+        if peer == self._core.leader:
+            self._election.lost_leader()
 
     # --- proposing -----------------------------------------------------------------------------------
     def propose(self, body: bytes) -> tuple[int, int]:

@@ -25,6 +25,75 @@ def _rested(**log: int) -> Solo:
     return solo
 
 
+# --- when to stand --------------------------------------------------------------------------------------
+def test_who_lost_the_connection_with_its_leader_stands_soon_but_not_before_the_others_may_vote() -> None:
+    for share, stands in ((0.0, 1.0), (0.5, 1.225), (0.999, 1.34975)):
+        lost, kept = _heard(share), _heard(share)
+        lost[1].lost_leader()
+        _advance(lost, stands - 0.001)
+        assert not lost[1].is_due()
+        _advance(lost, 0.002)
+        assert lost[1].is_due()
+        _advance(kept, 1.0 + share - 0.001)
+        assert not kept[1].is_due(), "a connection that holds changes nothing"
+
+
+def test_a_leader_that_is_heard_again_is_not_given_up() -> None:
+    world, election = _heard(0.9)
+    election.lost_leader()
+    _advance((world, election), 1.2)
+    election.heard_leader()
+    _advance((world, election), 1.8)
+    assert not election.is_due()
+
+
+def test_who_heard_no_leader_since_its_start_has_none_to_lose() -> None:
+    world = World(0)
+    machine = VirtualMachine(world)
+    election = Election(self_id=HERE, voters=NAMES, clock=machine, randomness=_Fixed(0.9), timeout=1.0, fresh=False)
+    election.lost_leader()
+    _advance((world, election), 1.8)
+    assert not election.is_due()
+
+
+def test_only_the_leaders_connection_counts() -> None:
+    def asks_after(gone: str | None) -> float:
+        solo = Solo(store_of((1,), term=1))
+        solo.give(PEER, m.Append(1, 1, 2, 1, 1, ()))
+        heard = solo.world.now
+        if gone is not None:
+            solo.consensus.disconnected(gone)
+        solo.world.run(3.0, lambda: bool(solo.heard(m.PreVote)))
+        assert solo.heard(m.PreVote)
+        return solo.world.now - heard
+
+    assert asks_after(OTHER) == asks_after(None) > 1.4 > asks_after(PEER)
+
+
+class _Fixed:
+    def __init__(self, share: float) -> None:
+        self._share = share
+
+    def random(self) -> float:
+        return self._share
+
+    def bytes(self, count: int) -> bytes:
+        return b"\0" * count
+
+
+def _heard(share: float) -> tuple[World, Election]:
+    """A replica that has just heard its leader, and draws this share."""
+    world = World(0)
+    machine = VirtualMachine(world)
+    election = Election(self_id=HERE, voters=NAMES, clock=machine, randomness=_Fixed(share), timeout=1.0, fresh=False)
+    election.heard_leader()
+    return world, election
+
+
+def _advance(one: tuple[World, Election], seconds: float) -> None:
+    one[0].run(seconds)
+
+
 # --- vote-set ------------------------------------------------------------------------------------------
 def test_vote_set_counts_each_voter_once_and_no_stranger() -> None:
     election = _election(FIVE)

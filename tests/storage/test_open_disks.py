@@ -34,9 +34,9 @@ def opened(data: Path, **more: object) -> Disks:
 
 
 def test_new_folder_begins_with_its_membership_and_is_opened_again_as_it_is(tmp_path: Path) -> None:
-    first = opened(tmp_path / "n1", election_timeout_ms=800, clock_drift_ppm=100)
+    first = opened(tmp_path / "n1", election_timeout_ms=600, clock_drift_ppm=100)
     assert (first.first.index, first.state.head().index) == (1, 0)
-    assert (first.members.election_timeout_ms, first.members.clock_drift_ppm) == (800, 100)
+    assert (first.members.election_timeout_ms, first.members.clock_drift_ppm) == (600, 100)
     first.close(clean=True)
     again = opened(tmp_path / "n1", bootstrap=False, members=(), folder_id=None)
     assert (again.members, again.first) == (first.members, first.first)
@@ -47,15 +47,15 @@ def test_new_folder_begins_with_its_membership_and_is_opened_again_as_it_is(tmp_
 @pytest.mark.parametrize(
     ("settings", "parameter", "reason"),
     [
-        ({"election_timeout_ms": 900}, "election_timeout_ms", "900, but the group runs with 800"),
+        ({"election_timeout_ms": 900}, "election_timeout_ms", "900, but the group runs with 600"),
         ({"clock_drift_ppm": 1}, "clock_drift_ppm", "1, but the group runs with 100"),
-        ({"heartbeat_ms": 300}, "heartbeat_ms", "at most a third of the group's election_timeout_ms = 800"),
+        ({"heartbeat_ms": 230}, "heartbeat_ms", "at most a third of the group's election_timeout_ms = 600"),
     ],
 )
 def test_one_timing_settings_that_differ_from_the_group_s_are_refused(
     settings: dict[str, object], parameter: str, reason: str, tmp_path: Path
 ) -> None:
-    opened(tmp_path / "n1", election_timeout_ms=800, clock_drift_ppm=100).close(clean=True)
+    opened(tmp_path / "n1", election_timeout_ms=600, clock_drift_ppm=100).close(clean=True)
     with pytest.raises(BadRequest, match=reason) as refused:
         opened(tmp_path / "n1", **settings)
     assert refused.value.parameter == parameter
