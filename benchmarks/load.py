@@ -1,0 +1,114 @@
+"""Our own load: clients in a closed loop, or arrivals by a plan with latency counted from the intended time.
+
+In an open loop an arrival waits for a free connection if all are busy, and its latency counts from when it was meant
+to be sent: a server that stalls cannot make the load stall with it and so hide what the stall cost.
+"""
+
+import asyncio
+import gc
+import random
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+from benchmarks.connection import Broken
+from benchmarks.measures import LOAD, Sample, sample_of
+from benchmarks.processes import cpu_seconds, since
+
+Step = Callable[[], Awaitable[bool]]  # one operation; whether it succeeded
+WARM_UP_S: Final = 0.5
+
+
+class Tally:
+    """Latencies in seconds of what succeeded."""
+
+    def __init__(self) -> None:
+        self.latencies: list[float] = []
+        self.errors = 0
+
+    def count(self, began: float, is_ok: bool) -> None:
+        if is_ok:
+            self.latencies.append(time.perf_counter() - began)
+        else:
+            self.errors += 1
+
+
+async def closed_loop(steps: Sequence[Step], *, seconds: float, pids: Mapping[str, int], warm_up_s: float) -> Sample:
+    """Each step again as soon as it is done. What began before the warm-up was over does not count."""
+    tally = Tally()
+    begins = time.perf_counter() + warm_up_s
+    ends = begins + seconds
+
+    async def client(step: Step) -> None:
+        while (began := time.perf_counter()) < ends:
+            try:
+                is_ok = await step()
+            except Broken:
+                tally.errors += 1
+                return
+            if began >= begins:
+                tally.count(began, is_ok)
+
+    with quiet_collector():
+        running = asyncio.gather(*(client(step) for step in steps))
+        await asyncio.sleep(warm_up_s)
+        before, own = cpu_seconds(pids), time.process_time()
+        await running
+        took = time.perf_counter() - begins
+        used = {**since(before, cpu_seconds(pids)), LOAD: time.process_time() - own}
+    return sample_of(tally.latencies, took=took, cpu=used, errors=tally.errors)
+
+
+def arrivals(rate: float, seconds: float, *, seed: int) -> Iterator[float]:
+    """Poisson: seconds from the start, rising."""
+    draw, at = random.Random(seed), 0.0
+    while (at := at + draw.expovariate(rate)) < seconds:
+        yield at
+
+
+async def open_loop(steps: Sequence[Step], plan: Iterator[float], *, pids: Mapping[str, int]) -> Sample:
+    """Each arrival takes the step that has been free for longest, and waits for one if there is none."""
+    tally, due = Tally(), deque[float]()
+    loop, free = asyncio.get_running_loop(), deque(steps)
+    began = time.perf_counter()
+
+    async def serve(step: Step) -> None:
+        while due:
+            intended = due.popleft()
+            try:
+                tally.count(intended, await step())
+            except Broken:
+                tally.errors += 1
+                return
+        free.append(step)
+
+    tasks: set[asyncio.Task[None]] = set()
+    with quiet_collector():
+        before, own = cpu_seconds(pids), time.process_time()
+        for after in plan:
+            wait = began + after - time.perf_counter()
+            if wait > 0.0005:  # arrivals closer than a timer can tell go out together, each with its own time
+                await asyncio.sleep(wait)
+            due.append(began + after)
+            if free:
+                task = loop.create_task(serve(free.popleft()))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+        if tasks:
+            await asyncio.wait(set(tasks), timeout=30)
+        took = time.perf_counter() - began
+        used = {**since(before, cpu_seconds(pids)), LOAD: time.process_time() - own}
+    return sample_of(tally.latencies, took=took, cpu=used, errors=tally.errors + len(due))
+
+
+@contextmanager
+def quiet_collector() -> Iterator[None]:
+    """No pauses of our own collector in what is measured."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
