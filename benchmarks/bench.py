@@ -118,8 +118,18 @@ class Bench:
             etcd_group.settle(self._etcd)
 
     # --- races -----------------------------------------------------------------------------------------
-    def point(self, work: str, clients: int, at: At, unit: str = "operations") -> Point:
-        return self.results.add(Point(work=work, clients=clients, at=at, unit=unit))
+    def point(
+        self,
+        work: str,
+        clients: int,
+        at: At,
+        unit: str = "operations",
+        *,
+        compared: str = "per_second",
+        counted: str = "clients",
+    ) -> Point:
+        point = Point(work=work, clients=clients, at=at, unit=unit, compared=compared, counted=counted)
+        return self.results.add(point)
 
     def race(self, point: Point, runs: Mapping[str, Run], *, rounds: int | None = None) -> None:
         """A B A B …; what each of `runs` returns goes to the point under its name."""
@@ -129,13 +139,15 @@ class Bench:
                 try:
                     sample = run()
                 except FAILURES as error:
-                    self.fail(f"{point.work}, {point.clients} clients, {name}", error)
+                    self.fail(f"{point.work}, {point.clients:,} {point.counted}, {name}", error)
                     continue
                 point.samples.setdefault(name, []).append(sample)
                 told.append(
                     f"{name} {sample.per_second:,.0f}/s" + (f" ({sample.errors} errors)" if sample.errors else "")
                 )
-            self.say(f"{point.work}, {point.clients} clients, {point.at}, round {number + 1}: {'; '.join(told)}")
+            self.say(
+                f"{point.work}, {point.clients:,} {point.counted}, {point.at}, round {number + 1}: {'; '.join(told)}"
+            )
 
     def file(self, name: str, requests: Callable[[], Sequence[wrk.Request]]) -> Path:
         """Requests for wrk, written once a run."""

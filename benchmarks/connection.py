@@ -5,7 +5,8 @@ CPU a request, which is reported beside what it measures.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
@@ -99,6 +100,17 @@ class Connection(asyncio.Protocol):
         waiting, self._waiting = self._waiting, None
         if waiting is not None and not waiting.done():
             waiting.set_exception(Broken(why))
+
+
+@asynccontextmanager
+async def opened(urls: Sequence[str], count: int) -> AsyncIterator[list[Connection]]:
+    """That many connections, over the addresses in turn."""
+    connections = [await Connection.open(urls[number % len(urls)]) for number in range(count)]
+    try:
+        yield connections
+    finally:
+        for connection in connections:
+            connection.close()
 
 
 def take(buffer: bytearray) -> Reply | None:

@@ -5,7 +5,9 @@ to be sent: a server that stalls cannot make the load stall with it and so hide 
 """
 
 import asyncio
+import ctypes
 import gc
+import os
 import random
 import time
 from collections import deque
@@ -35,8 +37,19 @@ class Tally:
             self.errors += 1
 
 
-async def closed_loop(steps: Sequence[Step], *, seconds: float, pids: Mapping[str, int], warm_up_s: float) -> Sample:
-    """Each step again as soon as it is done. What began before the warm-up was over does not count."""
+async def closed_loop(
+    steps: Sequence[Step],
+    *,
+    seconds: float,
+    pids: Mapping[str, int],
+    warm_up_s: float,
+    each: int = 1,
+    settle: Callable[[], Awaitable[None]] | None = None,
+) -> Sample:
+    """Each step again as soon as it is done. What began before the warm-up was over does not count.
+
+    `each`: operations of a step. `settle`: what has to be waited for until the work counts as done.
+    """
     tally = Tally()
     begins = time.perf_counter() + warm_up_s
     ends = begins + seconds
@@ -56,9 +69,11 @@ async def closed_loop(steps: Sequence[Step], *, seconds: float, pids: Mapping[st
         await asyncio.sleep(warm_up_s)
         before, own = cpu_seconds(pids), time.process_time()
         await running
+        if settle is not None:
+            await settle()
         took = time.perf_counter() - begins
         used = {**since(before, cpu_seconds(pids)), LOAD: time.process_time() - own}
-    return sample_of(tally.latencies, took=took, cpu=used, errors=tally.errors)
+    return sample_of(tally.latencies, took=took, cpu=used, errors=tally.errors, each=each)
 
 
 def arrivals(rate: float, seconds: float, *, seed: int) -> Iterator[float]:
@@ -68,7 +83,7 @@ def arrivals(rate: float, seconds: float, *, seed: int) -> Iterator[float]:
         yield at
 
 
-async def open_loop(steps: Sequence[Step], plan: Iterator[float], *, pids: Mapping[str, int]) -> Sample:
+async def open_loop(steps: Sequence[Step], plan: Iterator[float], *, pids: Mapping[str, int], each: int = 1) -> Sample:
     """Each arrival takes the step that has been free for longest, and waits for one if there is none."""
     tally, due = Tally(), deque[float]()
     loop, free = asyncio.get_running_loop(), deque(steps)
@@ -85,12 +100,10 @@ async def open_loop(steps: Sequence[Step], plan: Iterator[float], *, pids: Mappi
         free.append(step)
 
     tasks: set[asyncio.Task[None]] = set()
-    with quiet_collector():
+    with quiet_collector(), alarm() as until:
         before, own = cpu_seconds(pids), time.process_time()
         for after in plan:
-            wait = began + after - time.perf_counter()
-            if wait > 0.0005:  # arrivals closer than a timer can tell go out together, each with its own time
-                await asyncio.sleep(wait)
+            await until(began + after)
             due.append(began + after)
             if free:
                 task = loop.create_task(serve(free.popleft()))
@@ -100,7 +113,42 @@ async def open_loop(steps: Sequence[Step], plan: Iterator[float], *, pids: Mappi
             await asyncio.wait(set(tasks), timeout=30)
         took = time.perf_counter() - began
         used = {**since(before, cpu_seconds(pids)), LOAD: time.process_time() - own}
-    return sample_of(tally.latencies, took=took, cpu=used, errors=tally.errors + len(due))
+    return sample_of(tally.latencies, took=took, cpu=used, errors=tally.errors + len(due) + len(tasks), each=each)
+
+
+_CLOCK_MONOTONIC: Final = 1  # what perf_counter reads on Linux
+_TIMER_ABSOLUTE: Final = 1
+
+
+@contextmanager
+def alarm() -> Iterator[Callable[[float], Awaitable[None]]]:
+    """Waits until a time of `perf_counter`, by a timer of the kernel: those of the loop only count milliseconds."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    timer = libc.timerfd_create(_CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
+    if timer < 0:
+        raise OSError(ctypes.get_errno(), "timerfd_create")
+    loop, rung = asyncio.get_running_loop(), asyncio.Event()
+
+    def ring() -> None:
+        os.read(timer, 8)
+        rung.set()
+
+    async def until(at: float) -> None:
+        if at <= time.perf_counter():
+            return
+        whole = int(at)
+        when = (ctypes.c_long * 4)(0, 0, whole, int((at - whole) * 1e9))
+        rung.clear()
+        if libc.timerfd_settime(timer, _TIMER_ABSOLUTE, ctypes.byref(when), None):
+            raise OSError(ctypes.get_errno(), "timerfd_settime")
+        await rung.wait()
+
+    loop.add_reader(timer, ring)
+    try:
+        yield until
+    finally:
+        loop.remove_reader(timer)
+        os.close(timer)
 
 
 @contextmanager

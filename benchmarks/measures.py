@@ -47,12 +47,18 @@ class Sample(Struct, frozen=True, kw_only=True):
 
 
 class Point(Struct, kw_only=True):
-    """One line of the table for each system: the same work, at the same load, round by round."""
+    """One line of the table for each system: the same work, at the same load, round by round.
+
+    `compared`: the metric whose ratio says how they stand to each other. `counted`: what `clients` is a number of,
+    where it is not clients.
+    """
 
     work: str
     clients: int
     at: At
     unit: str = "operations"
+    compared: str = "per_second"
+    counted: str = "clients"
     samples: dict[str, list[Sample]] = field(default_factory=dict)
 
     @property
@@ -72,11 +78,17 @@ def percentile(ordered: Sequence[float], share: float) -> float:
 
 
 def sample_of(
-    seconds_each: list[float], *, took: float, cpu: dict[str, float], errors: int, more: dict[str, float] | None = None
+    seconds_each: list[float],
+    *,
+    took: float,
+    cpu: dict[str, float],
+    errors: int,
+    each: int = 1,
+    more: dict[str, float] | None = None,
 ) -> Sample:
-    """From the latencies of what succeeded. `cpu`: seconds by process."""
+    """From the latencies of what succeeded. `cpu`: seconds by process. `each`: operations of one latency."""
     done = sorted(seconds_each)
-    count = len(done)
+    count = len(done) * each
     return Sample(
         operations=count,
         seconds=took,

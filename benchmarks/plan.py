@@ -4,7 +4,18 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from benchmarks.bench import Bench
-from benchmarks.parts import coordination, reads, writes
+from benchmarks.parts import (
+    batches,
+    coordination,
+    elections,
+    failover,
+    mixed,
+    openloop,
+    reads,
+    searches,
+    watching,
+    writes,
+)
 
 
 class Part(NamedTuple):
@@ -22,6 +33,16 @@ PARTS: Final = (
     Part("updates", "updates conditional on the version", writes.updates),
     Part("locks", "lock acquire and release, each client its own", coordination.locks),
     Part("tasks", "task claim and complete", coordination.tasks),
+    Part("batches", "batches of 100 until all three replicas have applied them", batches.batches),
+    Part("watches", "a hundred watchers: how soon they hear, what they cost", watching.watches),
+    Part("searches", "top-10 among 10k and 100k vectors beside bare FAISS", searches.searches),
+    Part("mixed", "nine reads for each write, writes ten to a batch", mixed.mixed),
+    Part("openloop", "arrivals at half load, latency from the time that was meant", openloop.open_loops),
+    Part("failover", "the longest time without a write after kill -9 of the leader", failover.failovers),
+    Part("restarts", "seconds from start to ready with a long log", restarts.restarts),
+    Part("sizes", "throughput, memory and disk with 10k, 100k and 1,000k memories", sizes.sizes, in_short=False),
+    Part("httpsearch", "the same searches over HTTP", searches.http_searches, in_short=False),
+    Part("elections", "elections for nothing under full load", elections.elections),
 )
 
 

@@ -16,7 +16,6 @@ from benchmarks.measures import LOAD, Point, Results, Sample, Spread, ratio, spr
 BEGIN: Final = "<!-- benchmarks: {} begins, written by `python -m benchmarks --markdown` -->"
 END: Final = "<!-- benchmarks: {} ends -->"
 _METRICS: Final = ("per_second", "p50_ms", "p99_ms", "p999_ms")
-_SIZES: Final = ("search", "restart", "stored", "ADD, size", "GET, size")  # their number is of rows, not clients
 
 
 class Run(Struct, frozen=True):
@@ -90,12 +89,13 @@ def points_table(points: Sequence[Point]) -> str:
 def _rows(point: Point) -> list[tuple[str, ...]]:
     rows = []
     for system, samples in point.samples.items():
-        cells = [_cell(point.values(system, metric)) for metric in _METRICS]
+        timed = any(sample.operations for sample in samples)
+        cells = [_cell(point.values(system, metric)) if timed else "" for metric in _METRICS]
         more = _more(samples)
         rows.append(
             (
                 point.work + (f" ({point.unit})" if point.unit != "operations" else ""),
-                f"{point.clients:,}" + (" rows" if point.work.startswith(_SIZES) else ""),
+                f"{point.clients:,}" + ("" if point.counted == "clients" else f" {point.counted}"),
                 point.at,
                 system + (f": {more}" if more else ""),
                 *cells,
@@ -118,6 +118,8 @@ def _cpu(samples: Sequence[Sample]) -> str:
     if totals is None:
         return ""
     names = [name for name in samples[0].cpu if name != LOAD]
+    if len(names) == 1:
+        return number(totals.middle)
     each = [number(_middle([sample.cpu.get(name, 0.0) for sample in samples])) for name in (*names, LOAD)]
     return f"{number(totals.middle)} ({' + '.join(each[:-1])}; load {each[-1]})"
 
@@ -129,12 +131,11 @@ def _more(samples: Sequence[Sample]) -> str:
 
 
 def _beside(point: Point, system: str) -> str:
-    """Ratios to the first system that is not ours: of throughput, or of time where that is all there is."""
+    """Ratios to each system that is not ours."""
     others = [name for name in point.samples if not name.startswith("raftmem")]
     if not system.startswith("raftmem") or not others:
         return ""
-    metric = "p50_ms" if point.work.startswith("search") else "per_second"
-    found = [(name, ratio(point, system, name, metric)) for name in others]
+    found = [(name, ratio(point, system, name, point.compared)) for name in others]
     return ", ".join(f"{ranged(one, 'x')} {name}" for name, one in found if one is not None)
 
 

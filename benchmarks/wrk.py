@@ -122,12 +122,12 @@ def connections(clients: int, urls: int) -> int:
 
 def run(urls: Sequence[str], requests: Path, *, clients: int, seconds: int) -> Outcome:
     """One thread an address. Raises: Failed."""
-    before = _children_s()
+    before = children_s()
     with running(urls, requests, clients=clients, seconds=seconds) as process:
         printed, said = process.communicate()
     if process.returncode:
         raise Failed(f"wrk ended with {process.returncode}: {said.strip() or printed.strip()}")
-    return parse(printed)._replace(cpu_s=_children_s() - before)
+    return parse(printed)._replace(cpu_s=children_s() - before)
 
 
 @contextmanager
@@ -148,6 +148,7 @@ def running(urls: Sequence[str], requests: Path, *, clients: int, seconds: int) 
             process.wait()
 
 
-def _children_s() -> float:
+def children_s() -> float:
+    """CPU of all children that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime

@@ -14,7 +14,7 @@ from benchmarks.connection import Connection, request
 from benchmarks.etcd_group import LEASE_S
 from benchmarks.load import Step
 from benchmarks.measures import Sample
-from benchmarks.parts.writes import places, stepping
+from benchmarks.parts.stepping import places, stepping
 from benchmarks.raftmem_group import RaftmemGroup
 from benchmarks.systems import RAFTMEM, ask_json, encoded
 

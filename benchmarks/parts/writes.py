@@ -1,7 +1,6 @@
 """Single ADDs beside etcd's puts and Redis' SETs with WAIT, and updates that are conditional on a version."""
 
 import re
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -11,9 +10,10 @@ from benchmarks import etcd_group, raftmem_group, redis_group
 from benchmarks.bench import Bench, Run, roles
 from benchmarks.connection import Connection, request
 from benchmarks.load import WARM_UP_S, Step, closed_loop
-from benchmarks.measures import At, Sample
+from benchmarks.measures import Sample
+from benchmarks.parts.stepping import places, stepping
 from benchmarks.redis_group import RedisConnection, RedisGroup
-from benchmarks.systems import KEYS, RAFTMEM, System, encoded, values
+from benchmarks.systems import KEYS, RAFTMEM, encoded, values
 
 ADD: Final = "ADD"
 UPDATE: Final = "UPDATE by version"
@@ -76,26 +76,6 @@ def updates(bench: Bench) -> None:
             if bench.etcd is not None:
                 runs["etcd"] = stepping(bench, bench.etcd, _compare_and_put, clients, at)
             bench.race(bench.point(UPDATE, clients, at), runs)
-
-
-def places(bench: Bench) -> tuple[At, ...]:
-    return ("leader", "spread") if bench.options.is_full else ("leader",)
-
-
-def stepping(bench: Bench, system: System, step_of: Callable[[Connection, int], Step], clients: int, at: At) -> Run:
-    """`step_of(connection, number)` makes what one client does over and over."""
-
-    async def measure() -> Sample:
-        urls = system.urls[:1] if at == "leader" else system.urls
-        connections = [await Connection.open(urls[number % len(urls)]) for number in range(clients)]
-        steps = [step_of(connection, number) for number, connection in enumerate(connections)]
-        try:
-            return await closed_loop(steps, seconds=bench.options.seconds, pids=roles(system), warm_up_s=WARM_UP_S)
-        finally:
-            for connection in connections:
-                connection.close()
-
-    return lambda: uvloop.run(measure())
 
 
 def _patch(connection: Connection, number: int) -> Step:
