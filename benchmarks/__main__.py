@@ -66,7 +66,6 @@ def _measure(arguments: argparse.Namespace) -> tuple[report.Run, int]:
                 part.run(bench)
             except FAILURES as error:  # what was measured before is not lost by it
                 bench.fail(part.name, error)
-        bench.finish()
     except KeyboardInterrupt:
         bench.note("ended by Ctrl-C: what follows is what was measured until then")
         status = 130

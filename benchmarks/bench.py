@@ -65,9 +65,6 @@ class Bench:
         self._files: dict[str, Path] = {}
         self.last_index = 0  # of the memories that `raftmem` holds from the start
 
-    def finish(self) -> None:
-        """What can be said once all is measured."""
-
     def close(self) -> None:
         self._stack.close()
 
@@ -142,9 +139,7 @@ class Bench:
                     self.fail(f"{point.work}, {point.clients:,} {point.counted}, {name}", error)
                     continue
                 point.samples.setdefault(name, []).append(sample)
-                told.append(
-                    f"{name} {sample.per_second:,.0f}/s" + (f" ({sample.errors} errors)" if sample.errors else "")
-                )
+                told.append(f"{name} {told_of(sample)}")
             self.say(
                 f"{point.work}, {point.clients:,} {point.counted}, {point.at}, round {number + 1}: {'; '.join(told)}"
             )
@@ -185,6 +180,13 @@ def by_wrk(system: System, urls: Sequence[str], requests: Path, *, clients: int,
         cpu=per_operation(used, outcome.requests),
         errors=outcome.errors,
     )
+
+
+def told_of(sample: Sample) -> str:
+    """In a word, while a run goes on."""
+    found = [f"{sample.per_second:,.0f}/s"] if sample.operations else []
+    found += [f"{name} {sample.more[name]:.2f}" for name in ("gap_s", "ready_s") if name in sample.more]
+    return ", ".join(found) + (f" ({sample.errors} errors)" if sample.errors else "")
 
 
 def roles(system: System) -> dict[str, int]:

@@ -12,7 +12,10 @@ from benchmarks.parts import (
     mixed,
     openloop,
     reads,
+    restarts,
     searches,
+    sizes,
+    snapshots,
     watching,
     writes,
 )
@@ -41,6 +44,8 @@ PARTS: Final = (
     Part("failover", "the longest time without a write after kill -9 of the leader", failover.failovers),
     Part("restarts", "seconds from start to ready with a long log", restarts.restarts),
     Part("sizes", "throughput, memory and disk with 10k, 100k and 1,000k memories", sizes.sizes, in_short=False),
+    Part("handovers", "a contended lock from hand to hand", coordination.hand_overs, in_short=False),
+    Part("snapshots", "taking and installing a snapshot beside writes", snapshots.snapshots, in_short=False),
     Part("httpsearch", "the same searches over HTTP", searches.http_searches, in_short=False),
     Part("elections", "elections for nothing under full load", elections.elections),
 )

@@ -59,7 +59,7 @@ def entry(index: int, start: int, vectors: list[bytes]) -> Step:
         number, at = start + seq, Position(index, seq)
         app, user = scope(number)
         record = Record(
-            *(f"memory-{number}", 1, "active", at, at, Scope(app_id=app, user_id=user), "text", None, None, b""),
+            *(f"memory-{number}", 1, "active", at, at, Scope(app_id=app, user_id=user), "text", None, b"{}", b""),
             *(("tag",), Actor("agent", "a"), 0, 0),
             dimension=len(vector) // 4,
             vector_at=at,
@@ -87,7 +87,7 @@ class Stored:
         self.flush_s = executor.seconds
         self.reader = self._store.read()
 
-    def search(self, probe: Floats, query: Query) -> object:
+    def search(self, probe: Floats, *, query: Query) -> object:
         """The whole of what a request costs below HTTP: what is done on the loop, and the search itself."""
         return self.index.prepare(VectorQuery(probe.tobytes(), TOP, 0.0, query), self.reader)()
 

@@ -3,24 +3,30 @@
 etcd's equivalent of the first: a lease granted, the key put with that lease if it is not there, the key deleted.
 """
 
+import asyncio
 import re
+import time
 from collections.abc import Callable
 from typing import Final
 
 import msgspec
+import uvloop
 
-from benchmarks.bench import Bench, Run
-from benchmarks.connection import Connection, request
+from benchmarks.bench import Bench, Run, roles
+from benchmarks.connection import Connection, opened, request
 from benchmarks.etcd_group import LEASE_S
 from benchmarks.load import Step
-from benchmarks.measures import Sample
+from benchmarks.measures import Sample, sample_of
 from benchmarks.parts.stepping import places, stepping
+from benchmarks.processes import cpu_seconds, since
 from benchmarks.raftmem_group import RaftmemGroup
 from benchmarks.systems import RAFTMEM, ask_json, encoded
 
 LOCK: Final = "lock acquire + release"
+HAND_OVER: Final = "lock hand-over"
 TASK: Final = "task claim + complete"
 CLIENTS: Final = 64
+WAITERS: Final = 50
 TXN_MAX: Final = 128  # operations of one transaction
 TASKS_A_SECOND: Final = 6000  # more than are ever claimed: a queue that runs dry is an error
 _TOKEN: Final = re.compile(rb'"token":(\d+)')
@@ -114,3 +120,43 @@ def _worker(connection: Connection, number: int) -> Step:
         return completed.is_ok
 
     return step
+
+
+def hand_overs(bench: Bench) -> None:
+    """Fifty wait for one lock and hold it for no time: from the release being sent to the next holder hearing of it."""
+    bench.refresh()
+    run = _hand_over(bench, bench.raftmem)
+    bench.race(bench.point(HAND_OVER, WAITERS, "leader", "hand-overs"), {RAFTMEM: run})
+
+
+def _hand_over(bench: Bench, group: RaftmemGroup) -> Run:
+    async def measure() -> Sample:
+        seconds, released = bench.options.seconds, 0.0
+        taken: list[float] = []
+        errors = 0
+        began = time.perf_counter()
+
+        async def client(connection: Connection, number: int) -> None:
+            nonlocal released, errors
+            wanted = {"owner": f"waiter-{number}", "ttl_ms": 10_000, "wait_ms": 60_000}
+            acquire = request("POST", "/v1/locks/contended/acquire", msgspec.json.encode(wanted))
+            while time.perf_counter() < began + seconds:
+                grant = await connection.ask(acquire)
+                found = _TOKEN.search(grant.body)
+                if not grant.is_ok or found is None:
+                    errors += 1
+                    return
+                if released:
+                    taken.append(time.perf_counter() - released)
+                body = f'{{"owner":"waiter-{number}","token":{found[1].decode()}}}'
+                released = time.perf_counter()
+                errors += not (await connection.ask(request("POST", "/v1/locks/contended/release", body))).is_ok
+
+        pids = roles(group)
+        before = cpu_seconds(pids)
+        async with opened(group.urls[:1], WAITERS) as connections:
+            await asyncio.gather(*(client(one, number) for number, one in enumerate(connections)))
+        took = time.perf_counter() - began
+        return sample_of(taken, took=took, cpu=since(before, cpu_seconds(pids)), errors=errors)
+
+    return lambda: uvloop.run(measure())

@@ -97,8 +97,8 @@ def fill(folder: Path, port: int, entries: int, *, say: Callable[[str], None]) -
         batch = [entry(at, texts[at % len(texts)]) for at in range(start, min(start + GROUP, entries + 1))]
         log.commit([Append(tuple(batch))])
         replica.apply(batch)
-        if start % 100_000 < GROUP:
-            say(f"{start:,} entries")
+        if (start + GROUP) % 100_000 < GROUP:
+            say(f"{replica.applied:,} entries")
     state.close(clean=True)
     log.close()
     held.close()

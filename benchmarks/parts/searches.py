@@ -7,6 +7,7 @@ rows may be found, the scores and the order of ties. Over HTTP the same, with a 
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +35,7 @@ def searches(bench: Bench) -> None:
             bench.say(f"applying {rows:,} vectors")
             stored, bare = Stored(vectors, Path(name)), Bare(vectors)
             for share, (query, _) in SHARES.items():
-                ours = _searching(vectors, lambda probe, query=query: stored.search(probe, query))
+                ours = _searching(vectors, partial(stored.search, query=query))
                 theirs = _searching(vectors, bare.searching(share))
                 point = bench.point(f"search {share}", rows, "one", compared="p50_ms", counted="rows")
                 bench.race(point, {RAFTMEM: ours, "faiss": theirs})

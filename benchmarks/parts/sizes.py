@@ -39,17 +39,17 @@ def sizes(bench: Bench) -> None:
                 bench.say(f"storing {size:,} memories of 1 KB: {start:,} so far")
                 stop = min(start + STEP, size)
                 raftmem_group.store(groups[size], start, stop, size=TEXT_BYTES, batch=BATCH)
-        for work in (GET, ADD):
-            for group in groups.values():
-                group.settle()
-            _race(bench, work, groups)
+        _race(bench, GET, groups)
         for size, group in groups.items():
             point = bench.point(STORED, size, "all", counted="memories")
             point.samples[RAFTMEM] = [_held(group, node, size) for node in group.pids]
+        _race(bench, ADD, groups)
 
 
 def _race(bench: Bench, work: str, groups: dict[int, RaftmemGroup]) -> None:
     """Into a point for each size, so that they can be told apart."""
+    for group in groups.values():
+        group.settle()
     points = {size: bench.point(f"{work}, size", size, "leader", counted="memories") for size in groups}
     runs: dict[str, Run] = {}
     for size, group in groups.items():
