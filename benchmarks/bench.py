@@ -8,7 +8,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, TextIO
@@ -114,6 +114,10 @@ class Bench:
         if self._etcd is not None:
             etcd_group.settle(self._etcd)
 
+    def fewer(self, rounds: int) -> int:
+        """At most so many in the short form."""
+        return self.options.rounds if self.options.is_full else min(rounds, self.options.rounds)
+
     # --- races -----------------------------------------------------------------------------------------
     def point(
         self,
@@ -128,11 +132,15 @@ class Bench:
         point = Point(work=work, clients=clients, at=at, unit=unit, compared=compared, counted=counted)
         return self.results.add(point)
 
-    def race(self, point: Point, runs: Mapping[str, Run], *, rounds: int | None = None) -> None:
-        """A B A B …; what each of `runs` returns goes to the point under its name."""
+    def race(
+        self, point: Point, runs: Mapping[str, Run], *, rounds: int | None = None, once: Collection[str] = ()
+    ) -> None:
+        """A B A B …; what each of `runs` returns goes to the point under its name. `once`: only in the first round."""
         for number in range(rounds or self.options.rounds):
             told = []
             for name, run in runs.items():
+                if number and name in once:
+                    continue
                 try:
                     sample = run()
                 except FAILURES as error:

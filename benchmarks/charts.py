@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from jepsen_like.report.axes import Linear, Logarithmic, ceiling, decades, ticks
 from jepsen_like.report.markup import Markup, element, trusted
 
-WIDTH: Final = 760
+WIDTH: Final = 860
 COLOURS: Final = ("#2f6fd0", "#d9603b", "#2f9e6f", "#8a5bc7", "#b08a1e", "#4b5563", "#c2487f", "#3aa0b5")
 _STYLE: Final = (
     "text{font:12px system-ui,sans-serif;fill:#4b5563}.title{font-size:15px;font-weight:600;fill:#111827}"
@@ -20,7 +20,6 @@ _LEFT: Final = 74
 _RIGHT: Final = 24
 _BOTTOM: Final = 48
 _ROW: Final = 26
-_LABELS: Final = 400
 _LETTER: Final = 6.6  # about, at 12 px
 
 Points = Sequence[tuple[float, float]]
@@ -44,7 +43,7 @@ class Bar(NamedTuple):
 
 
 def lines(title: str, x: Axis, y: Axis, series: Mapping[str, Points], *, height: int = 400) -> str:
-    """A line for each of `series`, with its points; dashed where the name says p99."""
+    """A line for each of `series`, with its points. The first word of a name has a colour; p99 in it makes dashes."""
     right, bottom = WIDTH - _RIGHT, height - _BOTTOM
     across, x_marks = _scale(x, [point[0] for points in series.values() for point in points], _LEFT, right)
     up, y_marks = _scale(y, [point[1] for points in series.values() for point in points], bottom, _TOP)
@@ -60,8 +59,8 @@ def lines(title: str, x: Axis, y: Axis, series: Mapping[str, Points], *, height:
     middle = (_TOP + bottom) / 2
     turned = f"rotate(-90 16 {middle:.0f})"
     parts.append(element("text", y.label, x=16, y=middle, text_anchor="middle", transform=turned))
-    for number, (name, points) in enumerate(series.items()):
-        colour, dashes = COLOURS[number % len(COLOURS)], "6 4" if "p99" in name else None
+    for name, points in series.items():
+        colour, dashes = _look(name, list(series))
         path = "".join(f"{'L' if at else 'M'}{across(a):.1f} {up(b):.1f}" for at, (a, b) in enumerate(points))
         parts.append(element("path", d=path, fill="none", stroke=colour, stroke_width=2, stroke_dasharray=dashes))
         parts += [element("circle", cx=across(a), cy=up(b), r=3.5, fill=colour) for a, b in points]
@@ -72,15 +71,17 @@ def bars(title: str, rows: Sequence[Bar], *, bound: float | None = None) -> str:
     """One below the other; `bound` is a line through all of them."""
     height = _TOP - 16 + _ROW * len(rows) + 16
     highest = max([row.value for row in rows] + ([] if bound is None else [bound]), default=1.0) or 1.0
-    across = Linear(0, highest, _LABELS, WIDTH - 130)
+    left = 24 + _LETTER * max((len(row.name) for row in rows), default=0)
+    stop = WIDTH - 24 - _LETTER * max((len(row.says) for row in rows), default=0)
+    across = Linear(0, highest, left, max(left + 60, stop))
     parts: list[Markup] = []
     for number, row in enumerate(rows):
         top = _TOP - 20 + number * _ROW
         colour = {None: COLOURS[0], True: COLOURS[2], False: COLOURS[1]}[row.is_good]
-        parts.append(element("text", row.name, x=_LABELS - 8, y=top + 14, text_anchor="end", class_="name"))
-        wide = max(1.0, across(row.value) - _LABELS)
-        parts.append(element("rect", x=_LABELS, y=top + 3, width=wide, height=_ROW - 10, fill=colour))
-        parts.append(element("text", row.says, x=across(row.value) + 6, y=top + 14))
+        parts.append(element("text", row.name, x=left - 8, y=top + 14, text_anchor="end", class_="name"))
+        wide = max(1.0, across(row.value) - left)
+        parts.append(element("rect", x=left, y=top + 3, width=wide, height=_ROW - 10, fill=colour))
+        parts.append(element("text", row.says, x=across.stop + 8, y=top + 14))
     if bound is not None:
         parts.append(_line(across(bound), _TOP - 26, across(bound), height - 14, "bound"))
     return _document(title, height, parts)
@@ -106,10 +107,16 @@ def _scale(
     return Linear(0, top, start, stop), axis.at or ticks(top, most=6)
 
 
+def _look(name: str, names: Sequence[str]) -> tuple[str, str | None]:
+    """Colour and dashes."""
+    words = list(dict.fromkeys(one.partition(" ")[0] for one in names))
+    return COLOURS[words.index(name.partition(" ")[0]) % len(COLOURS)], "6 4" if "p99" in name else None
+
+
 def _legend(names: Sequence[str]) -> list[Markup]:
     parts, x = [], float(_LEFT)
-    for number, name in enumerate(names):
-        colour, dashes = COLOURS[number % len(COLOURS)], "6 4" if "p99" in name else None
+    for name in names:
+        colour, dashes = _look(name, names)
         box = {"x1": x, "y1": 46, "x2": x + 20, "y2": 46, "stroke": colour, "stroke_width": 3}
         parts.append(element("line", stroke_dasharray=dashes, **box))
         parts.append(element("text", name, x=x + 26, y=50, class_="name"))

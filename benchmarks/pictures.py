@@ -17,7 +17,7 @@ from benchmarks.report import number, with_unit
 SYSTEMS: Final = ("raftmem", "etcd", "redis")
 CAPTIONS: Final = {
     "goals": "Goals, as shares of their bounds: beyond the line is met",
-    "add-throughput": "ADDs a second against clients (etcd: puts; Redis: SET and WAIT 1, which is not consensus)",
+    "add-throughput": "Writes a second against clients (Redis, SET and WAIT 1, is not consensus)",
     "add-latency": "Latency of an ADD against load, from 1 to 256 clients",
     "reads": "Reads a second at each level, 64 clients, on the leader",
     "size-cost": "CPU of an operation against the memories that are stored",

@@ -88,7 +88,7 @@ def tasks(bench: Bench) -> None:
     for at in places(bench):
         measure = stepping(bench, bench.raftmem, _worker, clients, at)
         filled = _after(lambda: _fill(bench.raftmem, TASKS_A_SECOND // 2 * (bench.options.seconds + 1)), measure)
-        bench.race(bench.point(TASK, clients, at, "pairs"), {RAFTMEM: filled})
+        bench.race(bench.point(TASK, clients, at, "pairs"), {RAFTMEM: filled}, rounds=bench.fewer(2))
 
 
 def _after(first: Callable[[], None], then: Run) -> Run:

@@ -30,7 +30,7 @@ GIVE_UP_S: Final = 30.0
 PATIENCE_S: Final = 1.0
 PAUSE_S: Final = 0.02
 KILLS: Final = 30
-KILLS_SHORT: Final = 4
+KILLS_SHORT: Final = 3
 
 
 def failovers(bench: Bench) -> None:

@@ -6,20 +6,21 @@ writes stand beside them.
 """
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import uvloop
 
-from benchmarks import etcd_group, raftmem_group, wrk
+from benchmarks import raftmem_group, wrk
 from benchmarks.bench import Bench, Run, roles
 from benchmarks.connection import Connection, opened, request
 from benchmarks.load import Step, arrivals, open_loop
 from benchmarks.measures import LOAD, Sample, per_operation
 from benchmarks.parts.batches import etcd_bodies
-from benchmarks.parts.reads import query
+from benchmarks.parts.reads import query, range_requests
 from benchmarks.processes import cpu_seconds, since
-from benchmarks.systems import KEYS, RAFTMEM, System, values
+from benchmarks.systems import RAFTMEM, System, values
 
 MIXED: Final = "mixed 90/10"
 CLIENTS: Final = 64
@@ -37,8 +38,7 @@ def mixed(bench: Bench) -> None:
     runs = {RAFTMEM: _run(bench, bench.raftmem, file, ours)}
     if bench.etcd is not None:
         theirs = [request("POST", "/v3/kv/txn", body) for body in etcd_bodies(SIZE)]
-        numbers = raftmem_group.some_keys(KEYS)
-        file = bench.file("etcd-range-linearizable", lambda: etcd_group.range_requests(numbers, serializable=False))
+        file = bench.file("range-etcd-linearizable", partial(range_requests, serializable=False))
         runs["etcd"] = _run(bench, bench.etcd, file, theirs)
     bench.race(bench.point(MIXED, CLIENTS, "spread"), runs)
 

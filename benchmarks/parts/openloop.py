@@ -30,13 +30,21 @@ def open_loops(bench: Bench) -> None:
     runs = {RAFTMEM: _run(bench, bench.raftmem, ADD, RAFTMEM, ours)}
     if bench.etcd is not None:
         runs["etcd"] = _run(bench, bench.etcd, ADD, "etcd", theirs)
-    bench.race(bench.point(f"{ADD}, open loop at half load", CONNECTIONS, "leader", compared="p99_ms"), runs)
+    bench.race(
+        bench.point(f"{ADD}, open loop at half load", CONNECTIONS, "leader", compared="p99_ms"),
+        runs,
+        rounds=bench.fewer(2),
+    )
     ours = raftmem_group.get_requests(query("lease", index=0))
     theirs = etcd_group.range_requests(raftmem_group.some_keys(KEYS), serializable=False)
     runs = {"raftmem lease": _run(bench, bench.raftmem, GET, "raftmem lease", ours)}
     if bench.etcd is not None:
         runs["etcd linearizable"] = _run(bench, bench.etcd, GET, "etcd linearizable", theirs)
-    bench.race(bench.point(f"{GET}, open loop at half load", CONNECTIONS, "leader", compared="p99_ms"), runs)
+    bench.race(
+        bench.point(f"{GET}, open loop at half load", CONNECTIONS, "leader", compared="p99_ms"),
+        runs,
+        rounds=bench.fewer(2),
+    )
 
 
 def _run(bench: Bench, system: System, work: str, name: str, requests: Sequence[wrk.Request]) -> Run:

@@ -65,7 +65,7 @@ def restarts(bench: Bench) -> None:
         RAFTMEM: lambda: run(signal.SIGTERM),
     }
     point = bench.point(RESTART, entries, "one", compared="ready_s", counted="entries")
-    bench.race(point, runs, rounds=ROUNDS)
+    bench.race(point, runs, rounds=ROUNDS if bench.options.is_full else 1)
 
 
 def seconds_to_ready(url: str, process: "subprocess.Popen[str]") -> float:

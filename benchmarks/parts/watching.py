@@ -44,7 +44,7 @@ def _fan_out(bench: Bench) -> None:
         streams = [_etcd_stream(etcd.urls[-1], 0, KEYS)] * WATCHERS
         put = etcd_group.key(1)
         runs["etcd"] = _deliver(bench, etcd, streams, lambda text: ("/v3/kv/put", {"key": put, "value": encoded(text)}))
-    bench.race(bench.point(FAN_OUT, WATCHERS, "spread", "deliveries", compared="p50_ms"), runs)
+    bench.race(bench.point(FAN_OUT, WATCHERS, "spread", "deliveries", compared="p50_ms"), runs, rounds=bench.fewer(2))
 
 
 def _etcd_stream(url: str, start: int, stop: int) -> Stream:
@@ -99,7 +99,7 @@ def _cost(bench: Bench) -> None:
         narrow = [_etcd_stream(etcd.urls[0], n * share, (n + 1) * share) for n in range(WATCHERS)]
         runs["etcd unwatched"] = _adds(bench, etcd, file, [])
         runs["etcd"] = _adds(bench, etcd, file, narrow)
-    bench.race(bench.point(WATCHED, WRITERS, "leader"), runs)
+    bench.race(bench.point(WATCHED, WRITERS, "leader"), runs, rounds=bench.fewer(1))
 
 
 def _adds(bench: Bench, system: System, requests: Path, streams: Sequence[Stream]) -> Run:

@@ -32,12 +32,13 @@ def adds(bench: Bench) -> None:
             runs["etcd"] = bench.wrk_run(bench.etcd, theirs, clients=clients, at="leader")
         if bench.redis is not None:
             runs["redis"] = redis_sets(bench, bench.redis, clients)
-        bench.race(bench.point(ADD, clients, "leader"), runs)
+        once = () if bench.options.is_full else ("redis",)
+        bench.race(bench.point(ADD, clients, "leader"), runs, once=once)
     for clients in (ON_ALL, 256) if bench.options.is_full else (ON_ALL,):
         runs = {RAFTMEM: bench.wrk_run(bench.raftmem, ours, clients=clients, at="spread")}
         if bench.etcd is not None:
             runs["etcd"] = bench.wrk_run(bench.etcd, theirs, clients=clients, at="spread")
-        bench.race(bench.point(ADD, clients, "spread"), runs)
+        bench.race(bench.point(ADD, clients, "spread"), runs, rounds=bench.fewer(2))
 
 
 def redis_sets(bench: Bench, group: RedisGroup, clients: int) -> Run:
@@ -75,7 +76,7 @@ def updates(bench: Bench) -> None:
             runs = {RAFTMEM: stepping(bench, bench.raftmem, _patch, clients, at)}
             if bench.etcd is not None:
                 runs["etcd"] = stepping(bench, bench.etcd, _compare_and_put, clients, at)
-            bench.race(bench.point(UPDATE, clients, at), runs)
+            bench.race(bench.point(UPDATE, clients, at), runs, rounds=bench.fewer(2))
 
 
 def _patch(connection: Connection, number: int) -> Step:
