@@ -96,12 +96,13 @@ def _write(arguments: argparse.Namespace, run: report.Run) -> None:
 
 def _write_markdown(path: Path, run: report.Run, shown: str) -> None:
     """Into the markers of a document that has them; else a document of its own."""
+    found = {**report.sections(run), "pictures": shown}
     text = path.read_text() if path.exists() else ""
-    try:
-        text = report.put_between(text, "table", report.markdown(run))
-        text = report.put_between(text, "pictures", shown)
-    except ValueError:
-        text = f"{report.markdown(run)}\n{shown}"
+    if report.BEGIN.format("table") in text:
+        for name, section in found.items():
+            text = report.put_between(text, name, section)
+    else:
+        text = "\n".join(found.values())
     path.write_text(text)
 
 

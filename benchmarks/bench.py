@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, TextIO
 
+import msgspec
 from msgspec import Struct
 
 from benchmarks import etcd_group, raftmem_group, wrk
@@ -146,7 +147,7 @@ class Bench:
                 except FAILURES as error:
                     self.fail(f"{point.work}, {point.clients:,} {point.counted}, {name}", error)
                     continue
-                point.samples.setdefault(name, []).append(sample)
+                point.samples.setdefault(name, []).append(msgspec.structs.replace(sample, round=number))
                 told.append(f"{name} {told_of(sample)}")
             self.say(
                 f"{point.work}, {point.clients:,} {point.counted}, {point.at}, round {number + 1}: {'; '.join(told)}"

@@ -80,7 +80,7 @@ def between(one: tuple[str, int, str], other: tuple[str, int, str], system: str,
         mine, theirs = results.find(*one), results.find(*other)
         if mine is None or theirs is None:
             return None
-        return spread(ratios(mine.values(system, metric), theirs.values(system, metric)))
+        return spread(ratios(mine.by_round(system, metric), theirs.by_round(system, metric)))
 
     return measure
 

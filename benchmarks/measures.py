@@ -4,7 +4,7 @@ The rule: a ratio is taken within a round, between runs that stood next to each 
 what counts; so noise that lasts longer than a round falls out of it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Final, Literal
 
@@ -16,7 +16,10 @@ LOAD: Final = "load"  # the name under which the CPU of the load generator stand
 
 
 class Sample(Struct, frozen=True, kw_only=True):
-    """One run of one system. `cpu`: microseconds an operation by process; `more`: figures of this work alone."""
+    """One run of one system, in the round of that number.
+
+    `cpu`: microseconds an operation by process; `more`: figures of this work alone.
+    """
 
     operations: int
     seconds: float
@@ -27,6 +30,7 @@ class Sample(Struct, frozen=True, kw_only=True):
     cpu: dict[str, float] = field(default_factory=dict)
     errors: int = 0
     more: dict[str, float] = field(default_factory=dict)
+    round: int = 0
 
     @property
     def per_second(self) -> float:
@@ -66,8 +70,11 @@ class Point(Struct, kw_only=True):
         return self.work, self.clients, self.at
 
     def values(self, system: str, metric: str) -> list[float]:
-        found = (sample.value(metric) for sample in self.samples.get(system, ()))
-        return [value for value in found if value is not None]
+        return list(self.by_round(system, metric).values())
+
+    def by_round(self, system: str, metric: str) -> dict[int, float]:
+        found = ((sample.round, sample.value(metric)) for sample in self.samples.get(system, ()))
+        return {number: value for number, value in found if value is not None}
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
@@ -118,13 +125,13 @@ def spread(values: Sequence[float]) -> Spread | None:
     return Spread(median(values), min(values), max(values)) if values else None
 
 
-def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+def ratios(ours: Mapping[int, float], theirs: Mapping[int, float]) -> list[float]:
     """Round by round; a round that one of them lacks, or in which theirs is nothing, has none."""
-    return [mine / other for mine, other in zip(ours, theirs, strict=False) if other]
+    return [mine / other for number, mine in ours.items() if (other := theirs.get(number))]
 
 
 def ratio(point: Point, ours: str, theirs: str, metric: str) -> Spread | None:
-    return spread(ratios(point.values(ours, metric), point.values(theirs, metric)))
+    return spread(ratios(point.by_round(ours, metric), point.by_round(theirs, metric)))
 
 
 class Results:
@@ -142,6 +149,3 @@ class Results:
     @property
     def points(self) -> list[Point]:
         return list(self._points.values())
-
-    def where(self, accept: Callable[[Point], bool]) -> list[Point]:
-        return [point for point in self._points.values() if accept(point)]

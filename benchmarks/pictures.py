@@ -58,7 +58,7 @@ def _goals(results: Results) -> str | None:
         if one.measured is None or not one.goal.bound:
             continue
         share = one.measured.middle / one.goal.bound if one.goal.at_least else one.goal.bound / one.measured.middle
-        says = f"{with_unit(one.measured.middle, one.goal.unit)} of {number(one.goal.bound)}"
+        says = f"{with_unit(one.measured.middle, one.goal.unit)} of {one.goal.bound:,g}"
         rows.append(Bar(one.goal.says.partition(" (")[0], min(share, 2.0), says, not one.missed_by))
     return bars(CAPTIONS["goals"], rows, bound=1.0) if rows else None
 

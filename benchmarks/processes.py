@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -60,16 +60,18 @@ def started(command: Sequence[str], *, log: Path, end_with: int = signal.SIGTERM
 
 
 def end(process: "subprocess.Popen[str]", number: int = signal.SIGTERM) -> None:
-    """Ask it to end, and make it after a while."""
-    if process.poll() is None:
-        process.send_signal(number)
-        try:
-            process.wait(END_WAIT_S)
-        except subprocess.TimeoutExpired:
+    """Ask it to end, and make it after a while, or at once if we are interrupted again."""
+    try:
+        if process.poll() is None:
+            process.send_signal(number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(END_WAIT_S)
+    finally:
+        if process.poll() is None:
             process.kill()
             process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def cpu_seconds(pids: Mapping[str, int]) -> dict[str, float]:

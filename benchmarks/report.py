@@ -15,6 +15,7 @@ from benchmarks.measures import LOAD, Point, Results, Sample, Spread, ratio, spr
 
 BEGIN: Final = "<!-- benchmarks: {} begins, written by `python -m benchmarks --markdown` -->"
 END: Final = "<!-- benchmarks: {} ends -->"
+LAYER: Final = "layer: "
 _METRICS: Final = ("per_second", "p50_ms", "p99_ms", "p999_ms")
 
 
@@ -52,8 +53,20 @@ def from_json(text: bytes) -> Run:
 
 
 def markdown(run: Run) -> str:
-    parts = [goals_table(judge_all(Results(run.points))), points_table(run.points), provenance(run)]
-    return "\n".join(parts)
+    """For a terminal: all of it."""
+    return "\n".join(sections(run).values())
+
+
+def sections(run: Run) -> dict[str, str]:
+    """By the name of the markers between which each stands."""
+    layers = [point for point in run.points if point.work.startswith(LAYER)]
+    others = [point for point in run.points if not point.work.startswith(LAYER)]
+    return {
+        "goals": goals_table(judge_all(Results(run.points))),
+        "table": points_table(others),
+        "layers": points_table(layers) if layers else "Not measured in this run.\n",
+        "machine": provenance(run),
+    }
 
 
 # --- tables ---------------------------------------------------------------------------------------------
@@ -153,14 +166,17 @@ def provenance(run: Run) -> str:
 
 # --- figures as words -----------------------------------------------------------------------------------
 def number(value: float) -> str:
-    """Three figures that count, or all of a whole number."""
-    if value >= 100 or value == int(value):
+    """Three figures that count."""
+    if value >= 100 or value == 0:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
 
 
 def with_unit(value: float, unit: str) -> str:
-    return f"{number(value)}x" if unit == "x" else f"{number(value)} {unit}".strip()
+    if unit == "x":
+        return f"{number(value)}x"
+    is_count = unit not in ("", "s", "ms") and value == int(value)
+    return f"{value:,.0f} {unit}" if is_count else f"{number(value)} {unit}".strip()
 
 
 def ranged(found: Spread, unit: str = "") -> str:

@@ -85,8 +85,7 @@ def fill(folder: Path, port: int, entries: int, *, say: Callable[[str], None]) -
     """A single voter's folder with that many ADDs, cleanly closed."""
     held = open_folder(folder, node_id="n1", cluster_id=CLUSTER, folder_id="00" * 8, bootstrap=True)
     log = LmdbLogStore(held.log_path)
-    voter = Member("n1", f"127.0.0.1:{port + 1000}", f"http://127.0.0.1:{port}", "00" * 8)
-    first = LogEntry(1, 0, codec.membership(Members(CLUSTER, 1, (voter,), 1000, 500), time=0, wall_ms=0))
+    first = first_entry(port)
     log.commit([Append((first,)), HardState(1, "n1")])
     held.finish_bootstrap()
     state = LmdbStateStore(held.state_path, mark=held.state_mark())
@@ -102,6 +101,12 @@ def fill(folder: Path, port: int, entries: int, *, say: Callable[[str], None]) -
     state.close(clean=True)
     log.close()
     held.close()
+
+
+def first_entry(port: int) -> LogEntry:
+    """The bootstrap of a group of one."""
+    voter = Member("n1", f"127.0.0.1:{port + 1000}", f"http://127.0.0.1:{port}", "00" * 8)
+    return LogEntry(1, 0, codec.membership(Members(CLUSTER, 1, (voter,), 1000, 500), time=0, wall_ms=0))
 
 
 def entry(index: int, text: str) -> LogEntry:

@@ -42,7 +42,7 @@ def sizes(bench: Bench) -> None:
         _race(bench, GET, groups)
         for size, group in groups.items():
             point = bench.point(STORED, size, "all", counted="memories")
-            point.samples[RAFTMEM] = [_held(group, node, size) for node in group.pids]
+            point.samples[RAFTMEM] = [_held(group, node, size, number) for number, node in enumerate(group.pids)]
         _race(bench, ADD, groups)
 
 
@@ -67,10 +67,13 @@ def _race(bench: Bench, work: str, groups: dict[int, RaftmemGroup]) -> None:
         point.samples[RAFTMEM] = race.samples.pop(str(size), [])
 
 
-def _held(group: RaftmemGroup, node: str, size: int) -> Sample:
-    """`of_allowed`: of 1.2 times the bytes of the memories and 300 MB, what the process holds that is no cache."""
+def _held(group: RaftmemGroup, node: str, size: int, number: int) -> Sample:
+    """`of_allowed`: of 1.2 times the bytes of the memories and 300 MB, what the process holds that is no cache.
+
+    Each replica stands as a round.
+    """
     memory = resident_mb(group.pids[node])
     allowed = ALLOWED_FACTOR * size * TEXT_BYTES / 1e6 + ALLOWED_MB
     disk = disk_bytes(group.folder / node)
     more = {**memory, "of_allowed": memory["anonymous_mb"] / allowed, "disk_bytes_a_memory": disk / size}
-    return Sample(operations=0, seconds=0, more=more)
+    return Sample(operations=0, seconds=0, more=more, round=number)
