@@ -4,7 +4,7 @@
 #   make check       ruff, mypy, pyright, import-linter
 #   make sim         hostile schedules on the simulator (SEEDS=2000, or FRESH=500 that nobody chose; ARGS="--level async")
 #   make jepsen      every workload on real processes under faults, with a report (ARGS="--profile night --minutes 60")
-#   make bench       measured beside etcd and Redis, about five minutes (make bench-full: everything, hours;
+#   make bench       measured beside etcd and Redis, about five minutes (make bench-full: everything, an hour;
 #                    ARGS="--only adds,gets --json run.json"); wants wrk, etcd-server and redis-server of Debian
 #   make lock        resolve requirements.lock anew from pyproject.toml
 VENV ?= .venv

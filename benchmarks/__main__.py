@@ -4,7 +4,7 @@
     python -m benchmarks --full                 everything (make bench-full)
     python -m benchmarks --only adds,gets       some of the work; --list says what there is
     python -m benchmarks --only adds --clients 64 --rounds 5 --peers etcd
-    python -m benchmarks --from run.json --markdown docs/performance.md     from figures of before
+    python -m benchmarks --from run.json more.json --markdown docs/performance.md    from figures of before
 
 Ends with 1 if something failed, or if a goal that was measured is missed and --judge was given; with 130 after Ctrl-C.
 """
@@ -32,9 +32,9 @@ def main() -> int:
         for part in PARTS:
             print(f"{part.name:12} {'' if part.in_short else '(full) '}{part.says}")
         return 0
-    run = report.from_json(arguments.source.read_bytes()) if arguments.source else None
-    status = 0
-    if run is None:
+    if arguments.sources:
+        run, status = report.merged([report.from_json(path.read_bytes()) for path in arguments.sources]), 0
+    else:
         run, status = _measure(arguments)
     _write(arguments, run)
     print(report.markdown(run))
@@ -110,7 +110,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--full", action="store_true", help="everything, in hours rather than minutes")
+    parser.add_argument("--full", action="store_true", help="everything, in about an hour")
     parser.add_argument("--only", type=_names, default=[], metavar="PART,…", help="some of the work (--list)")
     parser.add_argument("--list", action="store_true", help="what work there is")
     parser.add_argument("--peers", type=_peers, default=list(PEERS), metavar="PEER,…", help="etcd,redis; none: alone")
@@ -120,7 +120,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="every figure of every round")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="the tables, between the markers of a document")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="SVGs (default: pictures/ beside the document)")
-    parser.add_argument("--from", dest="source", type=Path, metavar="FILE", help="measure nothing: a run's JSON")
+    parser.add_argument(
+        "--from",
+        dest="sources",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="measure nothing: JSON of runs put together",
+    )
     parser.add_argument("--judge", action="store_true", help="end with 1 if a goal that was measured is missed")
     return parser.parse_args()
 

@@ -5,11 +5,13 @@ fails in a race is said and leaves the others' figures standing, and the run end
 """
 
 import os
+import shutil
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -28,7 +30,11 @@ from benchmarks.redis_group import redis_group as start_redis
 from benchmarks.systems import KEYS, VALUE_BYTES, System, missing_peers
 
 WARM_UP_S: Final = 1
-FAILURES: Final = (OSError, NotStarted, wrk.Failed, AssertionError, ValueError)  # of a system or of its load
+# Of a system, or of its load.
+FAILURES: Final = (
+    *(OSError, NotStarted, wrk.Failed, subprocess.SubprocessError),
+    *(AssertionError, ValueError, LookupError, msgspec.MsgspecError),
+)
 Run = Callable[[], Sample]
 
 
@@ -152,6 +158,16 @@ class Bench:
             self.say(
                 f"{point.work}, {point.clients:,} {point.counted}, {point.at}, round {number + 1}: {'; '.join(told)}"
             )
+
+    @contextmanager
+    def scratch(self, name: str) -> Iterator[Path]:
+        """A folder for one part, whose disk is free again after it."""
+        folder = self.folder / name
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder)
 
     def file(self, name: str, requests: Callable[[], Sequence[wrk.Request]]) -> Path:
         """Requests for wrk, written once a run."""

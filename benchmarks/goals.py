@@ -105,7 +105,7 @@ def at_most(says: str, bound: float, measure: Measure, unit: str = "x") -> Goal:
 
 
 SEARCHES: Final = [(rows, share) for rows in (10_000, 100_000) for share in ("1 %", "50 %")]
-MIXED: Final = ("mixed 90/10", 64, "spread")
+MIXED: Final = ("mixed 90/10", 24, "spread")
 FAILOVER: Final = ("failover", 12, "spread")
 GOALS: Final[tuple[Goal, ...]] = (
     at_least("ADD, 64 clients: throughput beside etcd's puts", 1.5, compared("ADD", 64, "leader", "raftmem", "etcd")),

@@ -7,20 +7,24 @@ to be sent: a server that stalls cannot make the load stall with it and so hide 
 import asyncio
 import ctypes
 import gc
+import math
 import os
 import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import cycle
 from typing import Final
 
-from benchmarks.connection import Broken
+from benchmarks.connection import Broken, Connection, Reply
 from benchmarks.measures import LOAD, Sample, sample_of
 from benchmarks.processes import cpu_seconds, since
 
 Step = Callable[[], Awaitable[bool]]  # one operation; whether it succeeded
 WARM_UP_S: Final = 0.5
+GRID_S: Final = 0.0005
+LAST_S: Final = 30.0  # for what is under way at the end of an open loop
 
 
 class Tally:
@@ -77,43 +81,62 @@ async def closed_loop(
 
 
 def arrivals(rate: float, seconds: float, *, seed: int) -> Iterator[float]:
-    """Poisson: seconds from the start, rising."""
+    """Poisson: seconds from the start, rising, each put off to the next mark of a fine grid.
+
+    Who comes between two marks is sent at once, which spares the load a wake-up each.
+    """
     draw, at = random.Random(seed), 0.0
-    while (at := at + draw.expovariate(rate)) < seconds:
-        yield at
+    while (at := at + draw.expovariate(rate)) < seconds - GRID_S:
+        yield math.ceil(at / GRID_S) * GRID_S
 
 
-async def open_loop(steps: Sequence[Step], plan: Iterator[float], *, pids: Mapping[str, int], each: int = 1) -> Sample:
-    """Each arrival takes the step that has been free for longest, and waits for one if there is none."""
-    tally, due = Tally(), deque[float]()
-    loop, free = asyncio.get_running_loop(), deque(steps)
+async def open_loop(
+    connections: Sequence[Connection],
+    requests: Sequence[bytes],
+    plan: Iterator[float],
+    *,
+    pids: Mapping[str, int],
+    each: int = 1,
+) -> Sample:
+    """Each arrival sends the next of `requests` on the connection that has been free for longest, or waits for one."""
+    tally, due, free = Tally(), deque[float](), deque(connections)
+    next_request, is_idle = cycle(requests), asyncio.Event()
+    under_way = 0
     began = time.perf_counter()
 
-    async def serve(step: Step) -> None:
-        while due:
-            intended = due.popleft()
-            try:
-                tally.count(intended, await step())
-            except Broken:
-                tally.errors += 1
-                return
-        free.append(step)
+    def send(connection: Connection, intended: float) -> None:
+        nonlocal under_way
 
-    tasks: set[asyncio.Task[None]] = set()
+        def then(reply: Reply | Broken) -> None:
+            nonlocal under_way
+            under_way -= 1
+            tally.count(intended, not isinstance(reply, Broken) and reply.is_ok)
+            if due and not connection.is_closed:
+                send(connection, due.popleft())
+            elif not connection.is_closed:
+                free.append(connection)
+            if not under_way:
+                is_idle.set()
+
+        under_way += 1
+        connection.send(next(next_request), then)
+
     with quiet_collector(), alarm() as until:
         before, own = cpu_seconds(pids), time.process_time()
         for after in plan:
             await until(began + after)
-            due.append(began + after)
             if free:
-                task = loop.create_task(serve(free.popleft()))
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
-        if tasks:
-            await asyncio.wait(set(tasks), timeout=30)
+                send(free.popleft(), began + after)
+            else:
+                due.append(began + after)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_S):
+                while under_way:
+                    is_idle.clear()
+                    await is_idle.wait()
         took = time.perf_counter() - began
         used = {**since(before, cpu_seconds(pids)), LOAD: time.process_time() - own}
-    return sample_of(tally.latencies, took=took, cpu=used, errors=tally.errors + len(due) + len(tasks), each=each)
+    return sample_of(tally.latencies, took=took, cpu=used, errors=tally.errors + len(due) + under_way, each=each)
 
 
 _CLOCK_MONOTONIC: Final = 1  # what perf_counter reads on Linux

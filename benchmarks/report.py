@@ -52,6 +52,25 @@ def from_json(text: bytes) -> Run:
     return msgspec.json.decode(text, type=Run)
 
 
+def merged(runs: Sequence[Run]) -> Run:
+    """Runs of different parts as one; of a point that several have, the last counts. Raises: ValueError.
+
+    Figures of one machine only: a goal that compares two points must not compare two machines.
+    """
+    first = runs[0]
+    if any(run.machine != first.machine for run in runs):
+        raise ValueError("the runs are of different machines or versions")
+    points = {point.key: point for run in runs for point in run.points}
+    return Run(
+        first.machine,
+        " && ".join(dict.fromkeys(run.command for run in runs)),
+        " / ".join(dict.fromkeys(run.date for run in runs)),
+        sum(run.took_s for run in runs),
+        list(dict.fromkeys(note for run in runs for note in run.notes)),
+        list(points.values()),
+    )
+
+
 def markdown(run: Run) -> str:
     """For a terminal: all of it."""
     return "\n".join(sections(run).values())

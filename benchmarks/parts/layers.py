@@ -1,8 +1,7 @@
-"""What each layer under a request costs by itself: the codec, the log's commit, apply, and the HTTP layer without work.
+"""What each layer under a request costs by itself: the codec, the log's commit, apply, and HTTP with next to no work.
 
-In this process and on the same disk, with the code that a replica runs; the HTTP layer by `GET /livez`, which touches
-nothing. `clients` is a number of entries in one commit or one tick of apply: what they share is why throughput grows
-with load.
+In this process and on the same disk, with the code that a replica runs; HTTP by a GET that waits for nothing. `at once`
+is how many entries one commit or one tick of apply takes: what they share is why throughput grows with load.
 """
 
 import os
@@ -15,10 +14,11 @@ from typing import Final
 
 from benchmarks.bench import Bench
 from benchmarks.measures import Point, Sample, sample_of
+from benchmarks.parts.reads import query
 from benchmarks.parts.restarts import entry, first_entry
+from benchmarks.raftmem_group import get_requests
 from benchmarks.report import LAYER
 from benchmarks.systems import RAFTMEM, values
-from benchmarks.wrk import Request
 from raftmem import codec
 from raftmem.replica import Replica
 from raftmem.storage.contracts import Append, HardState, LogEntry
@@ -34,8 +34,16 @@ HTTP_CLIENTS: Final = 64
 
 
 def layers(bench: Bench) -> None:
-    folder = bench.folder / "layers"
-    folder.mkdir()
+    with bench.scratch("layers") as folder:
+        _in_process(bench, folder)
+    bench.say("layers: the codec, the log and apply are measured")
+    file = bench.file("raftmem-get-eventual", lambda: get_requests(query("eventual", index=0)))
+    run = bench.wrk_run(bench.raftmem, file, clients=HTTP_CLIENTS, at="leader")
+    point = bench.point(f"{LAYER}HTTP and one read (GET eventual)", HTTP_CLIENTS, "leader", "requests")
+    bench.race(point, {RAFTMEM: run})
+
+
+def _in_process(bench: Bench, folder: Path) -> None:
     texts = values()
     entries = [entry(index, texts[index % len(texts)]) for index in range(2, ENTRIES + 2)]
     one = partial(_point, bench, together=1)
@@ -49,10 +57,6 @@ def layers(bench: Bench) -> None:
         with _replica(folder / f"state-{together}") as replica:
             point = _point(bench, "apply", together)
             point.samples[RAFTMEM] = [_groups(replica.apply, entries, together)]
-    bench.say("layers: the codec, the log and apply are measured")
-    file = bench.file("raftmem-livez", lambda: [Request("GET", "/livez")])
-    run = bench.wrk_run(bench.raftmem, file, clients=HTTP_CLIENTS, at="leader")
-    bench.race(bench.point(f"{LAYER}HTTP alone (GET /livez)", HTTP_CLIENTS, "leader", "requests"), {RAFTMEM: run})
 
 
 def _point(bench: Bench, what: str, together: int) -> Point:

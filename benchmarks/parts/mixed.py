@@ -14,8 +14,8 @@ import uvloop
 
 from benchmarks import raftmem_group, wrk
 from benchmarks.bench import Bench, Run, roles
-from benchmarks.connection import Connection, opened, request
-from benchmarks.load import Step, arrivals, open_loop
+from benchmarks.connection import opened, request
+from benchmarks.load import arrivals, open_loop
 from benchmarks.measures import LOAD, Sample, per_operation
 from benchmarks.parts.batches import etcd_bodies
 from benchmarks.parts.reads import query, range_requests
@@ -23,7 +23,7 @@ from benchmarks.processes import cpu_seconds, since
 from benchmarks.systems import RAFTMEM, System, values
 
 MIXED: Final = "mixed 90/10"
-CLIENTS: Final = 64
+CLIENTS: Final = 24  # that read; few, so that what is measured is not their queue
 WRITERS: Final = 24
 SIZE: Final = 10
 READS_A_WRITE: Final = 9
@@ -49,8 +49,7 @@ def _run(bench: Bench, system: System, reads: Path, writes: list[bytes]) -> Run:
     async def write(seconds: float) -> Sample:
         async with opened(system.urls, WRITERS) as connections:
             plan = arrivals(rate / SIZE, seconds, seed=1)
-            steps = [writer(connection, writes, place) for place, connection in enumerate(connections)]
-            return await open_loop(steps, plan, pids={}, each=SIZE)
+            return await open_loop(connections, writes, plan, pids={}, each=SIZE)
 
     def once(seconds: int) -> Sample:
         nonlocal rate
@@ -86,12 +85,3 @@ def _run(bench: Bench, system: System, reads: Path, writes: list[bytes]) -> Run:
         return once(bench.options.seconds)
 
     return run
-
-
-def writer(connection: Connection, bodies: list[bytes], at: int) -> Step:
-    async def step() -> bool:
-        nonlocal at
-        at = (at + 1) % len(bodies)
-        return (await connection.ask(bodies[at])).is_ok
-
-    return step

@@ -14,7 +14,6 @@ from benchmarks.bench import Bench, Run, roles
 from benchmarks.connection import opened, request
 from benchmarks.load import arrivals, open_loop
 from benchmarks.measures import Sample, spread
-from benchmarks.parts.mixed import writer
 from benchmarks.parts.reads import GET, query
 from benchmarks.parts.writes import ADD
 from benchmarks.systems import KEYS, RAFTMEM, System
@@ -52,9 +51,8 @@ def _run(bench: Bench, system: System, work: str, name: str, requests: Sequence[
 
     async def measure(rate: float) -> Sample:
         async with opened(system.urls[:1], CONNECTIONS) as connections:
-            steps = [writer(one, sent, place * len(sent) // CONNECTIONS) for place, one in enumerate(connections)]
             plan = arrivals(rate, bench.options.seconds, seed=2)
-            return await open_loop(steps, plan, pids=roles(system))
+            return await open_loop(connections, sent, plan, pids=roles(system))
 
     def run() -> Sample:
         return uvloop.run(measure(_full(bench, system, work, name, requests) * SHARE))

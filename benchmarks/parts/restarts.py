@@ -12,11 +12,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from benchmarks import raftmem_group, wrk
-from benchmarks.bench import Bench
+from benchmarks.bench import Bench, Run
 from benchmarks.measures import Sample
 from benchmarks.processes import NotStarted, disk_bytes, end, free_ports, resident_mb, started
 from benchmarks.systems import RAFTMEM, VALUE_BYTES, values
@@ -40,32 +41,33 @@ READY_S: Final = 300.0
 
 def restarts(bench: Bench) -> None:
     entries = ENTRIES if bench.options.is_full else ENTRIES_SHORT
-    folder, port = bench.folder / "restart", free_ports(1, offsets=(0, 1000))
-    folder.mkdir()
-    began = time.perf_counter()
-    fill(folder / "n1", port, entries, say=bench.say)
-    bench.say(f"made {entries:,} entries in {time.perf_counter() - began:.0f} s")
-    file = bench.file("raftmem-add", raftmem_group.add_requests)
+    port = free_ports(1, offsets=(0, 1000))
+    with bench.scratch("restart") as folder:
+        began = time.perf_counter()
+        fill(folder / "n1", port, entries, say=bench.say)
+        bench.say(f"made {entries:,} entries in {time.perf_counter() - began:.0f} s")
+        # Each is measured at the start that follows the other's end.
+        runs: dict[str, Run] = {
+            "raftmem, clean stop before": partial(_start, bench, folder, port, entries, end_with=signal.SIGKILL),
+            RAFTMEM: partial(_start, bench, folder, port, entries, end_with=signal.SIGTERM),
+        }
+        point = bench.point(RESTART, entries, "one", compared="ready_s", counted="entries")
+        bench.race(point, runs, rounds=ROUNDS if bench.options.is_full else 1)
 
-    def run(number: int) -> Sample:
-        command = [sys.executable, "-m", "raftmem", "serve", "--node-id", "n1", "--data", str(folder / "n1")]
-        command += ["--cluster-id", CLUSTER, "--rest", f"127.0.0.1:{port}", "--peer", f"127.0.0.1:{port + 1000}"]
-        with started(command, log=folder / "n1.txt") as process:
-            ready = seconds_to_ready(f"http://127.0.0.1:{port}", process)
-            memory = resident_mb(process.pid)
-            if number == signal.SIGKILL:
-                wrk.run([f"http://127.0.0.1:{port}"], file, clients=8, seconds=1)
-            end(process, number)
-        more = {"ready_s": ready, "disk_bytes_an_entry": disk_bytes(folder / "n1") / entries, **memory}
-        return Sample(operations=0, seconds=ready, more=more)
 
-    # Each is measured at the start that follows the other's end.
-    runs: dict[str, Callable[[], Sample]] = {
-        "raftmem, clean stop before": lambda: run(signal.SIGKILL),
-        RAFTMEM: lambda: run(signal.SIGTERM),
-    }
-    point = bench.point(RESTART, entries, "one", compared="ready_s", counted="entries")
-    bench.race(point, runs, rounds=ROUNDS if bench.options.is_full else 1)
+def _start(bench: Bench, folder: Path, port: int, entries: int, *, end_with: int) -> Sample:
+    """Start it, measure until it is ready, and end it as it is to be found by the next."""
+    command = [sys.executable, "-m", "raftmem", "serve", "--node-id", "n1", "--data", str(folder / "n1")]
+    command += ["--cluster-id", CLUSTER, "--rest", f"127.0.0.1:{port}", "--peer", f"127.0.0.1:{port + 1000}"]
+    with started(command, log=folder / "n1.txt") as process:
+        ready = seconds_to_ready(f"http://127.0.0.1:{port}", process)
+        memory = resident_mb(process.pid)
+        if end_with == signal.SIGKILL:
+            file = bench.file("raftmem-add", raftmem_group.add_requests)
+            wrk.run([f"http://127.0.0.1:{port}"], file, clients=8, seconds=1)
+        end(process, end_with)
+    more = {"ready_s": ready, "disk_bytes_an_entry": disk_bytes(folder / "n1") / entries, **memory}
+    return Sample(operations=0, seconds=ready, more=more)
 
 
 def seconds_to_ready(url: str, process: "subprocess.Popen[str]") -> float:

@@ -4,11 +4,9 @@ In this process both search the same rows for the same probes in turns, on one t
 rows may be found, the scores and the order of ties. Over HTTP the same, with a group that holds the rows.
 """
 
-import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from benchmarks import raftmem_group, wrk
@@ -31,16 +29,16 @@ _FIELDS: Final = {"of all": (), "50 %": ("user_id",), "1 %": ("app_id",)}
 def searches(bench: Bench) -> None:
     for rows in ROWS:
         vectors = some_vectors(rows)
-        with tempfile.TemporaryDirectory(prefix="raftmem-bench-") as name:
+        with bench.scratch(f"index-{rows}") as folder:
             bench.say(f"applying {rows:,} vectors")
-            stored, bare = Stored(vectors, Path(name)), Bare(vectors)
+            stored, bare = Stored(vectors, folder), Bare(vectors)
             for share, (query, _) in SHARES.items():
                 ours = _searching(vectors, partial(stored.search, query=query))
                 theirs = _searching(vectors, bare.searching(share))
                 point = bench.point(f"search {share}", rows, "one", compared="p50_ms", counted="rows")
                 bench.race(point, {RAFTMEM: ours, "faiss": theirs})
             more = {"apply_us_a_vector": stored.apply_us, "flush_s": stored.flush_s}
-            more |= stored.saved_and_opened(Path(name))
+            more |= stored.saved_and_opened(folder)
             bench.point("search index", rows, "one", counted="rows").samples[RAFTMEM] = [
                 Sample(operations=0, seconds=0, more=more)
             ]
@@ -63,14 +61,11 @@ def http_searches(bench: Bench) -> None:
     """On a group of its own, whose memory goes with it."""
     for rows in ROWS if bench.options.is_full else ROWS[:1]:
         vectors = some_vectors(rows)
-        folder = bench.folder / f"vectors-{rows}"
-        folder.mkdir()
-        with start_raftmem(folder) as group:
+        with bench.scratch(f"vectors-{rows}") as folder, start_raftmem(folder) as group:
             bench.say(f"storing {rows:,} vectors over HTTP")
             _store(group, vectors)
             for share, fields in _FIELDS.items():
-                requests = [_request(vectors[number], fields) for number in range(PROBES)]
-                file = bench.file(f"search-{rows}-{share.replace(' ', '')}", lambda requests=requests: requests)
+                file = bench.file(f"search-{rows}-{share.replace(' ', '')}", partial(_requests, vectors, fields))
                 work = f"search {share}, HTTP, {HTTP_CLIENTS} clients"
                 for at in places(bench):
                     run = bench.wrk_run(group, file, clients=HTTP_CLIENTS, at=at)
@@ -89,6 +84,10 @@ def _store(group: RaftmemGroup, vectors: Floats) -> None:
             fields = {"op": "ADD", "id": raftmem_group.key(number), "text": "text", "app_id": app, "user_id": user}
             events.append({**fields, "embedding": _numbers(vectors[number]), "embedding_model": "bench"})
         ask_json(f"{group.urls[0]}/v1/events", {"events": events}, timeout_s=60.0)
+
+
+def _requests(vectors: Floats, fields: tuple[str, ...]) -> list[wrk.Request]:
+    return [_request(probe, fields) for probe in vectors[:PROBES]]
 
 
 def _request(probe: Floats, fields: tuple[str, ...]) -> wrk.Request:

@@ -5,6 +5,7 @@ apart would say more of the machine. ADDs make a group grow a little while they 
 """
 
 from contextlib import ExitStack
+from functools import partial
 from typing import Final
 
 from benchmarks import raftmem_group
@@ -32,8 +33,7 @@ def sizes(bench: Bench) -> None:
     with ExitStack() as stack:
         groups: dict[int, RaftmemGroup] = {}
         for size in SIZES if bench.options.is_full else SIZES_SHORT:
-            folder = bench.folder / f"size-{size}"
-            folder.mkdir()
+            folder = stack.enter_context(bench.scratch(f"size-{size}"))
             groups[size] = stack.enter_context(start_raftmem(folder))
             for start in range(0, size, STEP):
                 bench.say(f"storing {size:,} memories of 1 KB: {start:,} so far")
@@ -54,10 +54,8 @@ def _race(bench: Bench, work: str, groups: dict[int, RaftmemGroup]) -> None:
     runs: dict[str, Run] = {}
     for size, group in groups.items():
         if work == GET:
-            asked = query("lease", index=0)
-            file = bench.file(
-                f"get-{size}", lambda asked=asked, size=size: raftmem_group.get_requests(asked, among=size)
-            )
+            requests = partial(raftmem_group.get_requests, query("lease", index=0), among=size)
+            file = bench.file(f"get-{size}", requests)
         else:
             file = bench.file("raftmem-add", raftmem_group.add_requests)
         runs[str(size)] = bench.wrk_run(group, file, clients=CLIENTS, at="leader")

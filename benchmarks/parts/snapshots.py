@@ -9,7 +9,6 @@ import asyncio
 import gc
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -125,9 +124,8 @@ async def until_done(ask: Callable[[Callable[[T], None]], object]) -> T:
     return await future
 
 
-async def later(done: Callable[[None], None]) -> None:
-    await asyncio.sleep(2)
-    done(None)
+def _some_time(done: Callable[[None], None]) -> None:
+    asyncio.get_running_loop().call_later(2, done, None)
 
 
 class Told(dict[str, float]):
@@ -162,7 +160,7 @@ async def run(folder: Path, *, state_mb: int, vectors: int) -> Told:
         vectors -= GROUP
         one.replica.apply(batch)
         await asyncio.sleep(0)
-    await told.of("only_writes", lambda done: asyncio.ensure_future(later(done)), one.replica)
+    await told.of("only_writes", _some_time, one.replica)
     meta = await told.of("take", one.keeper.take, one.replica)
     assert meta is not None
     told["snapshot_mb"] = meta.size / 1e6
@@ -211,8 +209,8 @@ def snapshots(bench: Bench) -> None:
     try:
         vectors = VECTORS if bench.options.is_full else VECTORS_SHORT
         state_mb = STATE_MB if bench.options.is_full else STATE_MB_SHORT
-        with tempfile.TemporaryDirectory(prefix="raftmem-bench-") as name:
-            told = uvloop.run(run(Path(name), state_mb=state_mb, vectors=vectors))
+        with bench.scratch("snapshots") as folder:
+            told = uvloop.run(run(folder, state_mb=state_mb, vectors=vectors))
     finally:
         sys.setswitchinterval(interval)
         gc.set_threshold(*thresholds)

@@ -109,6 +109,24 @@ def test_folder_is_gone_after_a_run() -> None:
     assert not bench.folder.exists()
 
 
+def test_scratch_of_a_part_is_gone_after_it_also_when_the_part_fails() -> None:
+    bench = Bench(Options(), out=io.StringIO())
+    folders: list[Path] = []
+
+    def failing() -> None:
+        with bench.scratch("part") as folder:
+            folders.append(folder)
+            (folder / "file").write_text("x")
+            raise OSError("gone")
+
+    try:
+        with pytest.raises(OSError, match="gone"):
+            failing()
+        assert [folder.exists() for folder in folders] == [False]
+    finally:
+        bench.close()
+
+
 def test_values_have_their_size_and_nothing_that_json_escapes() -> None:
     texts = values(10, 256)
     assert {len(text) for text in texts} == {256}

@@ -151,3 +151,17 @@ def test_layers_stand_apart_from_the_rest() -> None:
     assert "apply" in found["layers"]
     assert "apply" not in found["table"]
     assert report.sections(run_of(RACED))["layers"] == "Not measured in this run.\n"
+
+
+def test_runs_of_parts_are_put_together_and_the_later_figure_counts() -> None:
+    other, later = point("GET", raftmem=[sample(7)]), point(raftmem=[sample(1)], etcd=[sample(1)])
+    both = report.merged([run_of(RACED, notes=("one",)), run_of(other, later, notes=("one", "two"))])
+    assert [one.work for one in both.points] == ["ADD", "GET"]
+    assert both.points[0] is later
+    assert (both.took_s, both.notes) == (600.0, ["one", "two"])
+
+
+def test_runs_of_different_machines_are_not_put_together() -> None:
+    elsewhere = msgspec.structs.replace(run_of(RACED), machine=msgspec.structs.replace(run_of().machine, cpus=64))
+    with pytest.raises(ValueError, match="different machines"):
+        report.merged([run_of(RACED), elsewhere])
