@@ -100,7 +100,7 @@ def _after(first: Callable[[], None], then: Run) -> Run:
 
 
 def _fill(group: RaftmemGroup, wanted: int) -> None:
-    """Up to so many tasks are ready."""
+    """So many tasks more, in whole transactions."""
     for _ in range(wanted // TXN_MAX):
         task = {"op": "TASK_ADD", "queue": "bench", "payload": {"text": "x" * 200}}
         ask_json(f"{group.urls[0]}/v1/txn", {"then": [task] * TXN_MAX})
