@@ -4,6 +4,7 @@
     python -m benchmarks --full                 everything (make bench-full)
     python -m benchmarks --only adds,gets       some of the work; --list says what there is
     python -m benchmarks --only adds --clients 64 --rounds 5 --peers etcd
+    python -m benchmarks --only adds --peers none --beside before.json      a change, before and after
     python -m benchmarks --from run.json more.json --markdown docs/performance.md    from figures of before
 
 Ends with 1 if something failed, or if a goal that was measured is missed and --judge was given; with 130 after Ctrl-C.
@@ -38,6 +39,8 @@ def main() -> int:
         run, status = _measure(arguments)
     _write(arguments, run)
     print(report.markdown(run))
+    if arguments.beside is not None:
+        print(report.beside(run, report.from_json(arguments.beside.read_bytes())))
     missed = [one for one in judge_all(Results(run.points)) if one.missed_by]
     return status or int(bool(arguments.judge and missed))
 
@@ -128,6 +131,7 @@ def _arguments() -> argparse.Namespace:
         metavar="FILE",
         help="measure nothing: JSON of runs put together",
     )
+    parser.add_argument("--beside", type=Path, metavar="FILE", help="JSON of an earlier run to compare with")
     parser.add_argument("--judge", action="store_true", help="end with 1 if a goal that was measured is missed")
     return parser.parse_args()
 

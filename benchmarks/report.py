@@ -4,6 +4,7 @@ What `docs/performance.md` shows stands there between markers, written by this m
 """
 
 from collections.abc import Sequence
+from statistics import median
 from typing import Final
 
 import msgspec
@@ -16,6 +17,7 @@ from benchmarks.measures import LOAD, Point, Results, Sample, Spread, ratio, spr
 BEGIN: Final = "<!-- benchmarks: {} begins, written by `python -m benchmarks --markdown` -->"
 END: Final = "<!-- benchmarks: {} ends -->"
 LAYER: Final = "layer: "
+_BESIDE: Final = ("per_second", "p50_ms", "p99_ms", "cpu_us")
 _METRICS: Final = ("per_second", "p50_ms", "p99_ms", "p999_ms")
 
 
@@ -169,6 +171,21 @@ def _beside(point: Point, system: str) -> str:
         return ""
     found = [(name, ratio(point, system, name, point.compared)) for name in others]
     return ", ".join(f"{ranged(one, 'x')} {name}" for name, one in found if one is not None)
+
+
+def beside(now: Run, then: Run) -> str:
+    """Medians of one run as parts of those of another: for a change before and after, with the hour's noise in it."""
+    before = Results(then.points)
+    rows = []
+    for point in now.points:
+        other = before.find(*point.key)
+        for system in point.samples if other is not None else ():
+            pairs = [(point.values(system, name), other.values(system, name)) for name in _BESIDE] if other else []
+            cells = [f"{median(new) / median(old):.2f}x" if new and old and median(old) else "" for new, old in pairs]
+            if any(cells):
+                rows.append((point.work, f"{point.clients:,}", point.at, system, *cells))
+    head = ("work", "clients", "at", "system", "a second", "p50 ms", "p99 ms", "CPU us")
+    return table(head, rows) if rows else "The two runs have nothing in common.\n"
 
 
 def provenance(run: Run) -> str:

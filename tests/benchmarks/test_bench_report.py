@@ -165,3 +165,17 @@ def test_runs_of_different_machines_are_not_put_together() -> None:
     elsewhere = msgspec.structs.replace(run_of(RACED), machine=msgspec.structs.replace(run_of().machine, cpus=64))
     with pytest.raises(ValueError, match="different machines"):
         report.merged([run_of(RACED), elsewhere])
+
+
+def test_earlier_run_stands_beside_by_the_medians_of_what_both_have() -> None:
+    before = run_of(point(raftmem=[sample(50, p50_ms=4.0)] * 3), point("GET", raftmem=[sample(1)]))
+    text = report.beside(run_of(RACED, point("new", raftmem=[sample(1)])), before)
+    assert row(text, "ADD") == "| ADD | 64 | leader | raftmem | 2.20x | 0.25x |  | 1.00x |"
+    assert "new" not in text
+    assert "etcd" not in text, "the earlier run had none"
+
+
+def test_runs_without_a_common_figure_say_so() -> None:
+    assert report.beside(run_of(RACED), run_of(point("GET", raftmem=[sample(1)]))) == (
+        "The two runs have nothing in common.\n"
+    )
