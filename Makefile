@@ -4,6 +4,8 @@
 #   make check       ruff, mypy, pyright, import-linter
 #   make sim         hostile schedules on the simulator (SEEDS=2000, or FRESH=500 that nobody chose; ARGS="--level async")
 #   make jepsen      every workload on real processes under faults, with a report (ARGS="--profile night --minutes 60")
+#   make bench       measured beside etcd and Redis, about five minutes (make bench-full: everything, an hour;
+#                    ARGS="--only adds,gets --json run.json"); wants wrk, etcd-server and redis-server of Debian
 #   make lock        resolve requirements.lock anew from pyproject.toml
 VENV ?= .venv
 WORKERS ?= 2
@@ -13,7 +15,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: up test check sim jepsen lock install
+.PHONY: up test check sim jepsen bench bench-full lock install
 .DEFAULT_GOAL := up
 
 install: $(VENV)/.installed
@@ -48,6 +50,12 @@ sim: install
 
 jepsen: install
 	$(BIN)/python -m jepsen_like campaign $(if $(findstring --profile,$(ARGS)),,--profile ci) $(ARGS)
+
+bench: install
+	@exec $(BIN)/python -m benchmarks $(ARGS)
+
+bench-full: install
+	@exec $(BIN)/python -m benchmarks --full $(ARGS)
 
 lock:
 	python3 -m venv $(VENV)-lock

@@ -1,27 +1,27 @@
 """Snapshots beside a running replica: how long a copy and an install take, and how long the loop is held up by them.
 
-    python benchmarks/snapshot.py [--state-mb 200] [--vectors 50000] [--dimension 384]
-
 A state on disk is filled through the machine. Then, on a loop that writes all the time and wakes every millisecond: a
-snapshot is taken, received by a second replica, prepared there and installed. Prints seconds, and the longest time by
+snapshot is taken, received by a second replica, prepared there and installed. Seconds of each, and the longest time by
 which a timer of the loop came late. Last: the vector index from the state alone, and from a saved one.
 """
 
-import argparse
 import asyncio
 import gc
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 import uvloop
 
+from benchmarks.bench import Bench
+from benchmarks.measures import Sample
+from benchmarks.systems import RAFTMEM
+from benchmarks.vector_world import DIMENSION
 from raftmem import codec
 from raftmem.clock import SystemClock
 from raftmem.commands import Actor, Add, Content, Draft, Fields, Header, Member, Members
@@ -36,10 +36,14 @@ from raftmem.storage.snapshot import FileSnapshotStore
 from raftmem.storage.state import LmdbStateStore
 from raftmem.storage.vectors import FaissVectorIndex
 
-CLUSTER = "00be4c40"
-TEXT_BYTES = 1000
-GROUP = 500
-CHUNK_BYTES = 1 << 20
+CLUSTER: Final = "00be4c40"
+TEXT_BYTES: Final = 1000
+GROUP: Final = 500
+CHUNK_BYTES: Final = 1 << 20
+STATE_MB: Final = 200
+STATE_MB_SHORT: Final = 60
+VECTORS: Final = 50_000
+VECTORS_SHORT: Final = 5000
 RANDOM = np.random.default_rng(1)
 T = TypeVar("T")
 
@@ -57,7 +61,7 @@ def fail(error: Stop) -> None:
     raise SystemExit(str(error))
 
 
-class Bench:
+class Stores:
     """One replica in a folder, without consensus and HTTP."""
 
     def __init__(self, folder: Path, loop: asyncio.AbstractEventLoop) -> None:
@@ -120,97 +124,96 @@ async def until_done(ask: Callable[[Callable[[T], None]], object]) -> T:
     return await future
 
 
-async def later(done: Callable[[None], None]) -> None:
-    await asyncio.sleep(2)
-    done(None)
+def _some_time(done: Callable[[None], None]) -> None:
+    asyncio.get_running_loop().call_later(2, done, None)
 
 
-async def measured(what: str, ask: Callable[[Callable[[T], None]], object], writing: Replica | None) -> T:
-    """While `writing` takes about 2,000 entries a second."""
-    gaps, running = Gaps(), True
+class Told(dict[str, float]):
+    """The figures as they come."""
 
-    async def write() -> None:
-        while running and writing is not None:
-            writing.apply([entry(writing.applied + 1, 0), entry(writing.applied + 2, 0)])
-            await asyncio.sleep(0.001)
+    async def of(self, what: str, ask: Callable[[Callable[[T], None]], object], writing: Replica) -> T:
+        """While `writing` takes about 2,000 entries a second."""
+        gaps, running = Gaps(), True
 
-    writer = asyncio.ensure_future(write())
-    began = time.perf_counter()
-    result = await until_done(ask)
-    took = time.perf_counter() - began
-    running = False
-    await writer
-    gaps.stop()
-    print(f"{what}: {took:.2f} s, the loop at most {gaps.longest * 1000:.1f} ms late")
-    return result
+        async def write() -> None:
+            while running:
+                writing.apply([entry(writing.applied + 1, 0), entry(writing.applied + 2, 0)])
+                await asyncio.sleep(0.001)
+
+        writer = asyncio.ensure_future(write())
+        began = time.perf_counter()
+        result = await until_done(ask)
+        self[f"{what}_s"] = time.perf_counter() - began
+        running = False
+        await writer
+        gaps.stop()
+        self[f"{what}_late_ms"] = gaps.longest * 1000
+        return result
 
 
-async def run(folder: Path, arguments: argparse.Namespace) -> None:
-    loop = asyncio.get_running_loop()
-    one, other = Bench(folder / "one", loop), Bench(folder / "other", loop)
+async def run(folder: Path, *, state_mb: int, vectors: int) -> Told:
+    loop, told = asyncio.get_running_loop(), Told()
+    one, other = Stores(folder / "one", loop), Stores(folder / "other", loop)
     one.replica.apply([one.members])
-    began, vectors = time.perf_counter(), arguments.vectors
-    while os.path.getsize(one.state.path) < arguments.state_mb << 20 or vectors > 0:
-        batch = [
-            entry(one.replica.applied + 1 + place, arguments.dimension if place < vectors else 0)
-            for place in range(GROUP)
-        ]
+    while os.path.getsize(one.state.path) < state_mb << 20 or vectors > 0:
+        batch = [entry(one.replica.applied + 1 + place, DIMENSION if place < vectors else 0) for place in range(GROUP)]
         vectors -= GROUP
         one.replica.apply(batch)
         await asyncio.sleep(0)
-    size = os.path.getsize(one.state.path) >> 20
-    print(f"{one.replica.applied} entries, a state of {size} MB, made in {time.perf_counter() - began:.0f} s")
-    await measured("nothing but writes", lambda done: asyncio.ensure_future(later(done)), one.replica)
-    meta = await measured("take", one.keeper.take, one.replica)
+    await told.of("only_writes", _some_time, one.replica)
+    meta = await told.of("take", one.keeper.take, one.replica)
     assert meta is not None
+    told["snapshot_mb"] = meta.size / 1e6
     there = await until_done(partial(other.keeper.begin, meta))
     began = time.perf_counter()
     while there < meta.size:
         data = await until_done(partial(one.keeper.read, meta, there, CHUNK_BYTES))
         assert data is not None
         there = await until_done(partial(other.keeper.write, meta, there, data))
-    print(f"send {meta.size >> 20} MB: {time.perf_counter() - began:.2f} s")
-    assert await measured("prepare (check, copy, vectors)", partial(other.keeper.prepare, meta), one.replica)
+    told["send_s"] = time.perf_counter() - began
+    assert await told.of("prepare", partial(other.keeper.prepare, meta), one.replica)
     gaps = Gaps()
     await asyncio.sleep(0)
     began = time.perf_counter()
     other.keeper.install(meta)
-    took = time.perf_counter() - began
+    told["install_ms"] = (time.perf_counter() - began) * 1000
     await asyncio.sleep(0.5)
     gaps.stop()
-    print(f"install: {took * 1000:.2f} ms on the loop; with what it lets go, {gaps.longest * 1000:.1f} ms late")
-    compare_indexes(one)
+    told["install_late_ms"] = gaps.longest * 1000
+    _compare_indexes(one, told)
     one.close()
     other.close()
+    return told
 
 
-def compare_indexes(one: Bench) -> None:
+def _compare_indexes(one: Stores, told: Told) -> None:
     reader = one.state.read()
     began = time.perf_counter()
     built = one.index(reader)
-    print(f"vector index from the state: {time.perf_counter() - began:.2f} s")
+    told["index_from_state_s"] = time.perf_counter() - began
     began = time.perf_counter()
     built.save()
-    took = time.perf_counter() - began
-    size = sum(path.stat().st_size for path in one.folder.vectors_path.iterdir()) >> 20
+    told["index_save_s"] = time.perf_counter() - began
+    told["index_mb"] = sum(path.stat().st_size for path in one.folder.vectors_path.iterdir()) / 1e6
     began = time.perf_counter()
     FaissVectorIndex.open(one.folder.vectors_path, reader, executor=one.chores, snapshot=one.state.read_private)
-    loaded = time.perf_counter() - began
-    print(f"vector index saved: {took:.2f} s, {size} MB more to ship, {loaded:.2f} s to load")
+    told["index_load_s"] = time.perf_counter() - began
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--state-mb", type=int, default=60)
-    parser.add_argument("--vectors", type=int, default=5000)
-    parser.add_argument("--dimension", type=int, default=384)
-    arguments = parser.parse_args()
+def snapshots(bench: Bench) -> None:
+    """As a replica runs: its switch interval and its collector."""
+    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    with tempfile.TemporaryDirectory(prefix="raftmem-bench-") as name:
-        uvloop.run(run(Path(name), arguments))
-
-
-if __name__ == "__main__":
-    main()
+    try:
+        vectors = VECTORS if bench.options.is_full else VECTORS_SHORT
+        state_mb = STATE_MB if bench.options.is_full else STATE_MB_SHORT
+        with bench.scratch("snapshots") as folder:
+            told = uvloop.run(run(folder, state_mb=state_mb, vectors=vectors))
+    finally:
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+    point = bench.point("snapshot", state_mb, "one", counted="MB of state")
+    point.samples[RAFTMEM] = [Sample(operations=0, seconds=0, more=told)]
