@@ -6,6 +6,7 @@ that are not percent-encoded UTF-8. Nothing is guessed and nothing is ignored.
 
 import re
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -71,7 +72,7 @@ def pairs(query: bytes) -> list[tuple[str, str]]:
 
 
 class Parameters:
-    """The query parameters of one request, held to those that its route knows.
+    """The query parameters of a request, held to those that its route knows; nothing in it changes.
 
     `once` may stand once each, `repeatable` any number of times.
     """
@@ -81,7 +82,7 @@ class Parameters:
     def __init__(
         self, given: Sequence[tuple[str, str]], *, once: Collection[str], repeatable: Collection[str] = ()
     ) -> None:
-        self.pairs = given
+        self.pairs = tuple(given)
         self._one: dict[str, str] = {}
         for key, value in given:
             if key not in once:
@@ -130,6 +131,25 @@ class Parameters:
         """URL-encoded JSON of the filter language."""
         given = self._one.get(key)
         return None if given is None else parse_filter(jsontext.decode(given.encode(), place=key))
+
+
+_NONE: Final = Parameters((), once=())
+_QUERIES_CACHED: Final = 2048
+_QUERY_BYTES_CACHED: Final = 256
+
+
+def parse(query: bytes, once: tuple[str, ...], repeatable: tuple[str, ...] = ()) -> Parameters:
+    """A query string, held to what its route knows. Raises: BadRequest, TooLarge."""
+    if not query:
+        return _NONE
+    return (_parsed if len(query) <= _QUERY_BYTES_CACHED else _parse)(query, once, repeatable)
+
+
+def _parse(query: bytes, once: tuple[str, ...], repeatable: tuple[str, ...]) -> Parameters:
+    return Parameters(pairs(query), once=once, repeatable=repeatable)
+
+
+_parsed = lru_cache(maxsize=_QUERIES_CACHED)(_parse)
 
 
 class Conflict(NamedTuple):
