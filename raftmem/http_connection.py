@@ -20,7 +20,7 @@ from raftmem.limits import HEAD_BYTES_MAX, KEEP_ALIVE_SECONDS, REQUEST_SECONDS_M
 
 _LINGER_SECONDS: Final = 1.0
 _METHODS: Final = {word.encode(): word for word in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")}
-_TOGETHER_BYTES: Final = 64 << 10  # replies to one piece that was read, gathered before they are written
+_TOGETHER_BYTES: Final = 64 << 10  # of one connection; more is written at once, so that it is known to be full
 log = logging.getLogger("raftmem.http")
 _LOOKS: Final = 4  # how often within a bound
 _NOT_HTTP: Final = "this is not an HTTP/1.1 request; look at its first lines"
@@ -37,13 +37,38 @@ class Served(Protocol):
         ...
 
 
+class Outbox:
+    """What the connections of one server write in this turn of the loop, sent one right after the other at its end.
+
+    A write wakes its reader, on another core; many in a row wake it once.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._senders: list[Connection] = []
+
+    def add(self, sender: "Connection") -> None:
+        """It has something to send, and had nothing."""
+        if not self._senders:
+            self._loop.call_soon(self._send)
+        self._senders.append(sender)
+
+    def _send(self) -> None:
+        senders, self._senders = self._senders, []
+        for sender in senders:
+            sender.flush()
+
+
 class Connection(asyncio.Protocol):
     """`connections`, `tasks`: of its server, which waits for them when it ends; it is in the former while it lasts."""
 
     transport: asyncio.Transport
 
-    def __init__(self, app: Served, connections: "set[Connection]", tasks: "set[asyncio.Task[None]]") -> None:
+    def __init__(
+        self, app: Served, outbox: Outbox, connections: "set[Connection]", tasks: "set[asyncio.Task[None]]"
+    ) -> None:
         self._app = app
+        self._outbox = outbox
         self._connections = connections
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
@@ -55,7 +80,7 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[Request] = deque()
         self._current: Request | None = None
         self._broken: str | None = None  # why nothing more is read; told in its turn
-        self._out: list[bytes] | None = None  # replies of this callback, to be written together
+        self._out: list[bytes] = []  # what is to be written at the end of this turn
         self._out_bytes = 0
         self._goes_on = False
         self._leaving = False
@@ -215,8 +240,6 @@ class Connection(asyncio.Protocol):
         """Serve what waits, as far as it goes without waiting for anything else."""
         waiting = self._waiting
         self._goes_on = True
-        if len(waiting) > 1:
-            self._out = []
         while waiting and self._current is None and not self.is_full:
             request = self._current = waiting.popleft()
             self._serve(request, self._app.serve(request))
@@ -224,7 +247,6 @@ class Connection(asyncio.Protocol):
             detail, self._broken = self._broken, None
             request = self._current = Request(self, "", b"/", b"", (), keeps_alive=False, is_old=False)
             self._serve(request, self._app.refuse(request, detail))
-        self._flush()
         self._goes_on = False
         if self._reads == bool(waiting):
             self._reads = not waiting
@@ -274,20 +296,18 @@ class Connection(asyncio.Protocol):
 
     # --- what a request asks for ------------------------------------------------------------------------
     def write(self, data: bytes) -> None:
-        if self._out is not None:
-            self._out.append(data)
-            self._out_bytes += len(data)
-            if self._out_bytes > _TOGETHER_BYTES:
-                self._flush()
-                self._out = []
-        elif not self.transport.is_closing():
-            self.transport.write(data)
+        if not self._out:
+            self._outbox.add(self)
+        self._out.append(data)
+        self._out_bytes += len(data)
+        if self._out_bytes > _TOGETHER_BYTES:
+            self.flush()
 
-    def _flush(self) -> None:
-        out, self._out = self._out, None
-        self._out_bytes = 0
-        if out and not self.transport.is_closing():
-            self.transport.write(b"".join(out))
+    def flush(self) -> None:
+        """Write what has gathered."""
+        out, self._out, self._out_bytes = self._out, [], 0
+        if out and not self.transport.is_closing():  # its client may have left in the same turn
+            self.transport.write(out[0] if len(out) == 1 else b"".join(out))
 
     def closes_after(self, request: Request) -> bool:
         return not request.keeps_alive or (self._leaving and not self._waiting)
@@ -305,7 +325,7 @@ class Connection(asyncio.Protocol):
         """Once what is written has left. `is_sending`: the client still sends, and a connection that is closed under it
         may take the reply away again (RFC 9112, 9.6): it is given a moment to read and to close."""
         self._stop_reading()
-        self._flush()
+        self.flush()
         if is_sending and not self.transport.is_closing() and self.transport.can_write_eof():
             self.transport.write_eof()
             self._loop.call_later(_LINGER_SECONDS, self.transport.close)

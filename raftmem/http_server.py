@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from raftmem.http_connection import Connection, Served
+from raftmem.http_connection import Connection, Outbox, Served
 
 
 class HttpServer(uvicorn.Server):
@@ -15,9 +15,10 @@ class HttpServer(uvicorn.Server):
     def __init__(self, app: Served, *, drain_seconds: int) -> None:
         self._connections: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        outbox = Outbox()
 
         def connection(**_: object) -> Connection:
-            return Connection(app, self._connections, self._tasks)
+            return Connection(app, outbox, self._connections, self._tasks)
 
         super().__init__(
             uvicorn.Config(

@@ -10,6 +10,7 @@ import pytest
 
 from raftmem import http_connection
 from raftmem.api.exchange import Disconnected, Exchange
+from raftmem.http_connection import Connection, Outbox
 from raftmem.http_server import HttpServer
 from raftmem.limits import BODY_BYTES_MAX, HEAD_BYTES_MAX
 
@@ -347,6 +348,39 @@ def test_a_reply_without_a_length_comes_in_chunks_to_those_who_know_them(version
             head, _, rest = answer.partition(b"\r\n\r\n")
             assert rest == body
             assert (b"chunked" in head) == (version == b"1.1")
+
+    run(work())
+
+
+def test_replies_of_one_turn_are_written_at_its_end_and_who_left_keeps_none_from_another() -> None:
+    class Line(asyncio.Transport):
+        """Keeps what is written. A closed one refuses to be written to, as uvloop's does."""
+
+        def __init__(self, *, closed: bool) -> None:
+            super().__init__()
+            self.closed = closed
+            self.written: list[bytes] = []
+
+        def is_closing(self) -> bool:
+            return self.closed
+
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            assert not self.closed
+            self.written.append(bytes(data))
+
+    async def work() -> None:
+        loop, outbox = asyncio.get_running_loop(), Outbox()
+        lines = [Line(closed=False), Line(closed=True), Line(closed=False)]
+        for number, line in enumerate(lines):
+            connection = Connection(App(), outbox, set(), set())
+            connection.transport = line
+            connection.write(b"%d" % number)
+            connection.write(b"!")
+        assert [line.written for line in lines] == [[], [], []]
+        flushed = loop.create_future()
+        loop.call_soon(flushed.set_result, None)
+        await flushed
+        assert [line.written for line in lines] == [[b"0!"], [], [b"2!"]]
 
     run(work())
 
