@@ -16,6 +16,7 @@ from raftmem.api.exchange import Disconnected, Exchange
 from raftmem.api.exposition import Exposition, Requests
 from raftmem.api.respond import answer, cut_off, defect, head, malformed, refused
 from raftmem.api.settings import ApiSettings
+from raftmem.api.shown import Shown
 from raftmem.api.table import match
 from raftmem.errors import RaftmemError
 from raftmem.service import Service
@@ -33,6 +34,7 @@ class App:
         self._service = service
         self._settings = settings
         self._requests = Requests()
+        self._shown = Shown()
         self._cold = cold.create(Exposition(service, self._requests))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -44,7 +46,7 @@ class App:
 
     async def serve(self, exchange: Exchange) -> None:
         """Answer one request, whatever it is. Raises: what failed, once that was told, for the server to log."""
-        call = Call(exchange, self._service, self._settings)
+        call = Call(exchange, self._service, self._settings, self._shown)
         try:
             reply = await self._hot(call)
         except Disconnected:
@@ -62,7 +64,7 @@ class App:
 
     async def refuse(self, exchange: Exchange, detail: str) -> None:
         """Answer what is not HTTP, or past the bounds of a server."""
-        call = Call(exchange, self._service, self._settings)
+        call = Call(exchange, self._service, self._settings, self._shown)
         await self._send(call, malformed(call, detail))
 
     async def _hot(self, call: Call) -> Reply | None:

@@ -25,7 +25,9 @@ def pairs(head: bytes) -> list[Header]:
 
 def joined(headers: Sequence[Header]) -> bytes:
     """Headers as a head. Raises: RuntimeError for a line break inside one."""
-    head = b"".join([b"%b: %b\r\n" % header for header in headers])
+    head = b""
+    for name, value in headers:
+        head += b"%b: %b\r\n" % (name, value)
     if head.count(b"\n") != len(headers) or head.count(b"\r") != len(headers):
         raise RuntimeError("a header holds a line break")
     return head

@@ -15,6 +15,7 @@ from raftmem.api.exchange import Exchange, Header
 from raftmem.api.parameters import Parameters, parse
 from raftmem.api.problems import Problem
 from raftmem.api.settings import ApiSettings
+from raftmem.api.shown import Shown
 from raftmem.errors import BadRequest, TooLarge
 from raftmem.limits import BODY_BYTES_MAX
 from raftmem.service import Point, ReadOptions, Service
@@ -61,9 +62,10 @@ class Call:
         "segments",
         "service",
         "settings",
+        "shown",
     )
 
-    def __init__(self, exchange: Exchange, service: Service, settings: ApiSettings) -> None:
+    def __init__(self, exchange: Exchange, service: Service, settings: ApiSettings, shown: Shown) -> None:
         self.exchange = exchange
         self._json: object = UNSET
         self._headers: dict[bytes, bytes] = dict(exchange.headers)
@@ -71,6 +73,7 @@ class Call:
         self.path = exchange.path
         self.service = service
         self.settings = settings
+        self.shown = shown
         self.point: Point | None = None
         self.route = ""
         self.segments: tuple[str, ...] = ()
@@ -123,9 +126,17 @@ class Call:
 
     async def read(self, options: ReadOptions) -> Point:
         """Pass the barrier of a level. Raises: as `Service.read`."""
+        point = self.read_now(options)
+        if point is None:
+            point = self.point = await self.service.read(options)
+        return point
+
+    def read_now(self, options: ReadOptions) -> Point | None:
+        """As `read`, where there is nothing to wait for; else None."""
         point = self.service.read_now(options)
-        self.point = await self.service.read(options) if point is None else point
-        return self.point
+        if point is not None:
+            self.point = point
+        return point
 
     async def json(self) -> object:
         """The decoded body; may be asked for again. Raises: BadRequest, TooLarge, Problem `unsupported-media-type`."""

@@ -15,6 +15,7 @@ from raftmem.errors import BadRequest, TooLarge
 from raftmem.filters import Filter
 from raftmem.filters import parse as parse_filter
 from raftmem.limits import JSON_INTEGER_MAX, NAME_BYTES_MAX, QUERY_BYTES_MAX
+from raftmem.service import Level, ReadOptions
 
 _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _INTEGER: Final = re.compile(r"0|[1-9][0-9]{0,15}")
@@ -74,15 +75,17 @@ def pairs(query: bytes) -> list[tuple[str, str]]:
 class Parameters:
     """The query parameters of a request, held to those that its route knows; nothing in it changes.
 
-    `once` may stand once each, `repeatable` any number of times.
+    `once` may stand once each, `repeatable` any number of times. `options`: what was made of them for a read, by the
+    default level, since the same ones may be asked again.
     """
 
-    __slots__ = ("_one", "_values", "pairs")
+    __slots__ = ("_one", "options", "pairs")
 
     def __init__(
         self, given: Sequence[tuple[str, str]], *, once: Collection[str], repeatable: Collection[str] = ()
     ) -> None:
         self.pairs = tuple(given)
+        self.options: dict[Level, ReadOptions] = {}
         self._one: dict[str, str] = {}
         for key, value in given:
             if key not in once:

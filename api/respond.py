@@ -67,17 +67,17 @@ def head(call: Call, reply: Reply) -> bytes:
     """All headers of a reply: its own, and those that stand on every one."""
     service = call.service
     standing = _standing(service.node_id, service.cluster, service.term, service.leader_id)
-    own = joined(reply.headers) if reply.headers else b""
-    text = b"%bx-request-id: %b\r\n%b" % (standing, call.request_id.encode(), own)
+    parts = [standing, b"x-request-id: ", call.request_id.encode(), b"\r\n"]
+    if reply.headers:
+        parts.append(joined(reply.headers))
     if reply.status != 304:
-        text += b"content-type: %b\r\n" % reply.media_type
-        if reply.stream is None:
-            text += b"content-length: %d\r\n" % len(reply.body)
+        length = b"" if reply.stream is not None else b"content-length: %d\r\n" % len(reply.body)
+        parts += (b"content-type: ", reply.media_type, b"\r\n", length)
     if reply.index is not None:
-        text += b"raftmem-index: %d\r\n" % reply.index
+        parts.append(b"raftmem-index: %d\r\n" % reply.index)
     if reply.level is not None:
-        text += b"raftmem-consistency: %b\r\n" % reply.level.encode()
-    return text
+        parts += (b"raftmem-consistency: ", reply.level.encode(), b"\r\n")
+    return b"".join(parts)
 
 
 @lru_cache(maxsize=4)

@@ -20,6 +20,7 @@ from raftmem.elapsed import Elapsed
 from raftmem.expiry import Expiry
 from raftmem.group_view import GroupView
 from raftmem.hub import Hub
+from raftmem.ids import Ids
 from raftmem.limits import PROPOSALS_IN_FLIGHT_MAX, SEARCHES_IN_FLIGHT_MAX
 from raftmem.machine.run import Applied
 from raftmem.placing import Placing
@@ -67,8 +68,7 @@ class LocalService:
         self.node_id = consensus.node_id
         self._consensus = consensus
         self._replica = replica
-        self._clock = clock
-        self._randomness = randomness
+        self.new_id = Ids(clock, randomness).new
         self._pool = pool
         self._snapshot = snapshot
         self._snapshots = snapshots
@@ -110,14 +110,6 @@ class LocalService:
     @property
     def members(self) -> Members:
         return self._consensus.members
-
-    def new_id(self) -> str:
-        """RFC 9562 UUIDv7: 48 bits of Unix time in milliseconds, 74 random bits."""
-        raw = bytearray(self._clock.wall_ms().to_bytes(6, "big") + self._randomness.bytes(10))
-        raw[6] = 0x70 | raw[6] & 0x0F
-        raw[8] = 0x80 | raw[8] & 0x3F
-        text = raw.hex()
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
     # --- writing ---------------------------------------------------------------------------------------
     async def write(self, draft: Draft, *, timeout_ms: int) -> Written:
