@@ -67,17 +67,15 @@ def head(call: Call, reply: Reply) -> bytes:
     """All headers of a reply: its own, and those that stand on every one."""
     service = call.service
     standing = _standing(service.node_id, service.cluster, service.term, service.leader_id)
-    parts = [standing, b"x-request-id: ", call.request_id.encode(), b"\r\n"]
-    if reply.headers:
-        parts.append(joined(reply.headers))
-    if reply.status != 304:
-        length = b"" if reply.stream is not None else b"content-length: %d\r\n" % len(reply.body)
-        parts += (b"content-type: ", reply.media_type, b"\r\n", length)
-    if reply.index is not None:
-        parts.append(b"raftmem-index: %d\r\n" % reply.index)
-    if reply.level is not None:
-        parts += (b"raftmem-consistency: ", reply.level.encode(), b"\r\n")
-    return b"".join(parts)
+    own = joined(reply.headers) if reply.headers else b""
+    index = b"" if reply.index is None else b"raftmem-index: %d\r\n" % reply.index
+    level = b"" if reply.level is None else b"raftmem-consistency: %b\r\n" % reply.level.encode()
+    what = b""
+    if reply.stream is not None:
+        what = b"content-type: %b\r\n" % reply.media_type
+    elif reply.status != 304:
+        what = b"content-type: %b\r\ncontent-length: %d\r\n" % (reply.media_type, len(reply.body))
+    return b"%bx-request-id: %b\r\n%b%b%b%b" % (standing, call.request_id.encode(), own, what, index, level)
 
 
 @lru_cache(maxsize=4)

@@ -1,8 +1,8 @@
 """JSON of memories that is kept: that of the right version, and no more of it than the bound allows."""
 
 import msgspec
+import pytest
 from api_world import World
-from pytest import MonkeyPatch
 
 from raftmem.api import shown, views
 from raftmem.api.shown import Shown
@@ -36,7 +36,7 @@ def test_a_memory_that_changes_is_read_as_it_is_and_as_it_was() -> None:
     assert world("GET", "/v1/memories/a").status_code == 404
 
 
-def test_no_more_is_kept_than_the_bounds_allow(monkeypatch: MonkeyPatch) -> None:
+def test_no_more_is_kept_than_the_bounds_allow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shown, "_SHOWN_MAX", 3)
     world, kept = World(), Shown()
     some = record(world, "a", text="some")
