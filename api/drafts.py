@@ -6,6 +6,7 @@ Whether a write succeeds is decided in apply and nowhere else.
 
 import re
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Final, NamedTuple, assert_never
 
 from msgspec import UNSET, UnsetType
@@ -225,9 +226,13 @@ def _fields(body: MemoryBody, at: str) -> Fields:
         confidence=body.confidence,
         importance=body.importance,
         visibility=body.visibility,
-        provenance=_provenance(provenance, at + "provenance.") if provenance else provenance,
-        valid_at=times.milliseconds(valid_at, at + "valid_at") if valid_at else valid_at,
-        invalid_at=times.milliseconds(invalid_at, at + "invalid_at") if invalid_at else invalid_at,
+        provenance=_provenance(provenance, at + "provenance.")
+        if isinstance(provenance, ProvenanceBody)
+        else provenance,
+        valid_at=times.milliseconds(valid_at, at + "valid_at") if isinstance(valid_at, datetime) else valid_at,
+        invalid_at=times.milliseconds(invalid_at, at + "invalid_at")
+        if isinstance(invalid_at, datetime)
+        else invalid_at,
         ttl_ms=body.ttl_ms,
         pinned=body.pinned,
         embedding_model=model,
