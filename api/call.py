@@ -1,28 +1,27 @@
-"""One HTTP request as the hot routes see it, and the reply they give.
+"""One HTTP request as the routes see it, and the reply they give.
 
 Bodies are read up to their limit and no further (413); headers that may stand once are refused when they stand
 twice (400). Nothing here knows a route.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from msgspec import UNSET, Struct
-from starlette.types import Receive, Scope, Send
 
 from raftmem.api import jsontext
-from raftmem.api.parameters import Parameters, pairs
+from raftmem.api.exchange import Exchange, Header
+from raftmem.api.parameters import Parameters, parse
 from raftmem.api.problems import Problem
 from raftmem.api.settings import ApiSettings
-from raftmem.api.streaming import LINE, Line
+from raftmem.api.shown import Shown
 from raftmem.errors import BadRequest, TooLarge
 from raftmem.limits import BODY_BYTES_MAX
 from raftmem.service import Point, ReadOptions, Service
 
-Headers = tuple[tuple[bytes, bytes], ...]
-WriteWhole = Callable[[int, list[tuple[bytes, bytes]], bytes], bool]
-Streaming = Callable[[list[tuple[bytes, bytes]], Send], Awaitable[None]]  # sends the head too, and ends by itself
+Headers = tuple[Header, ...]
+Streaming = Callable[[bytes], Awaitable[None]]  # given the head; sends it too, and ends by itself
 
 JSON: Final = b"application/json"
 _ONCE: Final = (b"content-type", b"idempotency-key", b"if-match", b"raftmem-actor", b"x-request-id")
@@ -54,35 +53,31 @@ class Call:
     __slots__ = (
         "_headers",
         "_json",
-        "_receive",
-        "_scope",
+        "exchange",
         "method",
+        "path",
         "point",
         "request_id",
         "route",
         "segments",
         "service",
         "settings",
+        "shown",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, service: Service, settings: ApiSettings) -> None:
-        self._scope = scope
-        self._receive = receive
+    def __init__(self, exchange: Exchange, service: Service, settings: ApiSettings, shown: Shown) -> None:
+        self.exchange = exchange
         self._json: object = UNSET
-        self._headers: dict[bytes, bytes] = dict(scope["headers"])
-        self.method: str = scope["method"]
+        self._headers: dict[bytes, bytes] = dict(exchange.headers)
+        self.method = exchange.method
+        self.path = exchange.path
         self.service = service
         self.settings = settings
+        self.shown = shown
         self.point: Point | None = None
         self.route = ""
         self.segments: tuple[str, ...] = ()
         self.request_id = ""
-
-    @property
-    def path(self) -> bytes:
-        """As it was sent, without the query."""
-        raw: bytes = self._scope.get("raw_path") or self._scope["path"].encode()
-        return raw.partition(b"?")[0]
 
     @property
     def instance(self) -> str:
@@ -92,17 +87,6 @@ class Call:
     def writes(self) -> bool:
         """Whether this request may change something."""
         return self.method not in ("GET", "HEAD", "OPTIONS") and self.path != b"/v1/memories/search"
-
-    def extension(self, name: str) -> WriteWhole | None:
-        """What the server offers beyond ASGI, or None."""
-        offered: dict[str, WriteWhole] = self._scope.get("extensions") or {}
-        return offered.get(name)
-
-    @property
-    def line(self) -> Line | None:
-        """The connection under a streamed reply, where the server offers it."""
-        offered: dict[str, Line] = self._scope.get("extensions") or {}
-        return offered.get(LINE)
 
     def identify(self) -> None:
         """Settle `request_id` first, so that every later refusal can carry it. Raises: BadRequest."""
@@ -114,12 +98,12 @@ class Call:
             self.request_id = self.service.new_id()
             if text is not None:
                 raise BadRequest("X-Request-Id must be 1 to 255 visible ASCII characters", parameter="X-Request-Id")
-        if len(self._headers) != len(self._scope["headers"]):
+        if len(self._headers) != len(self.exchange.headers):
             self._refuse_repeated()
 
     def _refuse_repeated(self) -> None:
         seen: set[bytes] = set()
-        for key, _ in self._scope["headers"]:
+        for key, _ in self.exchange.headers:
             if key in seen and key in _ONCE:
                 shown = key.decode().title()
                 raise BadRequest(f"{shown} stands twice; send it once", parameter=shown)
@@ -136,15 +120,23 @@ class Call:
             shown = key.decode().title()
             raise BadRequest(f"{shown} is not valid UTF-8", parameter=shown) from error
 
-    def parameters(self, *, once: Collection[str], repeatable: Collection[str] = ()) -> Parameters:
+    def parameters(self, *, once: tuple[str, ...], repeatable: tuple[str, ...] = ()) -> Parameters:
         """The query, held to what the route knows. Raises: BadRequest, TooLarge."""
-        return Parameters(pairs(self._scope["query_string"]), once=once, repeatable=repeatable)
+        return parse(self.exchange.query, once, repeatable)
 
     async def read(self, options: ReadOptions) -> Point:
         """Pass the barrier of a level. Raises: as `Service.read`."""
+        point = self.read_now(options)
+        if point is None:
+            point = self.point = await self.service.read(options)
+        return point
+
+    def read_now(self, options: ReadOptions) -> Point | None:
+        """As `read`, where there is nothing to wait for; else None."""
         point = self.service.read_now(options)
-        self.point = await self.service.read(options) if point is None else point
-        return self.point
+        if point is not None:
+            self.point = point
+        return point
 
     async def json(self) -> object:
         """The decoded body; may be asked for again. Raises: BadRequest, TooLarge, Problem `unsupported-media-type`."""
@@ -175,30 +167,16 @@ class Call:
 
     async def gone(self) -> None:
         """Returns when the client is not there any more. What else it sends meanwhile is dropped."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+        await self.exchange.gone()
 
     async def _body(self) -> bytes:
         declared = self._headers.get(b"content-length", b"")
         if declared.isdigit() and (len(declared) > 15 or int(declared) > BODY_BYTES_MAX):
             raise TooLarge(f"the body is {declared[:20].decode()} bytes; the limit is {BODY_BYTES_MAX}")
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise Disconnected
-            part: bytes = message.get("body", b"")
-            size += len(part)
-            if size > BODY_BYTES_MAX:
-                raise TooLarge(f"the body is past its limit of {BODY_BYTES_MAX} bytes")
-            parts.append(part)
-            if not message.get("more_body", False):
-                return parts[0] if len(parts) == 1 else b"".join(parts)
+        body = await self.exchange.body()
+        if len(body) > BODY_BYTES_MAX:
+            raise TooLarge(f"the body is past its limit of {BODY_BYTES_MAX} bytes")
+        return body
 
 
 Endpoint = Callable[[Call], Awaitable[Reply]]
-
-
-class Disconnected(Exception):
-    """The client went away before its request was whole: there is nobody to answer."""

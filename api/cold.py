@@ -14,11 +14,12 @@ from starlette.exceptions import HTTPException
 import raftmem
 from raftmem import limits
 from raftmem.api import levels, members, openapi, snapshots, views
+from raftmem.api.asgi import pairs
 from raftmem.api.call import Call, Endpoint, Reply
 from raftmem.api.exposition import MEDIA_TYPE, Exposition
 from raftmem.api.problems import method_not_allowed, not_found
 from raftmem.api.replies import Cluster, Digest, Live, Member, Ready
-from raftmem.api.respond import answer, defect, headers, refused
+from raftmem.api.respond import answer, defect, head, refused
 from raftmem.digest import GENESIS
 from raftmem.errors import RaftmemError
 from raftmem.service import ReadOptions
@@ -180,7 +181,7 @@ def _call(request: Request) -> Call:
 
 def _response(call: Call, reply: Reply) -> Response:
     response = Response(reply.body, reply.status)
-    response.raw_headers = headers(call, reply)
+    response.raw_headers = pairs(head(call, reply))
     return response
 
 

@@ -6,6 +6,7 @@ Whether a write succeeds is decided in apply and nowhere else.
 
 import re
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Final, NamedTuple, assert_never
 
 from msgspec import UNSET, UnsetType
@@ -204,11 +205,14 @@ def actor(call: Call, in_body: ActorBody | None) -> Actor:
 # --- fields ---------------------------------------------------------------------------------------
 def _fields(body: MemoryBody, at: str) -> Fields:
     if isinstance(body, ScopedBody):
-        app_id, user_id = _name(body.app_id, at, "app_id"), _name(body.user_id, at, "user_id")
-        agent_id, run_id = _name(body.agent_id, at, "agent_id"), _name(body.run_id, at, "run_id")
+        app_id = name(body.app_id, at + "app_id") if body.app_id else body.app_id
+        user_id = name(body.user_id, at + "user_id") if body.user_id else body.user_id
+        agent_id = name(body.agent_id, at + "agent_id") if body.agent_id else body.agent_id
+        run_id = name(body.run_id, at + "run_id") if body.run_id else body.run_id
     else:
         app_id = user_id = agent_id = run_id = UNSET
-    if body.embedding_model and not body.embedding:
+    model = name(body.embedding_model, at + "embedding_model") if body.embedding_model else body.embedding_model
+    if model and not body.embedding:
         raise BadRequest(f"{at}embedding_model needs {at}embedding beside it", parameter=at + "embedding_model")
     provenance, valid_at, invalid_at = body.provenance, body.valid_at, body.invalid_at
     return Fields(
@@ -222,12 +226,16 @@ def _fields(body: MemoryBody, at: str) -> Fields:
         confidence=body.confidence,
         importance=body.importance,
         visibility=body.visibility,
-        provenance=_provenance(provenance, at + "provenance.") if provenance else _absent(provenance),
-        valid_at=times.milliseconds(valid_at, at + "valid_at") if valid_at else _absent(valid_at),
-        invalid_at=times.milliseconds(invalid_at, at + "invalid_at") if invalid_at else _absent(invalid_at),
+        provenance=_provenance(provenance, at + "provenance.")
+        if isinstance(provenance, ProvenanceBody)
+        else provenance,
+        valid_at=times.milliseconds(valid_at, at + "valid_at") if isinstance(valid_at, datetime) else valid_at,
+        invalid_at=times.milliseconds(invalid_at, at + "invalid_at")
+        if isinstance(invalid_at, datetime)
+        else invalid_at,
         ttl_ms=body.ttl_ms,
         pinned=body.pinned,
-        embedding_model=_name(body.embedding_model, at, "embedding_model"),
+        embedding_model=model,
     )
 
 
@@ -247,10 +255,6 @@ def _content(body: MemoryBody, at: str) -> Content:
 def _absent(given: object) -> None | UnsetType:
     """What a field without a value says: UNSET, not given; None, cleared."""
     return UNSET if given is UNSET else None
-
-
-def _name(given: str | None | UnsetType, at: str, field: str) -> str | None | UnsetType:
-    return name(given, at + field) if given else _absent(given)
 
 
 def _tags(given: list[str] | None | UnsetType, at: str) -> tuple[str, ...] | None | UnsetType:

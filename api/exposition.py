@@ -3,7 +3,6 @@
 Prometheus has one home: this file. The registry is the app's own, so two replicas in one process do not mix.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
@@ -24,10 +23,11 @@ class Requests:
     """Replies by route and status: one dictionary step a request."""
 
     def __init__(self) -> None:
-        self.counts: Counter[tuple[str, str, int]] = Counter()
+        self.counts: dict[tuple[str, str, int], int] = {}
 
     def count(self, method: str, route: str, status: int) -> None:
-        self.counts[method if method in _METHODS else "other", route, status] += 1
+        key = (method if method in _METHODS else "other", route, status)
+        self.counts[key] = self.counts.get(key, 0) + 1
 
 
 class Exposition(Collector):

@@ -16,6 +16,7 @@ READ: Final = ("consistency", "min_index", "max_staleness_ms", "timeout_ms")
 TRAVEL: Final = (*READ, "at")
 WRITE: Final = ("timeout_ms",)
 _LEVELS: Final = [level.value for level in Level]
+_PLAIN: Final = {level: ReadOptions(level, timeout_ms=TIMEOUT_MS_DEFAULT) for level in Level}
 
 
 def timeout_ms(given: Parameters) -> int:
@@ -37,7 +38,14 @@ def named_level(given: Parameters) -> Level | None:
 def read_options(given: Parameters, default: Level) -> ReadOptions:
     """How to read. `default`: the level where the query names none. Raises: BadRequest, Problem."""
     if not given.pairs:
-        return ReadOptions(default, timeout_ms=TIMEOUT_MS_DEFAULT)
+        return _PLAIN[default]
+    found = given.options.get(default)
+    if found is None:
+        found = given.options[default] = _read_options(given, default)
+    return found
+
+
+def _read_options(given: Parameters, default: Level) -> ReadOptions:
     asked = named_level(given)
     level = default if asked is None else asked
     min_index = given.integer("min_index")

@@ -6,6 +6,7 @@ that are not percent-encoded UTF-8. Nothing is guessed and nothing is ignored.
 
 import re
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -14,6 +15,7 @@ from raftmem.errors import BadRequest, TooLarge
 from raftmem.filters import Filter
 from raftmem.filters import parse as parse_filter
 from raftmem.limits import JSON_INTEGER_MAX, NAME_BYTES_MAX, QUERY_BYTES_MAX
+from raftmem.service import Level, ReadOptions
 
 _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _INTEGER: Final = re.compile(r"0|[1-9][0-9]{0,15}")
@@ -71,17 +73,19 @@ def pairs(query: bytes) -> list[tuple[str, str]]:
 
 
 class Parameters:
-    """The query parameters of one request, held to those that its route knows.
+    """The query parameters of a request, held to those that its route knows; nothing in it changes.
 
-    `once` may stand once each, `repeatable` any number of times.
+    `once` may stand once each, `repeatable` any number of times. `options`: what was made of them for a read, by the
+    default level, since the same ones may be asked again.
     """
 
-    __slots__ = ("_one", "_values", "pairs")
+    __slots__ = ("_one", "options", "pairs")
 
     def __init__(
         self, given: Sequence[tuple[str, str]], *, once: Collection[str], repeatable: Collection[str] = ()
     ) -> None:
-        self.pairs = given
+        self.pairs = tuple(given)
+        self.options: dict[Level, ReadOptions] = {}
         self._one: dict[str, str] = {}
         for key, value in given:
             if key not in once:
@@ -130,6 +134,25 @@ class Parameters:
         """URL-encoded JSON of the filter language."""
         given = self._one.get(key)
         return None if given is None else parse_filter(jsontext.decode(given.encode(), place=key))
+
+
+_NONE: Final = Parameters((), once=())
+_QUERIES_CACHED: Final = 2048
+_QUERY_BYTES_CACHED: Final = 256
+
+
+def parse(query: bytes, once: tuple[str, ...], repeatable: tuple[str, ...] = ()) -> Parameters:
+    """A query string, held to what its route knows. Raises: BadRequest, TooLarge."""
+    if not query:
+        return _NONE
+    return (_parsed if len(query) <= _QUERY_BYTES_CACHED else _parse)(query, once, repeatable)
+
+
+def _parse(query: bytes, once: tuple[str, ...], repeatable: tuple[str, ...]) -> Parameters:
+    return Parameters(pairs(query), once=once, repeatable=repeatable)
+
+
+_parsed = lru_cache(maxsize=_QUERIES_CACHED)(_parse)
 
 
 class Conflict(NamedTuple):

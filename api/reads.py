@@ -40,28 +40,37 @@ async def one(call: Call) -> Reply:
     """`GET /v1/memories/{id}`."""
     given = call.parameters(once=levels.TRAVEL, repeatable=("include",))
     target = memory_id(call.segments[0])
-    with_vector = "embedding" in given.choices("include", _INCLUDE)
-    point, record = await _read_one(call, given, target)
+    with_vector = bool(given.pairs) and "embedding" in given.choices("include", _INCLUDE)
+    if call.settings.overrides:
+        point, record = await _read_one(call, given, target)
+    else:
+        options = levels.read_options(given, call.settings.level())
+        point = call.read_now(options) or await call.read(options)
+        record = point.reader.memory(target, _moment(given, point))
     if record is None:
         raise not_found(f"there is no memory {target}", index=point.index)
     if record.status != "active":
         raise refusals.gone(record, index=point.index)
     etag = views.etag(record)
-    if _unchanged(call.header(b"if-none-match"), etag[1].decode()):
+    known = call.header(b"if-none-match")
+    if known is not None and _names(known, etag[1].decode()):
         return Reply(304, b"", point.index, point.level, (etag,))
-    text = views.encode(views.memory_of(point.reader, record, with_vector=with_vector))
+    if with_vector:
+        text = views.encode(views.memory_of(point.reader, record, with_vector=True))
+    else:
+        text = call.shown.text(record)
     return Reply(200, text, point.index, point.level, (etag,))
 
 
 async def _read_one(call: Call, given: Parameters, target: str) -> tuple[Point, Record | None]:
-    """The memory, at the level that the query, or the settings for this memory's own tags and scope, ask for.
+    """The memory, at the level that the query, or the overrides for this memory's own tags and scope, ask for.
 
     Its tags are known only once it was read: a look at this replica says which level to begin with, and what was
     then read is read again when it asks for a stronger one.
     """
     settings, service = call.settings, call.service
     level = settings.level()
-    fixed = not settings.overrides or given.text("consistency") is not None or given.text("at") is not None
+    fixed = given.text("consistency") is not None or given.text("at") is not None
     if not fixed:
         options = levels.read_options(given, level)
         look = await service.read(ReadOptions(Level.EVENTUAL, timeout_ms=options.timeout_ms))
@@ -82,9 +91,7 @@ def _moment(given: Parameters, point: Point) -> Position | None:
     return None if given.text("at") is None else Position(point.index, SEQ_LAST)
 
 
-def _unchanged(if_none_match: str | None, etag: str) -> bool:
-    if if_none_match is None:
-        return False
+def _names(if_none_match: str, etag: str) -> bool:
     tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
     return "*" in tags or etag in tags
 

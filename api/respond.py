@@ -8,9 +8,10 @@ from functools import lru_cache
 from typing import Final
 
 from raftmem.api import views
+from raftmem.api.asgi import joined
 from raftmem.api.call import Call, Endpoint, Reply
 from raftmem.api.problems import MEDIA_TYPE, from_error, internal
-from raftmem.errors import IndexCompacted, NoQuorum, RaftmemError
+from raftmem.errors import BadRequest, IndexCompacted, NoQuorum, RaftmemError, ShuttingDown, UnknownOutcome
 
 _READS_MAX: Final = 3  # a lease that ends under three answers in a row is no lease to read under
 
@@ -49,31 +50,40 @@ def defect(call: Call) -> Reply:
     return refused(call, internal(call.request_id, write=call.writes))
 
 
-def headers(call: Call, reply: Reply) -> list[tuple[bytes, bytes]]:
+def cut_off(call: Call) -> Reply:
+    """The reply to a request that waits for what this replica will not see any more."""
+    if call.writes:
+        return refused(call, UnknownOutcome("this replica stops; ask another one, with the same Idempotency-Key"))
+    return refused(call, ShuttingDown("this replica stops; ask another one"))
+
+
+def malformed(call: Call, detail: str) -> Reply:
+    """The reply to what could not be read as a request."""
+    call.request_id = call.service.new_id()
+    return refused(call, BadRequest(detail))
+
+
+def head(call: Call, reply: Reply) -> bytes:
     """All headers of a reply: its own, and those that stand on every one."""
     service = call.service
-    found = [
-        *_standing(service.node_id, service.cluster, service.term, service.leader_id),
-        (b"x-request-id", call.request_id.encode()),
-        *reply.headers,
-    ]
-    if reply.status != 304:
-        found.append((b"content-type", reply.media_type))
-        if reply.stream is None:
-            found.append((b"content-length", b"%d" % len(reply.body)))
-    if reply.index is not None:
-        found.append((b"raftmem-index", b"%d" % reply.index))
-    if reply.level is not None:
-        found.append((b"raftmem-consistency", reply.level.encode()))
-    return found
+    standing = _standing(service.node_id, service.cluster, service.term, service.leader_id)
+    own = joined(reply.headers) if reply.headers else b""
+    index = b"" if reply.index is None else b"raftmem-index: %d\r\n" % reply.index
+    level = b"" if reply.level is None else b"raftmem-consistency: %b\r\n" % reply.level.encode()
+    what = b""
+    if reply.stream is not None:
+        what = b"content-type: %b\r\n" % reply.media_type
+    elif reply.status != 304:
+        what = b"content-type: %b\r\ncontent-length: %d\r\n" % (reply.media_type, len(reply.body))
+    return b"%bx-request-id: %b\r\n%b%b%b%b" % (standing, call.request_id.encode(), own, what, index, level)
 
 
 @lru_cache(maxsize=4)
-def _standing(node_id: str, cluster: str, term: int, leader: str | None) -> tuple[tuple[bytes, bytes], ...]:
+def _standing(node_id: str, cluster: str, term: int, leader: str | None) -> bytes:
     """The headers that change only with the leader."""
-    common = (
+    common = [
         (b"raftmem-term", b"%d" % term),
         (b"raftmem-node", node_id.encode()),
         (b"raftmem-cluster", cluster.encode()),
-    )
-    return common if leader is None else (*common, (b"raftmem-leader", leader.encode()))
+    ]
+    return joined(common if leader is None else [*common, (b"raftmem-leader", leader.encode())])

@@ -12,6 +12,7 @@ from raftmem.commands import Scope
 from raftmem.service import Level
 
 DefaultLevel = Literal["lease", "linearizable", "eventual"]
+_LEVELS: Final = {level.value: level for level in Level}
 _STRENGTH: Final = {"eventual": 0, "lease": 1, "linearizable": 2}
 
 
@@ -46,7 +47,7 @@ class ApiSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     def level(self, tags: Iterable[str] = (), scope: Scope | None = None) -> Level:
         """The level of a read that does not name one and concerns these tags and this scope."""
         if not self.overrides:
-            return Level(self.consistency)
+            return _LEVELS[self.consistency]
         tags = tuple(tags)
         matching = [rule.level for rule in self.overrides if rule.matches(tags, scope or Scope())]
         return Level(max(matching, key=_STRENGTH.__getitem__, default=self.consistency))

@@ -6,62 +6,38 @@ takes nothing for `WATCH_STALL_SECONDS` is given up, with a last word behind wha
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
-from starlette.types import Send
-
+from raftmem.api.exchange import Exchange, Line
 from raftmem.limits import WATCH_STALL_SECONDS
 
-LINE: Final = "raftmem.http.response.line"  # of our own server: the connection under a reply
 LINGER_SECONDS: Final = 1.0  # how long a connection stays for what its reader has not taken, when the replica leaves
 _LOOK_SECONDS: Final = 0.25  # between two looks at whether a slow reader takes anything
 
 
-class Line(Protocol):
-    """The connection under a reply that was begun."""
-
-    @property
-    def full(self) -> bool:
-        """So much waits for the reader that nothing more should be written."""
-        ...
-
-    @property
-    def unread(self) -> int:
-        """Bytes that wait here for the reader."""
-        ...
-
-    async def drained(self) -> None:
-        """Until it is not full any more, or lost."""
-        ...
-
-    def end(self, last: bytes, *, linger_seconds: float) -> None:
-        """Write the last of the reply behind all that waits, full or not; cut the connection after so long."""
-        ...
-
-
 class Outlet:
-    """Where the pieces of one reply go. `line`: None under a server that is not ours, which has its own flow control.
+    """Where the pieces of one reply go. A server that is not ours offers no line, and has its own flow control.
 
     `closing`: whether there is no time left to wait for a reader.
     """
 
-    def __init__(self, send: Send, line: Line | None, closing: Callable[[], bool]) -> None:
-        self._send = send
-        self._line = line
+    def __init__(self, exchange: Exchange, closing: Callable[[], bool]) -> None:
+        self._exchange = exchange
+        self._line = exchange.line
         self._closing = closing
 
     async def put(self, piece: bytes) -> bool:
         """False: the reader was not waited for any longer, and the piece is not put."""
         if self._line is not None and self._line.full and not await self._room(self._line):
             return False
-        await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        await self._exchange.put(piece)
         return True
 
     async def end(self, last: bytes) -> None:
         if self._line is not None and self._line.full:
             self._line.end(last, linger_seconds=LINGER_SECONDS if self._closing() else WATCH_STALL_SECONDS)
         else:
-            await self._send({"type": "http.response.body", "body": last, "more_body": False})
+            await self._exchange.end(last)
 
     async def _room(self, line: Line) -> bool:
         loop = asyncio.get_running_loop()

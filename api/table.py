@@ -5,6 +5,7 @@ route. Names of locks and gates may hold a `/`: theirs are all segments that are
 POST. What is not here is FastAPI's (`cold.py`).
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -107,7 +108,7 @@ def _resolve(method: str, path: bytes) -> Match | None:
     methods: set[str] = set()
     for node, open_part in _candidates(path):
         if method in node.endpoints:
-            name = ("/".join(map(segment, open_part)),) if open_part else ()
+            name = ("/".join([segment(part) for part in open_part]),) if open_part else ()
             return Match(node.template, node.endpoints[method], name)
         methods |= node.endpoints.keys()
     if methods:
@@ -115,19 +116,24 @@ def _resolve(method: str, path: bytes) -> Match | None:
     return None
 
 
-def _candidates(path: bytes) -> list[tuple[_Node, tuple[bytes, ...]]]:
-    """Each template that the path fits, with the segments that it leaves open."""
-    found: list[tuple[_Node | None, tuple[bytes, ...]]] = [(_fixed.get(path), ())]
-    parts = tuple(path.split(b"/"))  # "", v1, collection, open segments, rest
-    before, rest = b"/".join(parts[:3]) + b"/", parts[3:]
-    if all(rest):
-        if len(rest) in (1, 2):
-            found.append((_open.get((before, b"".join(b"/" + part for part in rest[1:]))), rest[:1]))
-        if len(rest) > 1:
-            found.append((_wide.get((before, b"/" + rest[-1])), rest[:-1]))
-        if rest:
-            found.append((_wide.get((before, b"")), rest))
-    return [(node, open_part) for node, open_part in found if node is not None]
+def _candidates(path: bytes) -> Iterator[tuple[_Node, tuple[bytes, ...]]]:
+    """Each template that the path fits, with the segments that it leaves open; the first one is most often it."""
+    if path in _fixed:
+        yield _fixed[path], ()
+    parts = path.split(b"/")  # "", v1, collection, open segments, rest
+    rest = parts[3:]
+    if not rest or not all(rest):
+        return
+    before, verb = b"/".join(parts[:3]) + b"/", b"/" + rest[-1]
+    node = _open.get((before, b"" if len(rest) == 1 else verb)) if len(rest) < 3 else None
+    if node is not None:
+        yield node, tuple(rest[:1])
+    node = _wide.get((before, verb)) if len(rest) > 1 else None
+    if node is not None:
+        yield node, tuple(rest[:-1])
+    node = _wide.get((before, b""))
+    if node is not None:
+        yield node, tuple(rest)
 
 
 _cached = lru_cache(maxsize=_MATCHES_CACHED)(_resolve)

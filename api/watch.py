@@ -11,8 +11,6 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from starlette.types import Send
-
 from raftmem.api import watch_lines
 from raftmem.api.call import Call, Reply
 from raftmem.api.events import FILTERS, FILTERS_REPEATABLE, wanted_of
@@ -100,14 +98,15 @@ class _Stream:
         self._looks_back = resumes
         self._oldest = 0
 
-    async def run(self, headers: list[tuple[bytes, bytes]], send: Send) -> None:
+    async def run(self, head: bytes) -> None:
         """Until the client leaves or the stream has ended. Whatever happens, nobody follows afterwards."""
         follower = self._follower
         gone = asyncio.ensure_future(self._call.gone())
         gone.add_done_callback(lambda _: follower.close())
-        outlet = Outlet(send, self._call.line, lambda: follower.closing)
+        exchange = self._call.exchange
+        outlet = Outlet(exchange, lambda: follower.closing)
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await exchange.begin(200, head)
             why = await self._deliver(outlet, gone)
             if why is not None:
                 oldest = self._oldest if why == "compacted" else None
@@ -115,9 +114,9 @@ class _Stream:
         except asyncio.CancelledError:
             if not follower.closing:
                 raise
-            if self._call.line is not None:  # cut off with the replica: no time for more than a word
+            if exchange.line is not None:  # cut off with the replica: no time for more than a word
                 last = watch_lines.word(self._line, "goodbye", self._delivered)
-                self._call.line.end(last, linger_seconds=LINGER_SECONDS)
+                exchange.line.end(last, linger_seconds=LINGER_SECONDS)
         finally:
             gone.cancel()
             follower.close()

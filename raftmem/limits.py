@@ -39,6 +39,7 @@ TIMEOUT_MS_DEFAULT: Final = 5_000
 TIMEOUT_MS_MAX: Final = 60_000
 WAIT_MS_MAX: Final = 60_000
 REQUEST_SECONDS_MAX: Final = 30  # from the first byte of a request to its last, then the connection is closed
+HEAD_BYTES_MAX: Final = 64 << 10  # request line and headers, beside the piece of the stream that they began in
 KEEP_ALIVE_SECONDS: Final = 75  # an idle connection between two requests
 
 # --- proposing ------------------------------------------------------------------------------

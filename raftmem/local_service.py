@@ -20,6 +20,7 @@ from raftmem.elapsed import Elapsed
 from raftmem.expiry import Expiry
 from raftmem.group_view import GroupView
 from raftmem.hub import Hub
+from raftmem.ids import Ids
 from raftmem.limits import PROPOSALS_IN_FLIGHT_MAX, SEARCHES_IN_FLIGHT_MAX
 from raftmem.machine.run import Applied
 from raftmem.placing import Placing
@@ -38,8 +39,6 @@ from raftmem.wakes import Wakes
 
 log = logging.getLogger("raftmem.service")
 T = TypeVar("T")
-_UUID_VERSION_7 = 0x7 << 76 | 0x2 << 62
-_UUID_RANDOM = (1 << 128) - 1 ^ 0xF << 76 ^ 0x3 << 62  # all but the version and the variant
 
 
 class LocalService:
@@ -69,8 +68,7 @@ class LocalService:
         self.node_id = consensus.node_id
         self._consensus = consensus
         self._replica = replica
-        self._clock = clock
-        self._randomness = randomness
+        self.new_id = Ids(clock, randomness).new
         self._pool = pool
         self._snapshot = snapshot
         self._snapshots = snapshots
@@ -112,12 +110,6 @@ class LocalService:
     @property
     def members(self) -> Members:
         return self._consensus.members
-
-    def new_id(self) -> str:
-        """RFC 9562 UUIDv7: 48 bits of Unix time in milliseconds, 74 random bits."""
-        number = self._clock.wall_ms() << 80 | int.from_bytes(self._randomness.bytes(10), "big")
-        text = "%032x" % (number & _UUID_RANDOM | _UUID_VERSION_7)
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
     # --- writing ---------------------------------------------------------------------------------------
     async def write(self, draft: Draft, *, timeout_ms: int) -> Written:

@@ -70,6 +70,7 @@ class Streams(World):
     """A replica whose streams can be read while it goes on."""
 
     service: WatchedService
+    server: HttpServer
 
     def __init__(self) -> None:
         self.service = WatchedService()
@@ -668,7 +669,7 @@ async def served(world: Streams) -> AsyncIterator[int]:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     listening.bind(("127.0.0.1", 0))
     listening.listen()
-    server = HttpServer(world.app, drain_seconds=3)  # type: ignore[arg-type]  # ASGI's own types are wider
+    server = world.server = HttpServer(world.app, drain_seconds=3)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     yield listening.getsockname()[1]
     server.leave(drains=True)
@@ -745,6 +746,17 @@ class FullLine:
         raise AssertionError
 
 
+class SlowReply:
+    """As much of an exchange as a streamed reply needs."""
+
+    def __init__(self, line: FullLine) -> None:
+        self.line = line
+        self.pieces: list[bytes] = []
+
+    async def put(self, piece: bytes) -> None:
+        self.pieces.append(piece)
+
+
 @pytest.mark.parametrize(
     ("unread", "waited_for"),
     [
@@ -760,16 +772,13 @@ def test_who_reads_slowly_is_waited_for_and_who_takes_nothing_for_the_bound_is_n
     monkeypatch.setattr(streaming, "_LOOK_SECONDS", 0)
 
     async def work() -> None:
-        line, sent = FullLine(*unread), list[object]()
-
-        async def send(message: object) -> None:
-            sent.append(message)
-
+        line = FullLine(*unread)
+        reply = SlowReply(line)
         loop = asyncio.get_running_loop()
         monkeypatch.setattr(loop, "time", lambda: line.now)
-        outlet = Outlet(send, line, lambda: False)
+        outlet = Outlet(reply, lambda: False)  # type: ignore[arg-type]  # it asks for no more
         assert await outlet.put(b"piece") == waited_for
-        assert len(sent) == waited_for
+        assert len(reply.pieces) == waited_for
 
     run(work())
 
@@ -805,9 +814,7 @@ def test_streams_that_are_cut_off_with_their_replica_still_say_goodbye() -> None
             await reader.ask("/v1/watch")
             found = await reader.until(b"}\n\r\n")
             world.service.leave()
-            for task in asyncio.all_tasks() - {asyncio.current_task()}:
-                if "run_asgi" in repr(task):
-                    task.cancel()
+            world.server.leave(drains=False)
             body = unchunked(found + await reader.rest())
             assert body.endswith(b'{"type":"goodbye","index":100}\n')
 
