@@ -1,18 +1,20 @@
 """One flat inner-product index of FAISS: the only importer of faiss, and the quarantine of its untyped calls.
 
-FAISS may not add and search at the same time, and an add moves the rows that a search reads; so searches share
+FAISS may not add and search at the same time, and an add moves the rows that a search reads; so readings share
 a gate that an add passes alone. Rows are only ever appended; which of them count is the caller's to say.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import faiss
 import numpy as np
-from numpy.typing import NDArray
 
 from raftmem.storage.cosine import Floats, Places
+
+_nearest: Final[Callable[..., None]] = vars(faiss)["knn_inner_products_by_idx"]  # its stubs do not name it
 
 
 class Gate:
@@ -51,40 +53,55 @@ class Gate:
                 self._turn.notify_all()
 
 
+class Reading:
+    """The rows as they are while no add runs: good within `FlatIndex.reading`."""
+
+    def __init__(self, index: faiss.IndexFlatIP) -> None:
+        self._index = index
+        self._dimension: int = index.d
+        self._count: int = index.ntotal
+
+    def nearest(self, unit: Floats, k: int, among: Places) -> tuple[Floats, Places]:
+        """Inner products and positions of the k best of these rows, best first; ties in no order.
+
+        `unit`: (1, dimension). `among`: positions of rows, each once, at least k of them. That FAISS goes to them one
+        by one costs no more than a bitmap when they are all rows, and far less when they are few.
+        """
+        products, positions = np.empty(k, dtype=np.float32), np.empty(k, dtype=np.int64)
+        pointer, count = faiss.swig_ptr, len(among)
+        sizes = (self._dimension, 1, self._count, count, k)
+        _nearest(
+            *(pointer(unit), self._index.get_xb(), pointer(among), *sizes, pointer(products), pointer(positions), count)
+        )
+        return products, positions
+
+    def rows(self, positions: Places) -> Floats:
+        """A copy of these rows, (n, dimension)."""
+        if not self._count:
+            return np.empty((0, self._dimension), dtype=np.float32)
+        held: Floats = faiss.rev_swig_ptr(self._index.get_xb(), self._count * self._dimension)
+        return held.reshape(self._count, self._dimension).take(positions, axis=0)
+
+
 class FlatIndex:
     """float32 rows of one dimension by position, 0-based. Any thread."""
 
     def __init__(self, dimension: int) -> None:
-        self._dimension = dimension
         self._index = faiss.IndexFlatIP(dimension)
         self._gate = Gate()
 
     def add(self, rows: Floats) -> None:
-        """Append rows (n, dimension). Waits for the searches that run; not for the loop thread."""
+        """Append rows (n, dimension). Waits for the readings that go on; not for the loop thread."""
         with self._gate.alone():
             self._index.add(np.ascontiguousarray(rows))
 
-    def nearest(self, unit: Floats, k: int, among: NDArray[np.bool_]) -> tuple[Floats, Places]:
-        """Inner products and positions of the k best rows, best first; ties in no order.
-
-        `unit`: (1, dimension). `among[position]`: the row may be found; rows past its end may not. At least k
-        of them must be True.
-        """
-        bits = np.packbits(among, bitorder="little")
-        chosen = faiss.SearchParameters()
-        selector = faiss.IDSelectorBitmap(
-            len(bits), faiss.swig_ptr(bits)
-        )  # borrows: both names must outlive the search
-        chosen.sel = selector
+    @contextmanager
+    def reading(self) -> Iterator[Reading]:
+        """Not within another reading: an add that came between would wait for the one, and the other for it."""
         with self._gate.shared():
-            products, positions = self._index.search(unit, k, params=chosen)
-        return products[0], positions[0]
+            yield Reading(self._index)
 
     def rows(self, positions: Places) -> Floats:
         """A copy of these rows, (n, dimension)."""
-        with self._gate.shared():
-            count = self._index.ntotal
-            if not count:
-                return np.empty((0, self._dimension), dtype=np.float32)
-            held: Floats = faiss.rev_swig_ptr(self._index.get_xb(), count * self._dimension)
-            return held.reshape(count, self._dimension)[positions]
+        with self.reading() as reading:
+            return reading.rows(positions)

@@ -6,31 +6,46 @@ itself refuse candidates, more are asked for, in growing steps, up to all of the
 every candidate had been judged before the search.
 """
 
-from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from raftmem.errors import Corrupt
 from raftmem.storage.contracts import Hit, StateReader, VectorQuery
 from raftmem.storage.cosine import BLOCK_ROWS, Floats, Places, Probe, ranking, reached, shown
+from raftmem.storage.faiss_index import Reading
 from raftmem.storage.vector_rows import Capture
 
-SPARE_ROWS: Final = 32  # asked for beyond what is wanted, so that a tie at the end rarely needs a second search
+SPARE_ROWS: Final = 8  # asked for beyond what is wanted, so that a tie at the end rarely needs a second search
 GROWTH: Final = 8
 NEAREST_MAX: Final = 8192  # past this FAISS's heap costs more than scoring all candidates
-GATHER_ROWS: Final = 256  # so few candidates are scored directly; measured: 0.15 ms at 384 dimensions
-GATHER_SHARE: Final = 500  # or one row in so many, because FAISS looks at every bit of the mask
+
+
+class Ranked(NamedTuple):
+    """Candidates before which no other can stand, best first, ties by id. `whole`: no other reaches the threshold."""
+
+    scores: Floats
+    ids: list[str]
+    whole: bool
 
 
 def search(capture: Capture, query: VectorQuery, reader: StateReader) -> list[Hit]:
     """Best first, ties by id. `reader`: the state at the moment of the capture."""
-    least = reached(query.threshold)
+    k = (query.top_k + SPARE_ROWS) * (1 if query.query.accept is None else GROWTH)
+    probe, candidates = Probe(query.vector), capture.candidates()
+    while True:
+        ranked = rank(capture, probe, candidates, k, reached(query.threshold))
+        hits = judge(ranked, query, reader)
+        if ranked.whole or len(hits) == query.top_k:
+            return hits
+        k *= GROWTH
+
+
+def judge(ranked: Ranked, query: VectorQuery, reader: StateReader) -> list[Hit]:
+    """The first that the query's condition on the record accepts, no more than it wants."""
     accept = query.query.accept
     hits: list[Hit] = []
-    for score, memory_id in _ranked(capture, Probe(query.vector), query.top_k, least):
-        if score < least or len(hits) == query.top_k:
-            break
+    for score, memory_id in zip(ranked.scores, ranked.ids, strict=True):
         record = reader.memory(memory_id)
         if record is None or record.status != "active":
             raise Corrupt(
@@ -38,48 +53,35 @@ def search(capture: Capture, query: VectorQuery, reader: StateReader) -> list[Hi
             )
         if accept is None or accept(record):
             hits.append(Hit(record, shown(score)))
+            if len(hits) == query.top_k:
+                break
     return hits
 
 
-def _ranked(capture: Capture, probe: Probe, top_k: int, least: np.float32) -> Iterator[tuple[np.float32, str]]:
-    """Every candidate with its score, best first, ties by id, found as far as it is asked for."""
-    mask = capture.mask()
-    inside, late = mask[: capture.stored], np.flatnonzero(mask[capture.stored :]) + capture.stored
-    count = int(np.count_nonzero(inside))
-    late_scores = probe.scores(capture.rows(late))
-    given = 0
-    k = top_k + SPARE_ROWS
-    while k <= NEAREST_MAX and k < count and count > max(GATHER_ROWS, len(inside) // GATHER_SHARE):
-        products, nearest = capture.flat.nearest(probe.unit, k, inside)
-        # no row that was left out scores above this; clamping makes all of them ties at 0 below that
-        above = max(float(products[-1]) + probe.slack, 0.0)
-        scores = probe.scores(capture.rows(nearest))
-        positions, scores = np.r_[nearest, late], np.r_[scores, late_scores]
-        sure = scores > above if above >= least else scores >= least
-        yield from _in_order(capture, positions[sure], scores[sure], given)
-        if above < least:
-            return
-        given = int(np.count_nonzero(sure))
-        k *= GROWTH
-    positions = np.r_[np.flatnonzero(inside), late]
-    scores = np.empty(len(positions), dtype=np.float32)
-    scores[:count] = _scores_of_all(capture, probe, positions[:count])
-    scores[count:] = late_scores
-    yield from _in_order(capture, positions, scores, given)
+def rank(capture: Capture, probe: Probe, candidates: tuple[Places, Places], k: int, least: np.float32) -> Ranked:
+    """As many as k nearest rows prove; all that reach the threshold when there are not many more."""
+    inside, late = candidates
+    above, whole = 0.0, True
+    with capture.flat.reading() as reading:
+        if k < len(inside) and k <= NEAREST_MAX:
+            products, inside = reading.nearest(probe.unit, k, inside)
+            # no row that was left out scores above this; clamping makes all of them ties at 0 below that
+            above = max(float(products[-1]) + probe.slack, 0.0)
+            whole = bool(above < least)
+        scores = _scores(reading, probe, inside)
+    if len(late):
+        inside = np.concatenate([inside, late])
+        scores = np.concatenate([scores, probe.scores(capture.late_rows(late))])
+    sure = scores >= least if whole else scores > above
+    inside, scores = inside[sure], scores[sure]
+    ids = [capture.ids[position] for position in inside.tolist()]
+    order = ranking(scores, ids)
+    return Ranked(scores[order], [ids[place] for place in order.tolist()], whole)
 
 
-def _scores_of_all(capture: Capture, probe: Probe, positions: Places) -> Floats:
+def _scores(reading: Reading, probe: Probe, positions: Places) -> Floats:
     """In blocks: the rows are held by FAISS and copied a few at a time."""
-    found = np.empty(len(positions), dtype=np.float32)
-    for start in range(0, len(positions), BLOCK_ROWS):
-        block = positions[start : start + BLOCK_ROWS]
-        found[start : start + BLOCK_ROWS] = probe.scores(capture.rows(block))
-    return found
-
-
-def _in_order(capture: Capture, positions: Places, scores: Floats, skip: int) -> Iterator[tuple[np.float32, str]]:
-    """The order is total, so those given before are exactly its first `skip`."""
-    ids = [capture.ids[position] for position in positions.tolist()]
-    order: list[int] = ranking(scores, ids)[skip:].tolist()
-    for place in order:
-        yield scores[place], ids[place]
+    if len(positions) <= BLOCK_ROWS:
+        return probe.scores(reading.rows(positions))
+    starts = range(0, len(positions), BLOCK_ROWS)
+    return np.concatenate([probe.scores(reading.rows(positions[start : start + BLOCK_ROWS])) for start in starts])
