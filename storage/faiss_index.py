@@ -26,17 +26,24 @@ class Gate:
         self._adding = False
         self._waiting = 0
 
-    @contextmanager
-    def shared(self) -> Iterator[None]:
+    def enter(self, *, wait: bool) -> bool:
+        """To search; `leave` ends it. False: an add is under way, or goes before, and it was not to wait."""
         with self._turn:
-            self._turn.wait_for(lambda: not self._adding and not self._waiting)
+            if wait:
+                self._turn.wait_for(self._is_free)
+            elif not self._is_free():
+                return False
             self._searching += 1
-        try:
-            yield
-        finally:
-            with self._turn:
-                self._searching -= 1
+            return True
+
+    def leave(self) -> None:
+        with self._turn:
+            self._searching -= 1
+            if self._waiting:
                 self._turn.notify_all()
+
+    def _is_free(self) -> bool:
+        return not self._adding and not self._waiting
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -98,8 +105,22 @@ class FlatIndex:
     @contextmanager
     def reading(self) -> Iterator[Reading]:
         """Not within another reading: an add that came between would wait for the one, and the other for it."""
-        with self._gate.shared():
+        self._gate.enter(wait=True)
+        try:
             yield Reading(self._index)
+        finally:
+            self._gate.leave()
+
+    @contextmanager
+    def reading_if_free(self) -> Iterator[Reading | None]:
+        """As `reading`; None instead of waiting for an add."""
+        if not self._gate.enter(wait=False):
+            yield None
+            return
+        try:
+            yield Reading(self._index)
+        finally:
+            self._gate.leave()
 
     def rows(self, positions: Places) -> Floats:
         """A copy of these rows, (n, dimension)."""

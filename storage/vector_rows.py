@@ -52,6 +52,14 @@ class Capture(NamedTuple):
     only: list[int] | None  # positions of the ids that were asked for
     ids: list[str]  # grows; positions below len(alive) never change
 
+    @property
+    def candidates_max(self) -> int:
+        """How many candidates there may be, without a look at them."""
+        counts = [len(posting) for posting in self.postings]
+        if self.only is not None:
+            counts.append(len(self.only))
+        return min(counts, default=len(self.alive))
+
     def candidates(self) -> tuple[Places, Places]:
         """Positions of the candidates, each once: those in FAISS, and those that are still pending."""
         alive = np.frombuffer(self.alive, dtype=np.bool_)
