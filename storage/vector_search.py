@@ -1,4 +1,4 @@
-"""One exact search over captured rows: the scan on any thread, the records on the loop.
+"""One exact search over captured rows: the scan on any thread, what it found judged on the loop.
 
 FAISS proposes, float64 decides: the nearest rows by FAISS are scored again exactly, and a row counts as found only
 when no row that FAISS left out can stand before it or beside it. While the conditions of the query on the record
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from raftmem.errors import Corrupt
 from raftmem.records import SEQ_LAST, Position
@@ -35,7 +36,12 @@ class Ranked(NamedTuple):
     whole: bool
 
 
-NOTHING: Final = Ranked(np.empty(0, dtype=np.float32), [], whole=True)
+class Nearest(NamedTuple):
+    """The rows that FAISS holds nearest. `above`: what was left out scores no more; None: nothing was."""
+
+    positions: Places
+    rows: Floats
+    above: float | None
 
 
 class VectorSearch:
@@ -48,7 +54,10 @@ class VectorSearch:
         self._query = query
         self._moment = Position(index, SEQ_LAST)
         self._snapshot = snapshot
-        self._ranked = NOTHING
+        self._probe = Probe(query.vector)
+        self._least = reached(query.threshold)
+        self._k = max(query.top_k + SPARE_ROWS, 0 if query.query.accept is None else JUDGED_FIRST)
+        self._found: tuple[Nearest, Places] | None = None
 
     def scan_now(self) -> bool:
         capture = self._capture
@@ -60,21 +69,26 @@ class VectorSearch:
         with capture.flat.reading_if_free() as reading:
             if reading is None:
                 return False
-            self._ranked = self._first(reading, capture)
+            self._scan(reading, capture)
         return True
 
     def scan(self) -> None:
         if self._capture is not None:
             with self._capture.flat.reading() as reading:
-                self._ranked = self._first(reading, self._capture)
+                self._scan(reading, self._capture)
 
-    def _first(self, reading: Reading, capture: Capture) -> Ranked:
-        return rank(reading, capture, Probe(self._query.vector), capture.candidates(), self._query, steps=0)
+    def _scan(self, reading: Reading, capture: Capture) -> None:
+        inside, late = capture.candidates()
+        self._found = nearest(reading, self._probe, inside, self._k), late
 
     def hits(self, reader: StateReader) -> list[Hit] | None:
         if reader.head.index < self._moment.index:
             raise Corrupt("vector index", f"reflects index {self._moment.index}, the state", index=reader.head.index)
-        ranked = self._ranked
+        if self._capture is None:
+            return []
+        assert self._found is not None, "it was scanned"
+        found, late = self._found
+        ranked = rank(self._capture, self._probe, found, late, self._least)
         if len(ranked.ids) > JUDGED_MAX:
             ranked = Ranked(ranked.scores[:JUDGED_MAX], ranked.ids[:JUDGED_MAX], whole=False)
         return judged(ranked, self._query, reader, self._moment)
@@ -84,25 +98,25 @@ class VectorSearch:
 
         def run() -> list[Hit]:
             try:
-                return self._search(reader)
+                return [] if self._capture is None else self._search(self._capture, reader)
             finally:
                 reader.release()
 
         return run
 
-    def _search(self, reader: StateReader) -> list[Hit]:
-        capture = self._capture
-        hits = judged(self._ranked, self._query, reader, self._moment)
-        if capture is None or hits is not None:
-            return hits or []
-        probe, candidates = Probe(self._query.vector), capture.candidates()
-        steps = 0
-        while hits is None:
-            steps += 1
+    def _search(self, capture: Capture, reader: StateReader) -> list[Hit]:
+        inside, late = capture.candidates()
+        k = self._k * GROWTH
+        while k <= NEAREST_MAX and k < len(inside):
             with capture.flat.reading() as reading:
-                ranked = rank(reading, capture, probe, candidates, self._query, steps=steps)
+                found = nearest(reading, self._probe, inside, k)
+            ranked = rank(capture, self._probe, found, late, self._least)
             hits = judged(ranked, self._query, reader, self._moment)
-        return hits
+            if hits is not None:
+                return hits
+            k *= GROWTH
+        ranked = rank_all(capture, self._probe, np.concatenate([inside, late]), self._least)
+        return judged(ranked, self._query, reader, self._moment) or []
 
 
 def judged(ranked: Ranked, query: VectorQuery, reader: StateReader, moment: Position) -> list[Hit] | None:
@@ -120,39 +134,36 @@ def judged(ranked: Ranked, query: VectorQuery, reader: StateReader, moment: Posi
     return hits if ranked.whole else None
 
 
-def rank(
-    reading: Reading,
-    capture: Capture,
-    probe: Probe,
-    candidates: tuple[Places, Places],
-    query: VectorQuery,
-    *,
-    steps: int,
-) -> Ranked:
-    """As many as the nearest rows prove, more with each step; in the end all that reach the threshold."""
-    inside, late = candidates
-    least = reached(query.threshold)
-    k = max(query.top_k + SPARE_ROWS, 0 if query.query.accept is None else JUDGED_FIRST) * GROWTH**steps
-    above, whole = 0.0, True
-    if k < len(inside) and k <= NEAREST_MAX:
-        products, inside = reading.nearest(probe.unit, k, inside)
-        # no row that was left out scores above this; clamping makes all of them ties at 0 below that
-        above = max(float(products[-1]) + probe.slack, 0.0)
-        whole = bool(above < least)
-    scores = _scores(reading, probe, inside)
+def nearest(reading: Reading, probe: Probe, inside: Places, k: int) -> Nearest:
+    """The k nearest of these rows, or all of them."""
+    if k >= len(inside):
+        return Nearest(inside, reading.rows(inside), None)
+    products, positions = reading.nearest(probe.unit, k, inside)
+    # no row that was left out scores above this; clamping makes all of them ties at 0 below that
+    return Nearest(positions, reading.rows(positions), max(float(products[-1]) + probe.slack, 0.0))
+
+
+def rank(capture: Capture, probe: Probe, found: Nearest, late: Places, least: np.float32) -> Ranked:
+    """As many as the nearest rows prove, and `late`: candidates that FAISS does not hold."""
+    positions, scores, above = found.positions, probe.scores(found.rows), found.above
     if len(late):
-        inside = np.concatenate([inside, late])
+        positions = np.concatenate([positions, late])
         scores = np.concatenate([scores, probe.scores(capture.late_rows(late))])
-    sure = scores >= least if whole else scores > above
-    inside, scores = inside[sure], scores[sure]
-    ids = [capture.ids[position] for position in inside.tolist()]
+    if above is None or above < least:
+        return _in_order(capture, positions, scores, scores >= least, whole=True)
+    return _in_order(capture, positions, scores, scores > above, whole=False)
+
+
+def rank_all(capture: Capture, probe: Probe, positions: Places, least: np.float32) -> Ranked:
+    """All of them, in blocks: the rows are held by FAISS and copied a few at a time."""
+    starts = range(0, len(positions), BLOCK_ROWS)
+    blocks = [probe.scores(capture.rows(positions[start : start + BLOCK_ROWS])) for start in starts]
+    scores = np.concatenate(blocks) if blocks else np.empty(0, dtype=np.float32)
+    return _in_order(capture, positions, scores, scores >= least, whole=True)
+
+
+def _in_order(capture: Capture, positions: Places, scores: Floats, sure: NDArray[np.bool_], *, whole: bool) -> Ranked:
+    scores = scores[sure]
+    ids = [capture.ids[position] for position in positions[sure].tolist()]
     order = ranking(scores, ids)
     return Ranked(scores[order], [ids[place] for place in order.tolist()], whole)
-
-
-def _scores(reading: Reading, probe: Probe, positions: Places) -> Floats:
-    """In blocks: the rows are held by FAISS and copied a few at a time."""
-    if len(positions) <= BLOCK_ROWS:
-        return probe.scores(reading.rows(positions))
-    starts = range(0, len(positions), BLOCK_ROWS)
-    return np.concatenate([probe.scores(reading.rows(positions[start : start + BLOCK_ROWS])) for start in starts])
