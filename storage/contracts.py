@@ -327,7 +327,7 @@ class Search(Protocol):
     """
 
     def scan_now(self) -> bool:
-        """Scan at once, on the loop. False: it would take long or wait, and was not begun; `scan` on another thread."""
+        """Scan at once, on the loop. False: it would take long, and was not begun; `scan` on another thread."""
         ...
 
     def scan(self) -> None:

@@ -89,7 +89,7 @@ class Capture(NamedTuple):
         return normalised(floats(late, self.dimension))
 
     def rows(self, positions: Places) -> Floats:
-        """L2-normalised, (n, dimension), in the order of `positions`. Waits for an add."""
+        """L2-normalised, (n, dimension), in the order of `positions`."""
         inside = positions < self.stored
         if inside.all():
             return self.flat.rows(positions)

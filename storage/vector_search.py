@@ -16,7 +16,7 @@ from raftmem.errors import Corrupt
 from raftmem.records import SEQ_LAST, Position
 from raftmem.storage.contracts import Hit, StateReader, VectorQuery
 from raftmem.storage.cosine import BLOCK_ROWS, Floats, Places, Probe, ranking, reached, shown
-from raftmem.storage.faiss_index import Reading
+from raftmem.storage.faiss_index import FlatIndex
 from raftmem.storage.vector_rows import Capture
 
 SPARE_ROWS: Final = 8  # asked for beyond what is wanted, so that a tie at the end rarely needs a second search
@@ -66,20 +66,13 @@ class VectorSearch:
         rows = capture.candidates_max
         if (rows + LATE_WEIGHT * min(rows, len(capture.pending))) * capture.dimension > SHORT_FLOATS:
             return False
-        with capture.flat.reading_if_free() as reading:
-            if reading is None:
-                return False
-            self._scan(reading, capture)
+        self.scan()
         return True
 
     def scan(self) -> None:
         if self._capture is not None:
-            with self._capture.flat.reading() as reading:
-                self._scan(reading, self._capture)
-
-    def _scan(self, reading: Reading, capture: Capture) -> None:
-        inside, late = capture.candidates()
-        self._found = nearest(reading, self._probe, inside, self._k), late
+            inside, late = self._capture.candidates()
+            self._found = nearest(self._capture.flat, self._probe, inside, self._k), late
 
     def hits(self, reader: StateReader) -> list[Hit] | None:
         if reader.head.index < self._moment.index:
@@ -108,8 +101,7 @@ class VectorSearch:
         inside, late = capture.candidates()
         k = self._k * GROWTH
         while k <= NEAREST_MAX and k < len(inside):
-            with capture.flat.reading() as reading:
-                found = nearest(reading, self._probe, inside, k)
+            found = nearest(capture.flat, self._probe, inside, k)
             ranked = rank(capture, self._probe, found, late, self._least)
             hits = judged(ranked, self._query, reader, self._moment)
             if hits is not None:
@@ -134,13 +126,13 @@ def judged(ranked: Ranked, query: VectorQuery, reader: StateReader, moment: Posi
     return hits if ranked.whole else None
 
 
-def nearest(reading: Reading, probe: Probe, inside: Places, k: int) -> Nearest:
+def nearest(flat: FlatIndex, probe: Probe, inside: Places, k: int) -> Nearest:
     """The k nearest of these rows, or all of them."""
     if k >= len(inside):
-        return Nearest(inside, reading.rows(inside), None)
-    products, positions = reading.nearest(probe.unit, k, inside)
+        return Nearest(inside, flat.rows(inside), None)
+    products, positions = flat.nearest(probe.unit, k, inside)
     # no row that was left out scores above this; clamping makes all of them ties at 0 below that
-    return Nearest(positions, reading.rows(positions), max(float(products[-1]) + probe.slack, 0.0))
+    return Nearest(positions, flat.rows(positions), max(float(products[-1]) + probe.slack, 0.0))
 
 
 def rank(capture: Capture, probe: Probe, found: Nearest, late: Places, least: np.float32) -> Ranked:

@@ -1,7 +1,6 @@
 """Flush and rebuild beside a state that goes on, chores that fail, and searches on threads while entries apply."""
 
 import random
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -166,22 +165,14 @@ def test_searches_on_threads_while_entries_apply_answer_as_of_their_moment(tmp_p
     assert index.audit(world.reader()) == []
 
 
-def test_add_waits_for_the_search_that_runs() -> None:
-    flat = FlatIndex(2)
-    flat.add(np.ones((1, 2), dtype=np.float32))
-    order: list[str] = []
-    waiting = threading.Event()
-
-    def add() -> None:
-        waiting.set()
-        flat.add(np.zeros((1, 2), dtype=np.float32))
-        order.append("add")
-
-    adder = threading.Thread(target=add)
-    with flat.reading():
-        adder.start()
-        assert waiting.wait(10)
-        order.append("search")
-    adder.join(10)
-    assert order == ["search", "add"]
-    assert flat.rows(np.array([1])).tolist() == [[0.0, 0.0]]
+def test_rows_that_were_handed_out_stay_as_they_are_while_more_are_added() -> None:
+    flat = FlatIndex(2, room_rows=3)
+    flat.add(np.ones((2, 2), dtype=np.float32))
+    among = np.arange(2)
+    for count in (1, 1, 2, 40):  # into the room that is left, and into ever larger ones
+        before = flat._held
+        flat.add(np.full((count, 2), 9, dtype=np.float32))
+        assert before.tolist() == flat.rows(np.arange(len(before))).tolist()
+        products, positions = flat.nearest(np.array([[1, 0]], dtype=np.float32), 2, among)
+        assert (products.tolist(), sorted(positions.tolist())) == ([1.0, 1.0], [0, 1])
+    assert flat.rows(np.array([45, 0, 2])).tolist() == [[9.0, 9.0], [1.0, 1.0], [9.0, 9.0]]

@@ -62,16 +62,6 @@ def test_pending_rows_count_as_more_work(tmp_path: Path, monkeypatch: pytest.Mon
     assert index.prepare(asking(floats_of(1, 0)), world.reader()).scan_now()
 
 
-def test_scan_that_would_wait_for_an_add_is_not_begun_on_the_loop(tmp_path: Path) -> None:
-    world = World()
-    line(world, 10)
-    index = followed(tmp_path, world)
-    search = index.prepare(asking(floats_of(1, 0)), world.reader())
-    with index._shards[2].rows.flat._gate.alone():
-        assert not search.scan_now()
-    assert search.scan_now()
-
-
 def test_nothing_to_be_found_needs_no_thread(tmp_path: Path) -> None:
     world = World()
     line(world, 10)
