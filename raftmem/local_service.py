@@ -202,15 +202,21 @@ class LocalService:
             raise errors.TooManyRequests(
                 f"{self._searches} searches are waiting here, the most there may be; try again"
             )
-        if point.level == "at":
-            find = self._search_at(query, point.index)
-        else:
-            find = self._replica.vectors.prepare(query, point.reader)
         self._searches += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, find)
+            if point.level == "at":
+                return await self._off_loop(self._search_at(query, point.index))
+            search = self._replica.vectors.prepare(query, point.reader)
+            if not search.scan_now():
+                await self._off_loop(search.scan)
+            hits = search.hits(self._replica.reader())
+            return await self._off_loop(search.further()) if hits is None else hits
         finally:
             self._searches -= 1
+
+    async def _off_loop(self, work: Callable[[], T]) -> T:
+        """On the pool. It is done even when nobody waits any more: it may hold a snapshot of the state."""
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._pool, work))
 
     def _search_at(self, query: VectorQuery, at: int) -> Callable[[], list[Hit]]:
         """The vectors of a past index are read from the state, on a snapshot that another thread may use."""

@@ -57,6 +57,8 @@ def run(settings: Settings) -> int:
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)
     sys.setswitchinterval(SWITCH_SECONDS)
+    gc.collect()
+    gc.disable()  # until it serves: a start only builds what stays, and every look at that would be in vain
     uvloop.run(_serve(settings))
     return 0
 
@@ -264,9 +266,9 @@ class Node:
             settings=ApiSettings(consistency=settings.default_consistency, overrides=settings.overrides),
         )
         server = HttpServer(app, drain_seconds=DRAIN_MS // 1000)
-        gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
+        gc.enable()
         serving = asyncio.create_task(server.serve(sockets=[rest]))
         log.info(
             "%s serves %s, peers on %s, %s, vectors %s",

@@ -330,6 +330,35 @@ class VectorQuery(NamedTuple):
     query: Query
 
 
+class Search(Protocol):
+    """One search over what might be found when it was prepared: a scan, then `hits`, then perhaps `further`.
+
+    Only the scan may take long. Whatever else reads a record stays on the loop, because a thread that takes the
+    interpreter's lock for a moment, again and again, costs a busy loop more than those moments.
+    """
+
+    def scan_now(self) -> bool:
+        """Scan at once, on the loop. False: it would take long, and was not begun; `scan` on another thread."""
+        ...
+
+    def scan(self) -> None:
+        """Any thread."""
+        ...
+
+    def hits(self, reader: StateReader) -> list[Hit] | None:
+        """Best first, ties by id; exact: equal to a float32 cosine over every candidate. Loop thread.
+
+        `reader`: the state of the moment of `prepare`, or of a later one. None: the condition of the query on the
+        record refused too many; ask `further`.
+        """
+        ...
+
+    def further(self) -> Callable[[], list[Hit]]:
+        """The same answer from as many candidates as it takes. Loop thread; what it returns is called once, on any
+        thread."""
+        ...
+
+
 class VectorIndex(Protocol):
     """The active vectors, one index a dimension; equal to what the state says at `index`."""
 
@@ -342,11 +371,8 @@ class VectorIndex(Protocol):
         """Follow the state to `index`: new vectors appended, dead rows masked. Loop thread."""
         ...
 
-    def prepare(self, query: VectorQuery, reader: StateReader) -> Callable[[], list[Hit]]:
-        """Fix what may be found as of now (loop thread); the returned search may run on another thread.
-
-        Best first, ties by id; exact: equal to a float32 cosine over every candidate.
-        """
+    def prepare(self, query: VectorQuery, reader: StateReader) -> Search:
+        """Fix what may be found as of now. Loop thread."""
         ...
 
     def audit(self, reader: StateReader) -> list[str]:

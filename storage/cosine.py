@@ -28,46 +28,55 @@ def floats(vectors: Sequence[bytes], dimension: int) -> Floats:
     return np.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(vectors), dimension).astype(np.float32, copy=False)
 
 
-def _norms(rows: Floats) -> NDArray[np.float64]:
-    norms: NDArray[np.float64] = np.sqrt(np.square(rows, dtype=np.float64).sum(axis=1))
+def _norms(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of what is divided by them: 1 for a zero vector, which so stays zero."""
+    norms: NDArray[np.float64] = np.sqrt(np.add.reduce(np.square(rows), axis=1))
+    norms[norms == 0.0] = 1.0
     return norms
 
 
 def normalised(rows: Floats) -> Floats:
     """float32, L2-normalised; a zero vector stays zero."""
-    norms = _norms(rows)
-    norms[norms == 0.0] = 1.0
-    return (rows / norms[:, None]).astype(np.float32)
+    exact = rows.astype(np.float64)
+    exact /= _norms(exact)[:, None]
+    return exact.astype(np.float32)
 
 
 class Probe:
     """The vector that is looked for: what is needed to score rows against it."""
 
     def __init__(self, vector: bytes) -> None:
-        row = floats([vector], len(vector) // FLOAT_BYTES)
-        self.unit = normalised(row)  # (1, dimension)
-        self._exact = row[0].astype(np.float64) / (_norms(row)[0] or 1.0)
+        row = np.frombuffer(vector, dtype="<f4").astype(np.float64).reshape(1, -1)
+        row /= _norms(row)
+        self.unit: Floats = row.astype(np.float32)  # (1, dimension)
+        self._exact = row[0]
         # |float32 inner product in any order - score| <= dimension * ulp by Cauchy-Schwarz, and a few roundings
         self.slack = (row.shape[1] + 16) * _ULP
 
     def scores(self, rows: Floats) -> Floats:
         """The cosine of each row, clamped to 0..1, float32, (n,)."""
-        found = np.empty(len(rows), dtype=np.float32)
-        for start in range(0, len(rows), BLOCK_ROWS):
-            block = rows[start : start + BLOCK_ROWS]
-            norms = _norms(block)
-            norms[norms == 0.0] = 1.0
-            products = np.multiply(block, self._exact, dtype=np.float64).sum(axis=1)
-            found[start : start + BLOCK_ROWS] = np.clip(products / norms, 0.0, 1.0)
-        return found
+        if len(rows) > BLOCK_ROWS:
+            starts = range(0, len(rows), BLOCK_ROWS)
+            return np.concatenate([self.scores(rows[start : start + BLOCK_ROWS]) for start in starts])
+        exact = rows.astype(np.float64)
+        norms = _norms(exact)
+        exact *= self._exact
+        scores: NDArray[np.float64] = np.add.reduce(exact, axis=1)
+        scores /= norms
+        np.maximum(scores, 0.0, out=scores)
+        np.minimum(scores, 1.0, out=scores)
+        return scores.astype(np.float32)
 
 
 def ranking(scores: Floats, ids: list[str]) -> Places:
     """Places of the scores, best first, ties by id. `ids[i]` belongs to `scores[i]`."""
     order: Places = np.argsort(-scores, kind="stable")
     ranked = scores[order]
-    starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]]) if len(order) else order
-    stops = np.r_[starts[1:], len(order)]
+    tied = ranked[1:] == ranked[:-1]
+    if not tied.any():
+        return order
+    starts = np.flatnonzero(np.concatenate([[True], ~tied]))
+    stops = np.append(starts[1:], len(order))
     for tie in np.flatnonzero(stops - starts > 1):
         run = slice(starts[tie], stops[tie])
         places: list[int] = order[run].tolist()

@@ -1,90 +1,53 @@
-"""One flat inner-product index of FAISS: the only importer of faiss, and the quarantine of its untyped calls.
+"""The rows of one flat index and FAISS's exact search over them: the only importer of faiss, and the quarantine of its
+untyped calls.
 
-FAISS may not add and search at the same time, and an add moves the rows that a search reads; so searches share
-a gate that an add passes alone. Rows are only ever appended; which of them count is the caller's to say.
+The rows stand in an array of ours, which numpy asks huge pages for: a search reads all of it, and FAISS's own vector
+has none. Rows are only ever appended, behind what was handed out or in a larger array; so whoever holds rows may go on
+reading them, and nobody waits. Which of them count is the caller's to say.
 """
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import Final
 
 import faiss
 import numpy as np
-from numpy.typing import NDArray
 
 from raftmem.storage.cosine import Floats, Places
 
-
-class Gate:
-    """Many searches or one add; an add that waits goes before later searches."""
-
-    def __init__(self) -> None:
-        self._turn = threading.Condition()
-        self._searching = 0
-        self._adding = False
-        self._waiting = 0
-
-    @contextmanager
-    def shared(self) -> Iterator[None]:
-        with self._turn:
-            self._turn.wait_for(lambda: not self._adding and not self._waiting)
-            self._searching += 1
-        try:
-            yield
-        finally:
-            with self._turn:
-                self._searching -= 1
-                self._turn.notify_all()
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        with self._turn:
-            self._waiting += 1
-            self._turn.wait_for(lambda: not self._adding and not self._searching)
-            self._waiting -= 1
-            self._adding = True
-        try:
-            yield
-        finally:
-            with self._turn:
-                self._adding = False
-                self._turn.notify_all()
+_nearest: Final[Callable[..., None]] = vars(faiss)["knn_inner_products_by_idx"]  # its stubs do not name it
 
 
 class FlatIndex:
-    """float32 rows of one dimension by position, 0-based. Any thread."""
+    """float32 rows of one dimension by position, 0-based. `add` on one thread at a time, all else on any."""
 
-    def __init__(self, dimension: int) -> None:
-        self._dimension = dimension
-        self._index = faiss.IndexFlatIP(dimension)
-        self._gate = Gate()
+    def __init__(self, dimension: int, *, room_rows: int = 0) -> None:
+        """`room_rows`: so many come without a copy of those before."""
+        self._room: Floats = np.empty((room_rows, dimension), dtype=np.float32)
+        self._held = self._room[:0]  # set as one: whatever another thread sees is whole
 
     def add(self, rows: Floats) -> None:
-        """Append rows (n, dimension). Waits for the searches that run; not for the loop thread."""
-        with self._gate.alone():
-            self._index.add(np.ascontiguousarray(rows))
+        """Append rows (n, dimension)."""
+        held = self._held
+        count = len(held) + len(rows)
+        if count > len(self._room):
+            # what is not written to yet takes no memory
+            self._room = np.empty((max(count, 2 * len(held)), held.shape[1]), dtype=np.float32)
+            self._room[: len(held)] = held
+        self._room[len(held) : count] = rows
+        self._held = self._room[:count]
 
-    def nearest(self, unit: Floats, k: int, among: NDArray[np.bool_]) -> tuple[Floats, Places]:
-        """Inner products and positions of the k best rows, best first; ties in no order.
+    def nearest(self, unit: Floats, k: int, among: Places) -> tuple[Floats, Places]:
+        """Inner products and positions of the k best of these rows, best first; ties in no order.
 
-        `unit`: (1, dimension). `among[position]`: the row may be found; rows past its end may not. At least k
-        of them must be True.
+        `unit`: (1, dimension). `among`: positions of rows, each once, at least k of them. That FAISS goes to them one
+        by one costs no more than a bitmap when they are all rows, and far less when they are few.
         """
-        bits = np.packbits(among, bitorder="little")
-        chosen = faiss.SearchParameters()
-        selector = faiss.IDSelectorBitmap(
-            len(bits), faiss.swig_ptr(bits)
-        )  # borrows: both names must outlive the search
-        chosen.sel = selector
-        with self._gate.shared():
-            products, positions = self._index.search(unit, k, params=chosen)
-        return products[0], positions[0]
+        held, pointer, count = self._held, faiss.swig_ptr, len(among)
+        products, positions = np.empty(k, dtype=np.float32), np.empty(k, dtype=np.int64)
+        sizes = (held.shape[1], 1, len(held), count, k)
+        _nearest(*(pointer(unit), pointer(held), pointer(among), *sizes, pointer(products), pointer(positions), count))
+        return products, positions
 
     def rows(self, positions: Places) -> Floats:
         """A copy of these rows, (n, dimension)."""
-        with self._gate.shared():
-            count = self._index.ntotal
-            if not count:
-                return np.empty((0, self._dimension), dtype=np.float32)
-            held: Floats = faiss.rev_swig_ptr(self._index.get_xb(), count * self._dimension)
-            return held.reshape(count, self._dimension)[positions]
+        return self._held.take(positions, axis=0)

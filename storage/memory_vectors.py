@@ -19,7 +19,7 @@ class _Held(NamedTuple):
 
 
 class MemoryVectorIndex:
-    """Loop thread only, but for what `prepare` returns."""
+    """Loop thread only."""
 
     def __init__(self) -> None:
         self._index = 0
@@ -59,18 +59,12 @@ class MemoryVectorIndex:
         else:
             self._held[record.id] = _Held(record, _present(change.vector, record))
 
-    def prepare(self, query: VectorQuery, reader: StateReader) -> Callable[[], list[Hit]]:
+    def prepare(self, query: VectorQuery, reader: StateReader) -> "MemorySearch":
         if reader.head.index != self._index:
             raise Corrupt("vector index", f"reflects index {self._index}, the state", index=reader.head.index)
         dimension = len(query.vector) // FLOAT_BYTES
         held = [one for one in self._held.values() if one.record.dimension == dimension]
-        held = [one for one in held if matches(query.query, one.record)]
-
-        def run() -> list[Hit]:
-            scores = Probe(query.vector).scores(normalised(floats([one.vector for one in held], dimension)))
-            return _best(scores, [one.record for one in held], query)
-
-        return run
+        return MemorySearch([one for one in held if matches(query.query, one.record)], query, index=self._index)
 
     def audit(self, reader: StateReader) -> list[str]:
         wanted = {record.id: _Held(record, _present(reader.vector(record), record)) for record in reader.vectors()}
@@ -79,6 +73,31 @@ class MemoryVectorIndex:
 
     def save(self) -> None:
         """There is nothing to save: `open` reads the state."""
+
+
+class MemorySearch:
+    """It keeps the records that may be found, and so needs no state to look them up in."""
+
+    def __init__(self, held: list[_Held], query: VectorQuery, *, index: int) -> None:
+        self._held = held
+        self._query = query
+        self._index = index
+
+    def scan_now(self) -> bool:
+        return True
+
+    def scan(self) -> None:
+        """Nothing: there is no index to be scanned."""
+
+    def hits(self, reader: StateReader) -> list[Hit]:
+        if reader.head.index < self._index:
+            raise Corrupt("vector index", f"reflects index {self._index}, the state", index=reader.head.index)
+        vectors = [one.vector for one in self._held]
+        scores = Probe(self._query.vector).scores(normalised(floats(vectors, len(self._query.vector) // FLOAT_BYTES)))
+        return _best(scores, [one.record for one in self._held], self._query)
+
+    def further(self) -> Callable[[], list[Hit]]:
+        raise NotImplementedError("every record was judged already")
 
 
 def _best(scores: Floats, records: list[Record], query: VectorQuery) -> list[Hit]:

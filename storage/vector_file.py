@@ -132,7 +132,7 @@ def _load_rows(folder: Path, file: _File) -> Saved:
     if path.stat().st_size != size:
         raise ValueError(f"{file.name} has {path.stat().st_size} bytes, not {size}")
     checksum = hashlib.blake2b(digest_size=32)
-    flat = FlatIndex(file.dimension)
+    flat = FlatIndex(file.dimension, room_rows=file.rows)
     with path.open("rb") as source:
         identities = source.read(16 * file.rows)
         checksum.update(identities)

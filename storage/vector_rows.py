@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
 from raftmem.errors import Corrupt
 from raftmem.records import Record
@@ -53,15 +52,41 @@ class Capture(NamedTuple):
     only: list[int] | None  # positions of the ids that were asked for
     ids: list[str]  # grows; positions below len(alive) never change
 
-    def mask(self) -> NDArray[np.bool_]:
-        """True for each position that is a candidate."""
-        mask = np.frombuffer(self.alive, dtype=np.bool_)
+    @property
+    def candidates_max(self) -> int:
+        """How many candidates there may be, without a look at them."""
+        counts = [len(posting) for posting in self.postings]
+        if self.only is not None:
+            counts.append(len(self.only))
+        return min(counts, default=len(self.alive))
+
+    def candidates(self) -> tuple[Places, Places]:
+        """Positions of the candidates, each once: those in FAISS, and those that are still pending."""
+        alive = np.frombuffer(self.alive, dtype=np.bool_)
+        found = self._carriers(len(alive))
+        living: Places
+        living = np.flatnonzero(alive) if found is None else found[alive[found]].astype(np.int64)
+        if self.stored == len(alive):
+            return living, living[:0]
+        inside = living < self.stored
+        return living[inside], living[~inside]
+
+    def _carriers(self, count: int) -> Positions | None:
+        """What carries every label and was asked for by id, alive or not; None for everything."""
         wanted = self.postings if self.only is None else [*self.postings, np.array(self.only, dtype=np.int32)]
-        for posting in wanted:
-            carried = np.zeros(len(mask), dtype=np.bool_)
+        if not wanted:
+            return None
+        found, *others = sorted(wanted, key=len)
+        for posting in others:
+            carried = np.zeros(count, dtype=np.bool_)
             carried[posting] = True
-            mask = mask & carried
-        return mask
+            found = found[carried[found]]
+        return found
+
+    def late_rows(self, positions: Places) -> Floats:
+        """Of pending rows: L2-normalised, (n, dimension), in the order of `positions`."""
+        late = [self.pending[place] for place in (positions - self.stored).tolist()]
+        return normalised(floats(late, self.dimension))
 
     def rows(self, positions: Places) -> Floats:
         """L2-normalised, (n, dimension), in the order of `positions`."""
@@ -70,8 +95,7 @@ class Capture(NamedTuple):
             return self.flat.rows(positions)
         found = np.empty((len(positions), self.dimension), dtype=np.float32)
         found[inside] = self.flat.rows(positions[inside])
-        late = [self.pending[place] for place in (positions[~inside] - self.stored).tolist()]
-        found[~inside] = normalised(floats(late, self.dimension))
+        found[~inside] = self.late_rows(positions[~inside])
         return found
 
 
@@ -174,7 +198,7 @@ class Rows:
             if posting is None:
                 return None
             postings.append(posting.view())
-        only = [self.where[id_] for id_ in query.ids if id_ in self.where] if query.ids else None
+        only = sorted({self.where[id_] for id_ in query.ids if id_ in self.where}) if query.ids else None
         alive = bytes(self._alive)
         return Capture(self.flat, self.dimension, self.stored, list(self.pending), alive, postings, only, self._ids)
 

@@ -13,16 +13,16 @@ from raftmem.errors import Corrupt
 from raftmem.records import PutRecord, Record, Step
 from raftmem.seams import Executor
 from raftmem.storage import vector_file
-from raftmem.storage.contracts import Hit, StateReader, VectorQuery
+from raftmem.storage.contracts import StateReader, VectorQuery
 from raftmem.storage.cosine import BLOCK_ROWS, FLOAT_BYTES
 from raftmem.storage.vector_audit import audit
 from raftmem.storage.vector_rows import Rows, row_of
-from raftmem.storage.vector_search import search
+from raftmem.storage.vector_search import VectorSearch
 from raftmem.storage.vector_shard import CHORES, Chores, Shard
 
 
 class FaissVectorIndex:
-    """Loop thread only, but for what `prepare` and `prepare_save` return.
+    """Loop thread only, but for what `prepare_save` returns, and a search where it says so.
 
     `snapshot`: a private reader of the state as of now, good on any thread until released.
     `executor`: for flushes and rebuilds; not the log's, because a rebuild of a million rows takes seconds.
@@ -131,26 +131,15 @@ class FaissVectorIndex:
         return shard
 
     # --- answering --------------------------------------------------------------------------------
-    def prepare(self, query: VectorQuery, reader: StateReader) -> Callable[[], list[Hit]]:
+    def prepare(self, query: VectorQuery, reader: StateReader) -> VectorSearch:
         """Raises: Corrupt when `reader` is of another index, StorageFailed when the index could not follow."""
         self._check_index(reader)
         shard = self._shards.get(len(query.vector) // FLOAT_BYTES)
-        if shard is None or query.query.status != "active":
-            return list
-        shard.check()
-        capture = shard.rows.capture(query.query)
-        if capture is None:
-            return list
-        now = self._snapshot()
-        self._check_index(now)
-
-        def run() -> list[Hit]:
-            try:
-                return search(capture, query, now)
-            finally:
-                now.release()
-
-        return run
+        capture = None
+        if shard is not None and query.query.status == "active":
+            shard.check()
+            capture = shard.rows.capture(query.query)
+        return VectorSearch(capture, query, index=self._index, snapshot=self._snapshot)
 
     def _check_index(self, reader: StateReader) -> None:
         if reader.head.index != self._index:

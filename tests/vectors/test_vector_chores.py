@@ -1,14 +1,13 @@
 """Flush and rebuild beside a state that goes on, chores that fail, and searches on threads while entries apply."""
 
 import random
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from vector_world import Manual, Threaded, World, asking, floats_of, seen
+from vector_world import Manual, Threaded, World, asking, find, finish, floats_of, seen
 
 from raftmem.errors import StorageFailed
 from raftmem.storage.contracts import Query
@@ -41,7 +40,7 @@ class Watched:
         twin = MemoryVectorIndex.open(reader)
         for query in (Query(), Query(tags=("b",))):
             asked = asking(floats_of(1, 0), query=query)
-            assert seen(self.index.prepare(asked, reader)()) == seen(twin.prepare(asked, reader)())
+            assert seen(find(self.index, asked, reader)) == seen(find(twin, asked, reader))
 
 
 def test_row_is_found_once_while_its_flush_is_done_but_not_told(tmp_path: Path) -> None:
@@ -50,7 +49,7 @@ def test_row_is_found_once_while_its_flush_is_done_but_not_told(tmp_path: Path) 
     before = at.index.prepare(asking(floats_of(1, 0)), at.world.reader())
     done = at.executor.work()
     at.add("c")
-    assert len(seen(before())) == 2
+    assert len(finish(before, at.world.reader())) == 2
     at.check()
     done(None)
     at.check()
@@ -89,7 +88,7 @@ def test_changes_during_a_rebuild_are_not_lost(tmp_path: Path) -> None:
     at.check()
     done(None)
     at.check()
-    assert sorted(memory_id for memory_id, _ in seen(during())) == ["a", "b", "e", "g"]
+    assert sorted(memory_id for memory_id, _ in seen(finish(during, at.world.reader()))) == ["a", "b", "e", "g"]
     assert len(at.index) == 4
 
 
@@ -153,31 +152,27 @@ def test_searches_on_threads_while_entries_apply_answer_as_of_their_moment(tmp_p
                 query = Query(tags=("t1",)) if number % 2 else Query()
                 asked = asking(vectors[random_.randrange(1500)].tobytes(), query=query)
                 reader = world.reader()
-                checks.append((pool.submit(index.prepare(asked, reader)), seen(twin.prepare(asked, reader)())))
-        for found, wanted in checks:
-            assert seen(found.result(timeout=30)) == wanted
+                search = index.prepare(asked, reader)
+                checks.append((search, pool.submit(search.scan), seen(find(twin, asked, reader))))
+        for search, scan, wanted in checks:
+            scan.result(timeout=30)
+            hits = search.hits(world.reader())
+            further = pool.submit(search.further()).result(timeout=30)
+            assert seen(further if hits is None else hits) == seen(further) == wanted
     executor.close()
     executor.pump()
     assert executor.finished > 5
     assert index.audit(world.reader()) == []
 
 
-def test_add_waits_for_the_search_that_runs() -> None:
-    flat = FlatIndex(2)
-    flat.add(np.ones((1, 2), dtype=np.float32))
-    order: list[str] = []
-    waiting = threading.Event()
-
-    def add() -> None:
-        waiting.set()
-        flat.add(np.zeros((1, 2), dtype=np.float32))
-        order.append("add")
-
-    adder = threading.Thread(target=add)
-    with flat._gate.shared():
-        adder.start()
-        assert waiting.wait(10)
-        order.append("search")
-    adder.join(10)
-    assert order == ["search", "add"]
-    assert flat.rows(np.array([1])).tolist() == [[0.0, 0.0]]
+def test_rows_that_were_handed_out_stay_as_they_are_while_more_are_added() -> None:
+    flat = FlatIndex(2, room_rows=3)
+    flat.add(np.ones((2, 2), dtype=np.float32))
+    among = np.arange(2)
+    for count in (1, 1, 2, 40):  # into the room that is left, and into ever larger ones
+        before = flat._held
+        flat.add(np.full((count, 2), 9, dtype=np.float32))
+        assert before.tolist() == flat.rows(np.arange(len(before))).tolist()
+        products, positions = flat.nearest(np.array([[1, 0]], dtype=np.float32), 2, among)
+        assert (products.tolist(), sorted(positions.tolist())) == ([1.0, 1.0], [0, 1])
+    assert flat.rows(np.array([45, 0, 2])).tolist() == [[9.0, 9.0], [1.0, 1.0], [9.0, 9.0]]

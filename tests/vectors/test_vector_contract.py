@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from vector_world import Inline, Manual, World, asking, floats_of, seen
+from vector_world import Inline, Manual, World, asking, find, finish, floats_of, seen
 
 from raftmem.commands import Scope
 from raftmem.errors import Corrupt
@@ -46,7 +46,7 @@ class Pair:
     def find(self, *numbers: float, top_k: int = 10, threshold: float = 0.0, query: Query | None = None) -> list[str]:
         self.follow()
         asked = asking(floats_of(*numbers), top_k=top_k, threshold=threshold, query=query)
-        return [memory_id for memory_id, _ in seen(self.index.prepare(asked, self.world.reader())())]
+        return [memory_id for memory_id, _ in seen(find(self.index, asked, self.world.reader()))]
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_nearest_comes_first_with_its_cosine(pair: Pair) -> None:
     pair.world.add("near", floats_of(8, 6))
     pair.world.add("same", floats_of(3, 0))
     pair.follow()
-    hits = pair.index.prepare(asking(floats_of(1, 0)), pair.world.reader())()
+    hits = find(pair.index, asking(floats_of(1, 0)), pair.world.reader())
     assert seen(hits) == [("same", 1.0), ("near", 0.8), ("far", 0.0)]
     assert pair.index.index == 3
 
@@ -198,12 +198,12 @@ def test_prepared_search_answers_as_of_its_moment(pair: Pair) -> None:
     pair.world.add("kept", floats_of(1, 0), tags=("x",))
     pair.world.add("gone", floats_of(1, 0), tags=("x",))
     pair.follow()
-    run = pair.index.prepare(asking(floats_of(1, 0), query=Query(tags=("x",))), pair.world.reader())
+    search = pair.index.prepare(asking(floats_of(1, 0), query=Query(tags=("x",))), pair.world.reader())
     pair.world.delete("gone")
     pair.world.update("kept", floats_of(0, 1), tags=())
     pair.world.add("late", floats_of(1, 0), tags=("x",))
     pair.follow()
-    hits = run()
+    hits = finish(search, pair.world.reader())
     assert seen(hits) == [("gone", 1.0), ("kept", 1.0)]
     assert hits[1].record.tags == ("x",)
 

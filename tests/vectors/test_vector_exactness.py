@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vector_world import Inline, Manual, World, asking, floats_of, seen
+from vector_world import Inline, Manual, World, asking, find, floats_of, seen
 
 from raftmem.commands import Scope
 from raftmem.storage.contracts import Query, VectorQuery
@@ -87,8 +87,8 @@ def test_any_history_answers_as_brute_force_before_and_after_a_restart(
 
     def compare() -> None:
         for query in queries:
-            wanted = seen(twin.prepare(query, world.reader())())
-            assert seen(index.prepare(query, world.reader())()) == wanted
+            wanted = seen(find(twin, query, world.reader()))
+            assert seen(find(index, query, world.reader())) == wanted
         assert index.audit(world.reader()) == []
 
     for count, action in enumerate(actions):
@@ -143,8 +143,8 @@ def test_thousands_of_tied_vectors_are_ordered_as_brute_force_orders_them(
             vector = floats_of(*(random_.choice((1, 2, -1)) for _ in range(4)))
             for query in (Query(accept=accept), Query(tags=("even",), accept=accept)):
                 asked = asking(vector, top_k=top_k, threshold=threshold, query=query)
-                found = seen(index.prepare(asked, world.reader())())
-                assert found == seen(twin.prepare(asked, world.reader())())
+                found = seen(find(index, asked, world.reader()))
+                assert found == seen(find(twin, asked, world.reader()))
 
 
 def test_ten_thousand_vectors_with_a_scope_filter_are_found_exactly_as_numpy_finds_them(tmp_path: Path) -> None:
@@ -164,6 +164,6 @@ def test_ten_thousand_vectors_with_a_scope_filter_are_found_exactly_as_numpy_fin
                 candidates = numbers[inside & tagged]
                 best = candidates[np.argsort(-cosines[candidates])][:10]
                 asked = asking(probe.tobytes(), query=Query(scope=scope, tags=tags))
-                found = seen(index.prepare(asked, world.reader())())
+                found = seen(find(index, asked, world.reader()))
                 assert [memory_id for memory_id, _ in found] == [ids[n] for n in best]
                 assert [score for _, score in found] == pytest.approx(cosines[best].clip(0).tolist(), abs=1e-5)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from vector_world import Inline, World, asking, floats_of, seen
+from vector_world import Inline, World, asking, find, floats_of, seen
 
 from raftmem.storage.vectors import FaissVectorIndex
 
@@ -25,7 +25,7 @@ def filled() -> World:
 def check(index: FaissVectorIndex, world: World) -> None:
     assert index.index == world.index
     assert index.audit(world.reader()) == []
-    hits = seen(index.prepare(asking(floats_of(1, 0)), world.reader())())
+    hits = seen(find(index, asking(floats_of(1, 0)), world.reader()))
     assert hits[0][0] == max(memory_id for memory_id, _ in hits)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from vector_world import Inline, asking, floats_of, seen
+from vector_world import Inline, asking, find, finish, floats_of, seen
 
 from raftmem.codec import encode_draft, seal
 from raftmem.commands import Actor, Add, Content, Delete, Draft, Fields, Header, Merge, Operation, Put, Update
@@ -76,8 +76,8 @@ def test_entries_of_the_machine_are_followed_and_found_after_a_restart(
         index.apply(number, [applied.step])
         twin.apply(number, [applied.step])
         reader = store.read()
-        past[number] = seen(twin.prepare(query, reader)())
-        assert seen(index.prepare(query, reader)()) == past[number]
+        past[number] = seen(find(twin, query, reader))
+        assert seen(find(index, query, reader)) == past[number]
         assert index.audit(reader) == []
         if number == 50:
             index.save()
@@ -87,7 +87,7 @@ def test_entries_of_the_machine_are_followed_and_found_after_a_restart(
     reopened = FaissVectorIndex.open(folder, reader, executor=Inline(), snapshot=store.read_private, chores=chores)
     assert reopened.origin == "caught up from index 50 to 80"
     assert reopened.audit(reader) == []
-    assert seen(reopened.prepare(query, reader)()) == past[80]
+    assert seen(find(reopened, query, reader)) == past[80]
     store.close(clean=False)
 
 
@@ -105,9 +105,9 @@ def test_hits_come_from_the_moment_of_the_search_though_the_store_went_on(
         index.apply(number, [applied.step])
 
     write(1, *((Add(f"m{n}", Fields()), Content(text=str(n), embedding=vectors[n].tobytes())) for n in range(3)))
-    run = index.prepare(asking(vectors[1].tobytes(), top_k=1), store.read())
+    search = index.prepare(asking(vectors[1].tobytes(), top_k=1), store.read())
     write(2, (Delete("m1"), None))
-    hits = run()
+    hits = finish(search, store.read())
     assert [(hit.record.text, hit.score) for hit in hits] == [("1", 1.0)]
-    assert seen(index.prepare(asking(vectors[1].tobytes(), top_k=1, threshold=0.5), store.read())()) == []
+    assert seen(find(index, asking(vectors[1].tobytes(), top_k=1, threshold=0.5), store.read())) == []
     store.close(clean=False)

@@ -9,7 +9,7 @@ import numpy as np
 
 from raftmem.commands import Actor, MemoryType, Scope
 from raftmem.records import Change, Head, Position, PutRecord, Record, Result, Step
-from raftmem.storage.contracts import EventRow, Hit, Query, VectorQuery
+from raftmem.storage.contracts import EventRow, Hit, Query, Search, StateReader, VectorIndex, VectorQuery
 from raftmem.storage.memory_state import MemoryReader, MemoryStateStore
 
 Done = Callable[[BaseException | None], None]
@@ -25,6 +25,18 @@ def asking(vector: bytes, *, top_k: int = 10, threshold: float = 0.0, query: Que
 
 def seen(hits: Sequence[Hit]) -> list[tuple[str, float]]:
     return [(hit.record.id, hit.score) for hit in hits]
+
+
+def find(index: VectorIndex, query: VectorQuery, reader: StateReader) -> list[Hit]:
+    """All of a search on this thread."""
+    return finish(index.prepare(query, reader), reader)
+
+
+def finish(search: Search, reader: StateReader) -> list[Hit]:
+    if not search.scan_now():
+        search.scan()
+    hits = search.hits(reader)
+    return search.further()() if hits is None else hits
 
 
 class World:
