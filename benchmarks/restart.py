@@ -23,7 +23,7 @@ from raftmem.commands import Actor, Add, Content, Draft, Fields, Header, Member,
 from raftmem.replica import Replica
 from raftmem.storage.contracts import Append, HardState, LogEntry
 from raftmem.storage.folder import open_folder
-from raftmem.storage.log import LmdbLogStore
+from raftmem.storage.log import SegmentLogStore
 from raftmem.storage.memory_vectors import MemoryVectorIndex
 from raftmem.storage.state import LmdbStateStore
 
@@ -34,7 +34,7 @@ CLUSTER = "00be4c40"
 def fill(folder: Path, port: int, entries: int, text_bytes: int) -> None:
     """A single voter's folder with that many ADDs, cleanly closed."""
     held = open_folder(folder, node_id="n1", cluster_id=CLUSTER, folder_id="00" * 8, bootstrap=True)
-    log = LmdbLogStore(held.log_path)
+    log = SegmentLogStore(held.log_path)
     voter = Member("n1", f"127.0.0.1:{port + 1000}", f"http://127.0.0.1:{port}", "00" * 8)
     first = LogEntry(1, 0, codec.membership(Members(CLUSTER, 1, (voter,), 1000, 500), time=0, wall_ms=0))
     log.commit([Append((first,)), HardState(1, "n1")])
