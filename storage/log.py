@@ -16,11 +16,12 @@ from typing import Final
 from raftmem.errors import Corrupt, CutShort, Stop, StorageFailed
 from raftmem.limits import LOG_ROOM_BYTES, LOG_SEGMENT_BYTES
 from raftmem.storage.contracts import HardState, LogEntry, LogWrite
+from raftmem.storage.log_check import problems
 from raftmem.storage.log_files import Files, segment_numbers, segment_path
 from raftmem.storage.log_load import load, opened
 from raftmem.storage.log_old import is_old, old_log, refuse_old, remove_old
 from raftmem.storage.log_pieces import Pieces, Run, save_index
-from raftmem.storage.log_read import READ_BYTES, entries_of, problems
+from raftmem.storage.log_read import READ_BYTES, entries_of
 from raftmem.storage.log_records import Checkpoint
 from raftmem.storage.log_rules import EMPTY, LogEnd, follow
 from raftmem.storage.log_scan import Scan, offsets_of
@@ -132,7 +133,7 @@ class SegmentLogStore:
         except Corrupt as error:
             yield error.index or 0, f"{error.what} ({os.path.basename(error.path)})"
             return
-        yield from problems(end, self._pieces, self._folder)
+        yield from problems(end, self._pieces.all())
 
     def close(self) -> None:
         self._writer.close(clean=self._failed is None)

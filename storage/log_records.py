@@ -30,16 +30,16 @@ HARD_STATE: Final = 4
 COMPACT: Final = 5
 CHECKPOINT: Final = 6
 
-_header = struct.Struct(">4sQQQI")  # kind, salt, sequence, bytes of the records, checksum of their heads
+header_layout = struct.Struct(">4sQQQI")  # kind, salt, sequence, bytes of the records, checksum of their heads
 _checksum = struct.Struct(">I")
-_head = struct.Struct(">IIIQQ")  # checksum, then as below
+head_layout = struct.Struct(">IIIQQ")  # checksum, then as below
 _sealed = struct.Struct(">IIQQ")  # kind, bytes of the data, index, term: what the checksum covers before the data
 _salt = struct.Struct(">Q")
 _encode = msgspec.msgpack.Encoder().encode
 _T = TypeVar("_T")
 
-HEADER_BYTES: Final = _header.size + _checksum.size
-HEAD_BYTES: Final = _head.size
+HEADER_BYTES: Final = header_layout.size + _checksum.size
+HEAD_BYTES: Final = head_layout.size
 SALT_AT: Final = len(FRAME)  # where the salt stands in a header
 
 salt_bytes = _salt.pack
@@ -89,7 +89,7 @@ _members = msgspec.msgpack.Decoder(LogEntry)
 
 # --- writing --------------------------------------------------------------------------------------
 def pack_header(kind: bytes, salt: int, sequence: int, payload_bytes: int = 0, heads_checksum: int = 0) -> bytes:
-    raw = _header.pack(kind, salt, sequence, payload_bytes, heads_checksum)
+    raw = header_layout.pack(kind, salt, sequence, payload_bytes, heads_checksum)
     return raw + _checksum.pack(crc32(raw))
 
 
@@ -148,8 +148,8 @@ def read_header(content: bytes, at: int) -> Header | None:
     """What stands there, if it is a header and whole."""
     if at < 0 or at + HEADER_BYTES > len(content):
         return None
-    header = Header(*_header.unpack_from(content, at))
-    stop = at + _header.size
+    header = Header(*header_layout.unpack_from(content, at))
+    stop = at + header_layout.size
     if header.kind not in _KINDS or _checksum.unpack_from(content, stop)[0] != crc32(content[at:stop]):
         return None
     return header
@@ -163,7 +163,7 @@ def read_records(content: bytes, at: int, header: Header) -> list[Record] | None
     found: list[Record] = []
     heads_checksum = 0
     while at + HEAD_BYTES <= stop:
-        checksum, kind, size, number, term = _head.unpack_from(content, at)
+        checksum, kind, size, number, term = head_layout.unpack_from(content, at)
         found.append(Record(checksum, kind, size, number, term, at))
         heads_checksum = crc32(content[at : at + HEAD_BYTES], heads_checksum)
         at += HEAD_BYTES + size
@@ -178,7 +178,7 @@ def is_sound(content: bytes, record: Record) -> bool:
 def data_of(path: str, content: bytes, record: Record, index: int | None) -> bytes:
     """Checked. `index`: of the log, to be named."""
     if not is_sound(content, record):
-        raise Corrupt(path, f"{_what(record.kind)} has a wrong checksum", index=index)
+        raise Corrupt(path, f"{name_of(record.kind)} has a wrong checksum", index=index)
     return content[record.at + HEAD_BYTES : record.at + HEAD_BYTES + record.size]
 
 
@@ -186,7 +186,7 @@ def unpack_entry(path: str, index: int, content: bytes, at: int) -> LogEntry:
     """Entry `index`, whose head begins there. Raises: Corrupt."""
     if at + HEAD_BYTES > len(content):
         raise Corrupt(path, "entry is cut off", index=index)
-    checksum, kind, size, stored, term = _head.unpack_from(content, at)
+    checksum, kind, size, stored, term = head_layout.unpack_from(content, at)
     start = at + HEAD_BYTES
     data = content[start : start + size]
     if crc32(data, crc32(content[at + 4 : start])) != checksum or stored != index or kind not in (ENTRY, MEMBERSHIP):
@@ -219,7 +219,7 @@ def _decoded(path: str, data: bytes, decoder: msgspec.msgpack.Decoder[_T]) -> _T
         raise Corrupt(path, f"holds a record that does not decode ({error})") from error
 
 
-def _what(kind: int) -> str:
+def name_of(kind: int) -> str:
     return _NAMES.get(kind, "record")
 
 
