@@ -20,7 +20,7 @@ from raftmem.settings import Settings, check_timing
 from raftmem.storage.agreement import check_open
 from raftmem.storage.contracts import Append, LogEntry, LogStore
 from raftmem.storage.folder import Folder, genesis_of, open_folder
-from raftmem.storage.log import LmdbLogStore
+from raftmem.storage.log import SegmentLogStore
 from raftmem.storage.restore import restore
 from raftmem.storage.snapshot import FileSnapshotStore
 from raftmem.storage.space import Space
@@ -34,7 +34,7 @@ class Disks(NamedTuple):
     group's; the log of a replica that is still catching up may hold a membership of an older one."""
 
     folder: Folder
-    log: LmdbLogStore
+    log: SegmentLogStore
     state: LmdbStateStore
     snapshots: FileSnapshotStore
     space: Space
@@ -60,7 +60,7 @@ def open_disks(settings: Settings, randomness: Randomness) -> Disks:
             bootstrap=settings.bootstrap,
         )
         opened.callback(folder.close)
-        store = LmdbLogStore(folder.log_path, map_bytes=settings.map_bytes)
+        store = SegmentLogStore(folder.log_path)
         opened.callback(store.close)
         _bootstrap(folder, store, settings)
         _verify(store)
@@ -99,7 +99,7 @@ def _check_recovered(folder: Folder, members: Members) -> None:
         )
 
 
-def _catch_up(store: LmdbLogStore, state: LmdbStateStore, snapshots: FileSnapshotStore, folder: Folder) -> None:
+def _catch_up(store: SegmentLogStore, state: LmdbStateStore, snapshots: FileSnapshotStore, folder: Folder) -> None:
     """The state stands at the first index of the log or above when this returns. Raises: Corrupt."""
     for damage in snapshots.damaged:
         log.warning("snapshot %s cannot be used: %s", damage.name, damage.what)
@@ -128,9 +128,9 @@ def _bootstrap(folder: Folder, store: LogStore, settings: Settings) -> None:
     folder.finish_bootstrap(genesis=genesis_of(data))
 
 
-def _verify(store: LmdbLogStore) -> None:
+def _verify(store: SegmentLogStore) -> None:
     """Read the whole log once before anything is promised on its word. Raises: Corrupt naming file and index."""
     if store.is_empty():
         raise Corrupt(store.path, "log holds no entry, not even the one that it began with")
     for index, what in store.verify():
-        raise Corrupt(store.path, what, index=index)
+        raise Corrupt(store.path_of(index), what, index=index)

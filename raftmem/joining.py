@@ -27,7 +27,7 @@ from raftmem.seams import Randomness
 from raftmem.settings import Settings, check_timing
 from raftmem.storage.contracts import Append, HardState, LogEntry
 from raftmem.storage.folder import Folder, open_folder, read_identity
-from raftmem.storage.log import LmdbLogStore
+from raftmem.storage.log import SegmentLogStore
 
 log = logging.getLogger("raftmem.joining")
 ROUNDS_MAX: Final = 60  # over all members that were named, a pause between them: at least a minute, many elections
@@ -152,7 +152,7 @@ def _enter(
     if taken.cluster_id != cluster.cluster_id:
         raise FolderRefused(f"{settings.join} names members of different groups; name those of one")
     check_timing(settings, election_timeout_ms=taken.election_timeout_ms, clock_drift_ppm=taken.clock_drift_ppm)
-    _write_first_entry(folder, taken, map_bytes=settings.map_bytes)
+    _write_first_entry(folder, taken)
     folder.finish_bootstrap(genesis=taken.genesis, incarnation=taken.incarnation)
     log.info("%s was taken into %s/%d as a learner", settings.node_id, taken.cluster_id, taken.incarnation)
 
@@ -177,9 +177,9 @@ def _advertised(settings: Settings, cluster: _Cluster) -> tuple[str, str]:
     return peer_url, rest_url
 
 
-def _write_first_entry(folder: Folder, group: _Group, *, map_bytes: int) -> None:
+def _write_first_entry(folder: Folder, group: _Group) -> None:
     nobody = Members(group.cluster_id, group.incarnation, (), group.election_timeout_ms, group.clock_drift_ppm)
-    store = LmdbLogStore(folder.log_path, map_bytes=map_bytes)
+    store = SegmentLogStore(folder.log_path)
     try:
         first = LogEntry(0, 0, codec.membership(nobody, time=0, wall_ms=0))
         store.commit([HardState(0, None), Append((first,))])

@@ -26,7 +26,7 @@ from raftmem.errors import BadRequest, Corrupt, CutShort, FolderRefused
 from raftmem.limits import MEMBERS_MAX, REMOVED_MAX
 from raftmem.storage.contracts import Append, HardState, LogEntry, LogStore
 from raftmem.storage.folder import Identity, ReadLock, genesis_of, open_folder, read_identity, state_mark
-from raftmem.storage.log import LmdbLogStore
+from raftmem.storage.log import SegmentLogStore
 from raftmem.storage.state import LmdbStateStore
 
 
@@ -97,7 +97,7 @@ def plan(path: Path, members: Sequence[NewMember], *, actor: Actor, request_id: 
     identity = _identity(path)
     lock = ReadLock(path)
     try:
-        log = LmdbLogStore(path / "log", readonly=True)
+        log = SegmentLogStore(path / "log", readonly=True)
         try:
             return _plan(path, identity, log, members, actor, request_id)
         finally:
@@ -111,7 +111,7 @@ def recover(path: Path, members: Sequence[NewMember], *, actor: Actor, request_i
     identity = _identity(path)
     folder = open_folder(path, node_id=identity.node_id)
     try:
-        log = LmdbLogStore(folder.log_path)
+        log = SegmentLogStore(folder.log_path)
         try:
             found = _plan(path, identity, log, members, actor, request_id)
             newest = log.read(found.last_index, found.last_index + 1)[0]
@@ -140,10 +140,10 @@ def _identity(path: Path) -> Identity:
 
 
 def _plan(
-    path: Path, identity: Identity, log: LmdbLogStore, members: Sequence[NewMember], actor: Actor, request_id: str
+    path: Path, identity: Identity, log: SegmentLogStore, members: Sequence[NewMember], actor: Actor, request_id: str
 ) -> Plan:
     for index, what in log.verify():
-        raise Corrupt(log.path, what, index=index)
+        raise Corrupt(log.path_of(index), what, index=index)
     last = log.last_index()
     if last == 0:
         raise FolderRefused(f"{path}: has joined a group but was sent nothing yet; take another folder")

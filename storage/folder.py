@@ -26,6 +26,7 @@ from msgspec import Struct
 
 from raftmem.errors import Corrupt, FolderRefused
 from raftmem.storage.atomic import sync_folder, write_atomic
+from raftmem.storage.log_load import has_log
 from raftmem.storage.mark import StateMark
 
 FORMAT: Final = 1
@@ -235,8 +236,7 @@ def _check(path: Path, identity: Identity, node_id: str, cluster_id: str | None)
             f"{path}: its replica {node_id} was removed from the group and never comes back under that id; "
             "delete the folder, or give an empty one and a new node id to join again"
         )
-    log = path / "log" / "data.mdb"
-    if identity.ready and (not log.exists() or log.stat().st_size == 0):
+    if identity.ready and not has_log(path / "log"):
         raise Corrupt(str(path / "log"), "log is missing, and with it the votes of this node")
 
 

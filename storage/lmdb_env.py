@@ -22,6 +22,7 @@ Table: TypeAlias = "lmdb._Database"
 Item = tuple[bytes, bytes]
 
 DATA_FILE: Final = "data.mdb"
+LOCK_FILE: Final = "lock.mdb"
 _LOOKS_MAX: Final = 1000  # at a file that a writer in another process is changing
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _DAMAGED: Final = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.VersionMismatchError)

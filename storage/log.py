@@ -1,59 +1,86 @@
-"""The log on disk: an LMDB environment of its own, synced at every commit (`docs/format.md`).
+"""The log on disk: segment files, one frame and one sync a commit (`docs/format.md`, "On disk").
 
-The base says where a log begins that was compacted: what lies below is forgotten with the commit that wrote it, and
-swept out by this and later commits, a bounded number of entries each. The tables stand in `log_tables.py`.
-It refuses gaps, damaged records, and any write after a failed one.
+What a commit comes to is decided by `log_rules.py`, also when the frames are read again. A full segment is sealed, and
+the next begins with the whole log but for its entries; so does one that begins at a reset. Segments below the first
+index are removed once that is on disk. It refuses gaps, damaged records, and any write after a failed one.
 The rule that must hold: what `commit` returned from is on disk, in order, without a gap, or `Corrupt` is raised.
 """
 
+import os
+import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from raftmem.errors import Corrupt, Stop, StorageFailed
-from raftmem.limits import MAP_BYTES
+from raftmem.errors import Corrupt, CutShort, Stop, StorageFailed
+from raftmem.limits import LOG_ROOM_BYTES, LOG_SEGMENT_BYTES
 from raftmem.storage.contracts import HardState, LogEntry, LogWrite
-from raftmem.storage.lmdb_env import Environment, Table, WriteTxn
-from raftmem.storage.log_records import Base, index_key, pack_entry, pack_record, unpack_entry
+from raftmem.storage.log_check import problems
+from raftmem.storage.log_files import Files, segment_numbers, segment_path
+from raftmem.storage.log_load import load, opened
+from raftmem.storage.log_old import is_old, old_log, refuse_old, remove_old
+from raftmem.storage.log_pieces import Pieces, Run, save_index
+from raftmem.storage.log_read import READ_BYTES, entries_of
+from raftmem.storage.log_records import Checkpoint
 from raftmem.storage.log_rules import EMPTY, LogEnd, follow
-from raftmem.storage.log_tables import BASE, HARD_STATE, TABLES, LogTables
+from raftmem.storage.log_scan import Scan, offsets_of
+from raftmem.storage.log_write import LogWriter
 
-SWEEP_ENTRIES: Final = 1000  # removed by one commit: some milliseconds, so that no append waits long behind it
+_LOOKS_MAX: Final = 3  # at a folder that a writer in another process is changing
 
 
-class LmdbLogStore:
+class SegmentLogStore:
     """Reads from any thread, commits from one. `readonly` follows a log that another process may be writing.
 
-    Raises (at open): Corrupt for a gap, or a lost hard state, base or membership (readonly says so at each look, and
-        `verify` lists all); FolderRefused for a readonly open of nothing.
+    Raises (at open): Corrupt for a gap, or a damaged frame, hard state, base or membership (readonly says so at each
+        look, and `verify` tells it; but a file that was cut short is refused at once); FolderRefused for a readonly
+        open of nothing, or of a log as an earlier version wrote it; OSError with ENOSPC.
     """
 
     def __init__(
-        self, path: Path, *, readonly: bool = False, map_bytes: int = MAP_BYTES, sweep_entries: int = SWEEP_ENTRIES
+        self,
+        folder: Path,
+        *,
+        readonly: bool = False,
+        segment_bytes: int = LOG_SEGMENT_BYTES,
+        room_bytes: int = LOG_ROOM_BYTES,
+        files: Files | None = None,
     ) -> None:
-        self._env = Environment(path, tables_max=TABLES, durable=True, readonly=readonly, map_bytes=map_bytes)
+        self._folder = folder
         self._readonly = readonly
-        self._sweep_entries = sweep_entries
         self._failed: Stop | None = None
+        self._lock = threading.Lock()  # around what readers need: the end of the log, and where its entries stand
         self._end = EMPTY
-        self._oldest = EMPTY.first  # in the table; below the first index there may be forgotten entries
+        self._pieces = Pieces([])
+        self._view: Scan | None = None  # readonly: of the newest segment
+        self._files = Files() if files is None else files
+        self._writer = LogWriter(self._files, folder, segment_bytes=segment_bytes, room_bytes=room_bytes)
+        if readonly:
+            refuse_old(folder)
+            self._look_first()
+            return
         try:
-            self._tables = LogTables(self._env, readonly=readonly)
-            if not readonly:
-                self._load()
+            self._open()
         except BaseException:
-            self._env.close()
+            self._writer.close(clean=False)
             raise
 
     @property
     def path(self) -> str:
-        """The file that holds the log."""
-        return self._env.path
+        """The folder that holds the log."""
+        return str(self._folder)
 
-    @property
-    def is_durable(self) -> bool:
-        """Whether `commit` syncs; anything else would make Raft's promises lies."""
-        return self._env.is_durable
+    def place_of(self, index: int) -> tuple[str, int] | None:
+        """The file that holds an entry, and where its record begins there; None when there is none."""
+        with self._lock:
+            run = self._pieces.find(index, index + 1, 0)
+        return None if run is None else (run.path, run.offsets[0])
+
+    def path_of(self, index: int) -> str:
+        """The file that an error at this index is about: that of the entry, else the newest."""
+        place = self.place_of(index)
+        return segment_path(self._folder, max(segment_numbers(self._folder), default=1)) if place is None else place[0]
 
     def hard_state(self) -> HardState:
         return self._now().hard_state
@@ -68,133 +95,164 @@ class LmdbLogStore:
         return self._now().is_empty
 
     def memberships(self) -> list[LogEntry]:
-        if not self._readonly:
-            return self._end.memberships()
-        txn = self._env.read()
-        try:
-            return self._tables.whole(txn).memberships()
-        finally:
-            txn.release()
+        return self._now().memberships()
 
     def read(self, start: int, stop: int, bytes_max: int | None = None) -> list[LogEntry]:
-        found: list[LogEntry] = []
-        taken = 0
-        txn = self._env.read()
-        try:
-            first, last = self._tables.range(txn)
-            expected, stop = max(start, first), min(stop, last + 1)
-            items = txn.ascending(self._tables.entries, index_key(expected)) if expected < stop else iter(())
-            for key, value in items:
-                if key != index_key(expected):
-                    raise Corrupt(self.path, "entry is missing", index=expected)
-                entry = unpack_entry(self.path, expected, value)
-                taken += len(entry.data)
-                if found and bytes_max is not None and taken > bytes_max:
-                    break
-                found.append(entry)
-                expected += 1
-                if expected >= stop:
-                    break
-        finally:
-            txn.release()
-        return found
+        self._now()
+        while True:
+            runs = self._runs(start, stop, bytes_max)
+            try:
+                return self._entries(runs, bytes_max)
+            except FileNotFoundError as error:  # compacted meanwhile, or lost
+                self._now()
+                for run in self._runs(start, stop, bytes_max):
+                    if run.path == error.filename:
+                        raise Corrupt(run.path, "segment is missing", index=run.first) from error
 
     def commit(self, writes: Sequence[LogWrite]) -> None:
         if self._failed is not None:
             raise StorageFailed(f"{self.path}: takes no write after a failed one ({self._failed})")
+        if self._readonly:
+            raise StorageFailed(f"{self.path}: was opened to be read only")
         try:
             before = self._end
             after = follow(before, writes)
-            with self._env.write() as txn:
-                oldest = self._store(txn, before, after)
+            if writes:
+                self._store(before, after, writes)
         except Stop as error:
             self._failed = error  # a failed sync is never retried: the pages may be gone
             raise
-        self._end, self._oldest = after.settled(), oldest
 
     def verify(self) -> Iterator[tuple[int, str]]:
         """Every problem from the first index on as (index, what); nothing when the log is sound.
 
-        Index 0 also stands for the hard state and the base.
+        Index 0 also stands for what belongs to no entry. Behind a frame that cannot be read nothing is known.
         """
-        txn = self._env.read()
         try:
-            yield from self._tables.problems(txn)
-        finally:
-            txn.release()
+            end = self._now()
+        except Corrupt as error:
+            yield error.index or 0, f"{error.what} ({os.path.basename(error.path)})"
+            return
+        yield from problems(end, self._pieces.all())
 
     def close(self) -> None:
-        self._env.close()
+        self._writer.close(clean=self._failed is None)
 
     # --- writing -------------------------------------------------------------------------------------
-    def _store(self, txn: WriteTxn, before: LogEnd, after: LogEnd) -> int:
-        """The lowest index that stands in the table then."""
-        tables = self._tables
-        oldest = self._remove(txn, before, after)
-        for entry in after.appended:
-            txn.append(tables.entries, index_key(entry.index), pack_entry(entry))
-        if after.listed is not before.listed:
-            self._list(txn, before.listed, after.listed)
-        if after.base is not None and (after.base is not before.base or after.first != before.first):
-            txn.put(tables.meta, BASE, pack_record(Base(after.first, after.base)))
-        if before.hard_state != after.hard_state or before.is_empty:
-            txn.put(tables.meta, HARD_STATE, pack_record(after.hard_state))
-        return oldest
+    def _store(self, before: LogEnd, after: LogEnd, writes: Sequence[LogWrite]) -> None:
+        full, salt = self._pieces.newest, self._writer.segment.salt
+        stored = self._writer.store(before, after, writes)
+        if stored.piece is not None:
+            save_index(self._folder, full, salt)
+        with self._lock:
+            if stored.piece is not None:
+                self._pieces.add(stored.piece)
+            piece = self._pieces.newest
+            first = piece.first
+            piece.put(after.kept, offsets_of(after, stored.places))
+            piece.end = self._writer.segment.position
+            if stored.piece is not None or piece.first < first:
+                self._pieces.hide()
+            self._end = after.settled()
+            gone = self._pieces.forget(after.first)
+        self._writer.remove(gone)
 
-    def _remove(self, txn: WriteTxn, before: LogEnd, after: LogEnd) -> int:
-        """What was truncated goes at once; what lies below the first index bit by bit, unless a gap would follow."""
-        start = self._oldest
-        if start == after.first and after.kept == before.kept:
-            return start
-        top = min(before.kept, after.kept)
-        self._delete(txn, max(start, top + 1), before.kept + 1)
-        if after.kept > before.kept:
-            self._delete(txn, start, top + 1)
-            return after.first
-        stop = min(after.first, start + max(self._sweep_entries, 2 * len(after.appended)))
-        self._delete(txn, start, stop)
-        return stop
+    def _open(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._writer.remove_unfinished()
+        if is_old(self._folder):
+            self._convert()
+        elif not segment_numbers(self._folder):
+            self._begin(Checkpoint(None, EMPTY.hard_state, EMPTY.first, EMPTY.kept, None, ()))
+        else:
+            self._take_over()
 
-    def _delete(self, txn: WriteTxn, start: int, stop: int) -> None:
-        for index in range(start, stop):
-            if not txn.delete(self._tables.entries, index_key(index)):
-                raise Corrupt(self.path, "entry to be removed is missing", index=index)
+    def _begin(self, checkpoint: Checkpoint) -> None:
+        self._pieces = Pieces([self._writer.begin(checkpoint)])
+        self._end = checkpoint.end()
 
-    def _list(self, txn: WriteTxn, before: tuple[LogEntry, ...], after: tuple[LogEntry, ...]) -> None:
-        table = self._memberships()
-        old, new = {entry.index for entry in before}, {entry.index for entry in after}
-        for index in sorted(old - new):
-            txn.delete(table, index_key(index))
-        for index in sorted(new - old):
-            txn.put(table, index_key(index), b"")
+    def _take_over(self) -> None:
+        newest, self._pieces = load(self._folder, keep_indexes=True)
+        self._end = newest.end
+        self._writer.take_over(newest)
+        self._writer.remove_other_than(piece.number for piece in self._pieces.all())
 
-    def _memberships(self) -> Table:
-        if self._tables.memberships is None:
-            raise StorageFailed(f"{self.path}: was opened to be read only")
-        return self._tables.memberships
+    def _convert(self) -> None:
+        """The database stays the log until everything is in segments; what an earlier attempt left goes first."""
+        self._writer.remove_other_than(())
+        with old_log(self._folder) as (checkpoint, last, appends):
+            self._begin(checkpoint)
+            for append in appends:
+                self.commit([append])
+            if self._end.kept != last:
+                raise Corrupt(self.path, f"was converted up to index {self._end.kept} of {last}")
+        remove_old(self._folder, self._files)
 
     # --- looking -------------------------------------------------------------------------------------
     def _now(self) -> LogEnd:
-        """Of a readonly log without the memberships, which take longest."""
-        if not self._readonly:
-            return self._end
-        txn = self._env.read()
-        try:
-            return self._tables.end(txn)
-        finally:
-            txn.release()
+        if self._readonly:
+            with self._lock:
+                self._look()
+        return self._end
 
-    def _load(self) -> None:
-        self._list_old_memberships()
-        txn = self._env.read()
-        try:
-            self._end = self._tables.whole(txn)
-            self._oldest = self._tables.oldest(txn)
-        finally:
-            txn.release()
+    def _runs(self, start: int, stop: int, bytes_max: int | None) -> list[Run]:
+        """Where they stand as of now, all of them or somewhat more than so many bytes."""
+        runs: list[Run] = []
+        left = sys.maxsize if bytes_max is None else bytes_max
+        with self._lock:
+            start, stop = max(start, self._end.first), min(stop, self._end.kept + 1)
+            while left >= 0 and (run := self._pieces.find(start, stop, min(left, READ_BYTES))):
+                runs.append(run)
+                start += len(run.offsets)
+                left -= run.data_bytes_min
+        return runs
 
-    def _list_old_memberships(self) -> None:
-        """Once, for a log that was written before there was the table of memberships."""
-        with self._env.write() as txn:
-            if self._tables.is_unlisted(txn):
-                self._list(txn, (), self._tables.listed(txn))
+    def _entries(self, runs: Sequence[Run], bytes_max: int | None) -> list[LogEntry]:
+        """Raises: Corrupt, FileNotFoundError when a segment is gone."""
+        found: list[LogEntry] = []
+        taken = 0
+        for run in runs:
+            if bytes_max is None:
+                found += entries_of(run)
+                continue
+            for entry in entries_of(run):
+                taken += len(entry.data)
+                if taken > bytes_max and found:
+                    return found
+                found.append(entry)
+        return found
+
+    def _look_first(self) -> None:
+        """What is damaged is told by each look that needs it; what was cut short at once."""
+        try:
+            self._now()
+        except CutShort:
+            raise
+        except Corrupt:
+            self._view = None
+
+    def _look(self) -> None:
+        """Follow the writer. What looks damaged may have been written just then: it is looked at again."""
+        for left in reversed(range(_LOOKS_MAX)):
+            try:
+                self._follow()
+                return
+            except Corrupt:
+                self._view = None
+                if not left:
+                    raise
+
+    def _follow(self) -> None:
+        view = self._view
+        if view is None or view.number != max(segment_numbers(self._folder), default=0):
+            self._view = None
+            view, self._pieces = load(self._folder, keep_indexes=False)
+            self._view = view
+        else:
+            file = opened(view.path)
+            try:
+                view.go_on(file)
+            finally:
+                os.close(file)
+            self._pieces.hide()
+        self._end = view.end

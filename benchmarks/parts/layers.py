@@ -22,7 +22,7 @@ from benchmarks.systems import RAFTMEM, values
 from raftmem import codec
 from raftmem.replica import Replica
 from raftmem.storage.contracts import Append, HardState, LogEntry
-from raftmem.storage.log import LmdbLogStore
+from raftmem.storage.log import SegmentLogStore
 from raftmem.storage.memory_vectors import MemoryVectorIndex
 from raftmem.storage.state import LmdbStateStore
 
@@ -98,7 +98,7 @@ def _syncs(path: Path) -> Sample:
 
 @contextmanager
 def _log(path: Path) -> Iterator[Callable[[list[LogEntry]], object]]:
-    log = LmdbLogStore(path)
+    log = SegmentLogStore(path)
     log.commit([Append((first_entry(0),)), HardState(1, "n1")])
     try:
         yield lambda entries: log.commit([Append(tuple(entries))])

@@ -26,7 +26,7 @@ from raftmem.commands import Actor, Add, Content, Draft, Fields, Header, Member,
 from raftmem.replica import Replica
 from raftmem.storage.contracts import Append, HardState, LogEntry
 from raftmem.storage.folder import open_folder
-from raftmem.storage.log import LmdbLogStore
+from raftmem.storage.log import SegmentLogStore
 from raftmem.storage.memory_vectors import MemoryVectorIndex
 from raftmem.storage.state import LmdbStateStore
 
@@ -86,7 +86,7 @@ def seconds_to_ready(url: str, process: "subprocess.Popen[str]") -> float:
 def fill(folder: Path, port: int, entries: int, *, say: Callable[[str], None]) -> None:
     """A single voter's folder with that many ADDs, cleanly closed."""
     held = open_folder(folder, node_id="n1", cluster_id=CLUSTER, folder_id="00" * 8, bootstrap=True)
-    log = LmdbLogStore(held.log_path)
+    log = SegmentLogStore(held.log_path)
     first = first_entry(port)
     log.commit([Append((first,)), HardState(1, "n1")])
     held.finish_bootstrap()

@@ -1,7 +1,8 @@
 """What can be done to the files of a replica that has ended: cut off, or one bit flipped, where it cannot go unnoticed.
 
-Of the log a bit is flipped within an entry, which its checksum covers, in every copy of it that the file holds. Of the
-state no bit is: its rows have no checksums, so that a flipped bit in a text is what it then says.
+Of the log a bit is flipped within the record of an entry, which checksums cover. Not of the newest entries if a kill
+came before anybody was promised them: the log goes on without those, as after a power loss. Of the state no bit is:
+its rows have no checksums, so that a flipped bit in a text is what it then says.
 """
 
 import random
@@ -10,46 +11,60 @@ from typing import Final
 
 from jepsen_like.cluster.client import Trouble
 from raftmem.storage.lmdb_env import DATA_FILE
-from raftmem.storage.log import LmdbLogStore
-from raftmem.storage.log_records import pack_entry
+from raftmem.storage.log import SegmentLogStore
+from raftmem.storage.log_files import segment_numbers, segment_path
+from raftmem.storage.log_records import HEAD_BYTES
 from raftmem.storage.vector_file import MANIFEST
 
 LOG: Final = "log"
 STATE: Final = "state"
 VECTORS: Final = "vectors"
+_TRIES: Final = 100
 
 
 def cut_off(folder: Path, part: str, chance: random.Random) -> str:
-    """The end of a database is gone; what was done, in words."""
+    """The end of a database, or of a segment of the log, is gone; what was done, in words."""
     file = folder / part / DATA_FILE
+    if part == LOG:
+        file = Path(segment_path(folder / LOG, chance.choice(segment_numbers(folder / LOG))))
     size = file.stat().st_size
     kept = chance.randrange(size)
     with file.open("r+b") as out:
         out.truncate(kept)
-    return f"{part}/{DATA_FILE} cut from {size} to {kept} bytes"
+    return f"{part}/{file.name} cut from {size} to {kept} bytes"
 
 
 def flip_in_log(folder: Path, chance: random.Random) -> str:
-    store = LmdbLogStore(folder / LOG, readonly=True)
-    try:
+    for _ in range(_TRIES):
+        store = SegmentLogStore(folder / LOG, readonly=True)
         index = chance.randint(store.first_index(), store.last_index())
-        record = pack_entry(store.read(index, index + 1)[0])
+        record_bytes = HEAD_BYTES + len(store.read(index, index + 1)[0].data)
+        place = store.place_of(index)
+        store.close()
+        if place is None:
+            raise Trouble(f"{folder / LOG} does not hold entry {index}, which was read from it")
+        file, at, bit = Path(place[0]), place[1] + chance.randrange(record_bytes), chance.randrange(8)
+        _flip(file, at, bit)
+        if _is_noticed(folder):
+            return f"a bit of entry {index} flipped in {LOG}/{file.name}"
+        _flip(file, at, bit)
+    raise Trouble(f"no bit could be flipped in {folder / LOG} that would be noticed")
+
+
+def _is_noticed(folder: Path) -> bool:
+    store = SegmentLogStore(folder / LOG, readonly=True)
+    try:
+        return any(store.verify())
     finally:
         store.close()
-    at, bit = chance.randrange(len(record)), chance.randrange(8)
-    file = folder / LOG / DATA_FILE
-    content = file.read_bytes()
-    copies = 0
+
+
+def _flip(file: Path, at: int, bit: int) -> None:
     with file.open("r+b") as out:
-        place = content.find(record)
-        while place >= 0:
-            out.seek(place + at)
-            out.write(bytes([content[place + at] ^ 1 << bit]))
-            copies += 1
-            place = content.find(record, place + 1)
-    if not copies:
-        raise Trouble(f"{file} does not hold entry {index} as it was read from it")
-    return f"a bit of entry {index} flipped in {copies} place{'s' if copies > 1 else ''} of {LOG}/{DATA_FILE}"
+        out.seek(at)
+        byte = out.read(1)[0]
+        out.seek(at)
+        out.write(bytes([byte ^ 1 << bit]))
 
 
 def flip_in_vectors(folder: Path, chance: random.Random) -> str | None:
@@ -60,10 +75,5 @@ def flip_in_vectors(folder: Path, chance: random.Random) -> str | None:
     if not rows:
         return None
     file = chance.choice(rows)
-    at, bit = chance.randrange(file.stat().st_size), chance.randrange(8)
-    with file.open("r+b") as out:
-        out.seek(at)
-        byte = out.read(1)[0]
-        out.seek(at)
-        out.write(bytes([byte ^ 1 << bit]))
+    _flip(file, chance.randrange(file.stat().st_size), chance.randrange(8))
     return f"a bit of {VECTORS}/{file.name} flipped"

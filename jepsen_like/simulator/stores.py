@@ -14,7 +14,7 @@ from typing import Final
 
 from jepsen_like.simulator.disk import Disk, Folder, NewDisk, NewLog
 from jepsen_like.simulator.options import Options
-from raftmem.storage.log import LmdbLogStore
+from raftmem.storage.log import SegmentLogStore
 from raftmem.storage.mark import StateMark
 from raftmem.storage.snapshot import FileSnapshotStore
 from raftmem.storage.state import LmdbStateStore
@@ -72,8 +72,8 @@ class FileDisk:
         self.log.close()
         self.state.close(clean=False)
 
-    def _open_log(self) -> LmdbLogStore:
-        return LmdbLogStore(self._path / "log", map_bytes=MAP_BYTES)
+    def _open_log(self) -> SegmentLogStore:
+        return SegmentLogStore(self._path / "log")
 
     def _open_state(self) -> LmdbStateStore:
         state = self._path / "state"

@@ -13,7 +13,7 @@ from raftmem.errors import BadRequest, FolderRefused, FutureIndex, IndexCompacte
 from raftmem.replay import entries_of
 from raftmem.storage.contracts import LogEntry, StateReader
 from raftmem.storage.folder import ReadLock, read_identity
-from raftmem.storage.log import LmdbLogStore
+from raftmem.storage.log import SegmentLogStore
 from raftmem.storage.snapshot import FileSnapshotStore
 from raftmem.storage.state import LmdbStateStore
 
@@ -24,7 +24,7 @@ class DataFolder(NamedTuple):
     """`reader`: None when nothing was applied here yet. The log's newest entries may not be committed."""
 
     path: Path
-    log: LmdbLogStore
+    log: SegmentLogStore
     reader: StateReader | None
 
     @property
@@ -73,7 +73,7 @@ def open_to_read(path: Path, *, live: bool) -> Iterator[DataFolder]:
     except FolderRefused as error:
         raise CommandFailed(f"{error}, or add --live to read beside it") from error
     try:
-        log = LmdbLogStore(path / "log", readonly=True)
+        log = SegmentLogStore(path / "log", readonly=True)
         try:
             has_state = (path / "state" / "data.mdb").exists()
             state = LmdbStateStore(path / "state", readonly=True) if has_state else None

@@ -16,7 +16,7 @@ from raftmem.runtime import SystemRandomness
 from raftmem.settings import Settings
 from raftmem.storage.contracts import Append, HardState, LogEntry
 from raftmem.storage.folder import open_folder, read_identity
-from raftmem.storage.log import LmdbLogStore
+from raftmem.storage.log import SegmentLogStore
 
 JOIN = "http://127.0.0.1:8102"
 Fault = Callable[[httpx.Request], httpx.Response | None]
@@ -94,7 +94,7 @@ def test_empty_folder_becomes_a_learner_s_with_a_first_entry_that_names_no_voter
     )
     assert len({identity.folder_id, identity.birth}) == 2
     assert machine.registered == [("n4", identity.folder_id, "127.0.0.1:9104", "http://127.0.0.1:8104")]
-    log = LmdbLogStore(folder.log_path)
+    log = SegmentLogStore(folder.log_path)
     nobody = Members("5f2a9c01", 1, (), 1000, 500)
     assert (log.first_index(), log.last_index(), log.is_empty()) == (0, 0, False)
     assert log.read(0, 1) == [LogEntry(0, 0, codec.membership(nobody, time=0, wall_ms=0))]
@@ -107,7 +107,7 @@ def test_learner_of_a_recovered_group_knows_its_incarnation_while_its_log_is_of_
     before = machine.world.service.members
     machine.world.service.members = msgspec.structs.replace(before, incarnation=2)
     machine.start()
-    log = LmdbLogStore(machine.path / "log")
+    log = SegmentLogStore(machine.path / "log")
     log.commit([HardState(5, None), Append((LogEntry(1, 0, codec.membership(before, time=0, wall_ms=0)),))])
     log.close()
     settings = Settings(node_id="n4", data=machine.path, join=JOIN, map_bytes=64 << 20)

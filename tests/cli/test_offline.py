@@ -26,7 +26,8 @@ from raftmem.commands import (
 from raftmem.machine.run import step_entry
 from raftmem.storage.contracts import Append, Compact, HardState, LogEntry
 from raftmem.storage.folder import Folder, open_folder
-from raftmem.storage.log import LmdbLogStore
+from raftmem.storage.log import SegmentLogStore
+from raftmem.storage.log_files import segment_path
 from raftmem.storage.snapshot import FileSnapshotStore
 from raftmem.storage.state import LmdbStateStore
 
@@ -64,7 +65,7 @@ def entries(bodies: Sequence[bytes] = BODIES) -> list[LogEntry]:
 
 
 def write_log(folder: Folder, logged: Sequence[LogEntry]) -> None:
-    store = LmdbLogStore(folder.log_path)
+    store = SegmentLogStore(folder.log_path)
     store.commit([HardState(1, "n1"), Append(tuple(logged))])
     store.close()
 
@@ -215,7 +216,7 @@ def test_log_verify_is_quiet_about_a_sound_log(data: Path, cli: Cli) -> None:
 
 def test_compacted_log_is_shown_and_replayed_from_its_first_entry_on(data: Path, cli: Cli) -> None:
     before = cli("log", "list", "--data", str(data), "--json").out
-    store = LmdbLogStore(data / "log")
+    store = SegmentLogStore(data / "log")
     store.commit([Compact(5, entries()[0])])
     store.close()
     assert cli("log", "list", "--data", str(data), "--json").out == before
@@ -261,7 +262,7 @@ def test_snapshots_of_a_folder_are_listed_and_verified(data: Path, cli: Cli) -> 
 
 
 def test_damaged_record_is_found_with_its_index(data: Path, cli: Cli) -> None:
-    file = data / "log" / "data.mdb"
+    file = Path(segment_path(data / "log", 1))
     raw = file.read_bytes()
     assert raw.count(b"thawed") == 1
     file.write_bytes(raw.replace(b"thawed", b"thAwed"))
@@ -284,8 +285,14 @@ def test_folder_of_a_running_replica_needs_live(data: Path, cli: Cli) -> None:
         folder.close()
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    """Of the log and the state."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.name == "data.mdb" or path.suffix == ".log"}
+
+
 def test_looking_changes_nothing(data: Path, cli: Cli) -> None:
-    before = {path: path.read_bytes() for path in data.rglob("data.mdb")}
+    before = contents(data)
+    assert len(before) == 2
     for command_line in (("log", "list"), ("log", "verify"), ("state", "list"), ("replay", "--verify")):
         assert cli(*command_line, "--data", str(data)).code == 0
-    assert {path: path.read_bytes() for path in data.rglob("data.mdb")} == before
+    assert contents(data) == before

@@ -17,7 +17,8 @@ from raftmem.runtime import SystemRandomness
 from raftmem.settings import Settings
 from raftmem.storage.contracts import Append, Compact, HardState, LogEntry, Truncate
 from raftmem.storage.folder import ReadLock, genesis_of, open_folder, read_identity
-from raftmem.storage.log import LmdbLogStore
+from raftmem.storage.log import SegmentLogStore
+from raftmem.storage.log_files import segment_path
 from raftmem.storage.state import LmdbStateStore
 
 
@@ -53,7 +54,7 @@ def entries(group: Members) -> list[LogEntry]:
 
 def make_folder(path: Path, group: Members = GROUP, *, applied: int = 4) -> Path:
     folder = open_folder(path, node_id="n1", cluster_id="5f2a9c01", folder_id="f1", bootstrap=True)
-    log = LmdbLogStore(folder.log_path)
+    log = SegmentLogStore(folder.log_path)
     log.commit([HardState(9, "n1"), Append(tuple(entries(group)))])
     log.close()
     state = LmdbStateStore(folder.state_path, mark=folder.state_mark())
@@ -80,7 +81,7 @@ def file(tmp_path: Path) -> Path:
 
 def newest(path: Path) -> tuple[HardState, LogEntry, Members]:
     """The hard state, and the newest membership with its entry."""
-    log = LmdbLogStore(path / "log", readonly=True)
+    log = SegmentLogStore(path / "log", readonly=True)
     entry = log.memberships()[-1]
     hard_state = log.hard_state()
     log.close()
@@ -95,7 +96,7 @@ def test_a_state_that_was_cut_short_tells_nothing_of_what_was_applied(data: Path
 
 
 def test_plan_tells_what_is_here_what_may_be_lost_and_whom_to_compare(data: Path, file: Path, cli: Cli) -> None:
-    before = (data / "log" / "data.mdb").read_bytes()
+    before = Path(segment_path(data / "log", 1)).read_bytes()
     ended = cli("recover", "--data", str(data), "--members", str(file), "--plan")
     assert ended.code == 0
     for said in (
@@ -109,7 +110,7 @@ def test_plan_tells_what_is_here_what_may_be_lost_and_whom_to_compare(data: Path
         "raftmem serve --join http://127.0.0.1:8101 --node-id n4",
     ):
         assert said in ended.out
-    assert (data / "log" / "data.mdb").read_bytes() == before
+    assert Path(segment_path(data / "log", 1)).read_bytes() == before
 
 
 def test_yes_makes_the_replica_the_only_voter_of_a_new_incarnation(data: Path, file: Path, cli: Cli) -> None:
@@ -139,7 +140,7 @@ def test_ids_that_only_older_memberships_name_never_come_back(tmp_path: Path, fi
     """The log that newcomers are sent says that n9 and n4 voted, the membership in force knows nothing of them."""
     data = make_folder(tmp_path / "n1", Members("5f2a9c01", 4, (member("n1", "f1"), member("n9")), 900, 300))
     then = [Members("5f2a9c01", 4, (member("n1", "f1"), member(name)), 900, 300) for name in ("n4", "n2")]
-    log = LmdbLogStore(data / "log")
+    log = SegmentLogStore(data / "log")
     later = enumerate(then, 7)
     log.commit([Append(tuple(LogEntry(k, 7, codec.membership(one, time=6_000_000, wall_ms=0)) for k, one in later))])
     log.commit([Compact(5, log.memberships()[0])])
@@ -163,7 +164,7 @@ def test_recovery_cut_short_does_not_serve_and_does_the_same_again(
         raise Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(LmdbLogStore, "commit", killed)
+        patched.setattr(SegmentLogStore, "commit", killed)
         with pytest.raises(Killed):
             recover(data, read_members(file), actor=Actor("user", "o"), request_id="r", wall_ms=1)
     assert newest(data)[0] == HardState(9, "n1")
@@ -243,7 +244,7 @@ def test_group_that_cannot_be_is_refused_and_nothing_changes(
     ended = cli("recover", "--data", str(data), "--members", str(file), flag)
     assert ended.code in (Exit.USAGE, Exit.FAILED)
     assert any(part in ended.err for part in reason.split("|")), ended.err
-    log = LmdbLogStore(data / "log", readonly=True)
+    log = SegmentLogStore(data / "log", readonly=True)
     assert (log.last_index(), log.hard_state()) == (6, HardState(9, "n1"))
     log.close()
 
@@ -259,7 +260,7 @@ def test_what_is_not_there_is_refused(flag: str, data: Path, file: Path, tmp_pat
 @pytest.mark.parametrize("flag", ["--plan", "--yes"])
 def test_state_beyond_its_log_is_refused(flag: str, tmp_path: Path, file: Path, cli: Cli) -> None:
     data = make_folder(tmp_path / "n1", applied=6)
-    log = LmdbLogStore(data / "log")
+    log = SegmentLogStore(data / "log")
     log.commit([Truncate(5)])
     log.close()
     ended = cli("recover", "--data", str(data), "--members", str(file), flag)
@@ -282,7 +283,7 @@ def test_folder_that_never_became_a_member_s_is_refused(tmp_path: Path, file: Pa
     begun.close()
     assert "never became a member's" in cli("recover", "--data", str(path), "--members", str(file), "--yes").err
     joined = open_folder(path, node_id="n1", cluster_id="5f2a9c01", folder_id="f1", joining=True)
-    log = LmdbLogStore(joined.log_path)
+    log = SegmentLogStore(joined.log_path)
     nobody = Members("5f2a9c01", 4, (), 900, 300)
     log.commit([HardState(0, None), Append((LogEntry(0, 0, codec.membership(nobody, time=0, wall_ms=0)),))])
     log.close()

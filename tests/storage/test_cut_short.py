@@ -1,117 +1,74 @@
-"""Databases whose end is gone: never a signal from the library, never a refusal of a file that only looks short."""
+"""Files whose end is gone: never a signal from a library, never a refusal of a file that only looks short."""
 
 import os
-import subprocess
-import sys
-import textwrap
-from collections.abc import Callable
 from pathlib import Path
 
 import lmdb
 import pytest
+from log_world import everything, marked, members, newest, small_log
 from storage_world import World, ids, put, store
 
-from raftmem import codec
 from raftmem.digest import GENESIS_HEAD
 from raftmem.errors import CutShort
-from raftmem.storage.contracts import Append, Compact, HardState, LogEntry, Query
-from raftmem.storage.log import LmdbLogStore
+from raftmem.storage.contracts import Append, HardState, Query
+from raftmem.storage.log_files import segment_numbers, segment_path
 from raftmem.storage.mark import StateMark
 from raftmem.storage.state import LmdbStateStore
 
 MAP_BYTES = 64 << 20
-PAGE_BYTES = 4096
 
 
-def entry(index: int, *, size: int) -> LogEntry:
-    return LogEntry(index, 1, b"%d/" % index + b"x" * (size if index % 5 else 3 * size))
-
-
-def members(index: int) -> LogEntry:
-    return LogEntry(index, 1, bytes([codec.MEMBERSHIP]) + b"members")
-
-
-def small(folder: Path) -> None:
-    log = LmdbLogStore(folder, map_bytes=MAP_BYTES)
-    log.commit([HardState(1, "n1"), Append((members(1), *(entry(k, size=100) for k in range(2, 9))))])
-    log.close()
-
-
-def compacted(folder: Path) -> None:
-    """With branch pages, values in pages of their own, and free pages throughout the file."""
-    log = LmdbLogStore(folder, map_bytes=MAP_BYTES, sweep_entries=40)
+# --- the log -------------------------------------------------------------------------------------------
+def filled(folder: Path) -> tuple[object, ...]:
+    """Over some segments; what it holds."""
+    log = small_log(folder)
     log.commit([HardState(1, "n1"), Append((members(1),))])
-    for last in range(1, 400, 20):
-        log.commit([Append(tuple(entry(k, size=900) for k in range(last + 1, last + 21)))])
-    log.commit([Compact(200, members(1))])
-    for last in range(401, 412):
-        log.commit([Append((entry(last + 1, size=40),))])
+    for index in range(2, 22, 2):
+        log.commit([Append((marked(index), marked(index + 1)))])
+    log.commit([HardState(2, "n2")])
+    whole = everything(log)
     log.close()
+    return whole
 
 
-OPENED_AT_EVERY_LENGTH = """
-    import os, shutil, sys
-    from pathlib import Path
-    from raftmem.errors import CutShort
-    from raftmem.storage.contracts import Append, LogEntry
-    from raftmem.storage.log import LmdbLogStore
-
-    def opened(folder, readonly):
-        try:
-            log = LmdbLogStore(folder, readonly=readonly, map_bytes=64 << 20)
-        except CutShort as error:
-            assert "log/data.mdb: is cut short: " in str(error), error
-            return 1
-        try:
-            assert list(log.verify()) == []
-            assert log.read(0, 1000) == whole
-            if not readonly:
-                last = log.last_index()
-                for index in range(last + 1, last + 40, 20):
-                    log.commit([Append(tuple(LogEntry(k, 1, b"y" * 3000) for k in range(index, index + 20)))])
-                assert list(log.verify()) == []
-        finally:
-            log.close()
-        return 0
-
-    folder = Path(sys.argv[1])
-    (folder / "log" / "lock.mdb").unlink(missing_ok=True)
-    log = LmdbLogStore(folder / "log", readonly=True, map_bytes=64 << 20)
-    whole = log.read(0, 1000)
-    log.close()
-    content = (folder / "log" / "data.mdb").read_bytes()
-    lengths = {length for page in range(0, len(content), 4096) for length in (page, page + 100, page + 4000)}
-    ends = {}
-    for length in sorted(lengths - {0}):
-        for readonly in (True, False):
-            copy = folder / "copy" / "log"
-            copy.mkdir(parents=True)
-            (copy / "data.mdb").write_bytes(content[:length])
-            child = os.fork()
-            if child == 0:
-                os._exit(opened(copy, readonly))
-            ends.setdefault(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), []).append(length)
-            if readonly:
-                assert (copy / "data.mdb").read_bytes() == content[:length]
-            shutil.rmtree(folder / "copy")
-    print({end: len(lengths) for end, lengths in ends.items()})
-    assert set(ends) <= {0, 1}, ends
-    assert max(ends[1]) >= len(content) // 2
-"""
-
-
-@pytest.mark.parametrize("fill", [small, compacted])
-def test_a_log_cut_anywhere_is_refused_in_words_or_whole(tmp_path: Path, fill: Callable[[Path], None]) -> None:
-    fill(tmp_path / "log")
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(OPENED_AT_EVERY_LENGTH), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
+@pytest.mark.parametrize("which", ["first", "second", "newest"])
+def test_a_log_cut_anywhere_is_refused_in_words_or_whole(tmp_path: Path, which: str) -> None:
+    whole = filled(tmp_path / "log")
+    numbers = segment_numbers(tmp_path / "log")
+    assert len(numbers) > 3
+    file = Path(
+        segment_path(tmp_path / "log", {"first": numbers[0], "second": numbers[1], "newest": numbers[-1]}[which])
     )
-    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    content = file.read_bytes()
+    needed = max(content.rfind(b"RMok"), content.rfind(b"RMgo")) + 36  # up to there the log is, after it only room
+    assert (needed == len(content)) == (which != "newest")
+    for length in range(len(content)):
+        for readonly in (True, False):
+            file.write_bytes(content[:length])
+            if length < needed:
+                with pytest.raises(CutShort, match=f"{file}: is cut short: {length} bytes"):
+                    small_log(tmp_path / "log", readonly=readonly)
+                assert file.read_bytes() == content[:length]
+            else:
+                log = small_log(tmp_path / "log", readonly=readonly)
+                assert everything(log) == whole
+                assert list(log.verify()) == []
+                log.close()
 
 
+def test_a_log_cut_while_its_replica_was_killed_is_refused_too(tmp_path: Path) -> None:
+    log = small_log(tmp_path / "log")
+    log.commit([Append((members(1), marked(2)))])
+    file = newest(tmp_path / "log")
+    content = file.read_bytes()
+    for length in range(content.rfind(b"RMok") + 36):
+        file.write_bytes(content[:length])
+        with pytest.raises(CutShort, match=f"is cut short: {length} bytes"):
+            small_log(tmp_path / "log", readonly=True)
+    log.close()
+
+
+# --- databases -----------------------------------------------------------------------------------------
 def leave_loose_pages(folder: Path, table: bytes) -> None:
     """Taken and given back in one transaction: the last pages of the database are not in the file, which is sound."""
     with lmdb.open(str(folder), max_dbs=20, map_size=MAP_BYTES) as env:
@@ -135,25 +92,6 @@ def cut(folder: Path, *, kept: float) -> int:
     return length
 
 
-def test_a_sound_log_whose_last_pages_were_never_written_is_served(tmp_path: Path) -> None:
-    compacted(tmp_path / "log")
-    leave_loose_pages(tmp_path / "log", b"entries")
-    for readonly in (True, False):
-        log = LmdbLogStore(tmp_path / "log", readonly=readonly, map_bytes=MAP_BYTES)
-        assert list(log.verify()) == []
-        assert len(log.read(0, 1000)) == log.last_index() - 199
-        log.close()
-
-
-def test_a_readonly_log_that_is_empty_is_refused_and_stays_so(tmp_path: Path) -> None:
-    small(tmp_path / "log")
-    cut(tmp_path / "log", kept=0)
-    with pytest.raises(CutShort, match=r"log/data.mdb: is cut short: 0 bytes"):
-        LmdbLogStore(tmp_path / "log", readonly=True)
-    assert (tmp_path / "log" / "data.mdb").stat().st_size == 0
-
-
-# --- the state -------------------------------------------------------------------------------------------
 def mark(folder: Path, boot_id: str = "boot 1") -> StateMark:
     return StateMark(folder / "state.json", folder / "state", boot_id=boot_id)
 

@@ -11,7 +11,9 @@ import pytest
 from raftmem.errors import Corrupt, FolderRefused
 from raftmem.storage.contracts import Append, LogEntry
 from raftmem.storage.folder import Folder, ReadLock, open_folder, read_identity
-from raftmem.storage.log import LmdbLogStore
+from raftmem.storage.log import SegmentLogStore
+from raftmem.storage.log_files import segment_path
+from raftmem.storage.log_load import has_log
 
 
 def bootstrap(path: Path, node_id: str = "n1", folder_id: str = "f0") -> Folder:
@@ -21,7 +23,7 @@ def bootstrap(path: Path, node_id: str = "n1", folder_id: str = "f0") -> Folder:
 def member(path: Path) -> None:
     """A bootstrap done to its end."""
     folder = bootstrap(path)
-    log = LmdbLogStore(folder.log_path)
+    log = SegmentLogStore(folder.log_path)
     log.commit([Append((LogEntry(1, 1, b"first"),))])
     log.close()
     folder.finish_bootstrap()
@@ -35,7 +37,7 @@ def test_a_folder_that_was_bootstrapped_opens_as_it_was_made(tmp_path: Path) -> 
     folder = bootstrap(tmp_path / "data" / "n1", folder_id="of a second bootstrap")
     assert not folder.is_fresh
     assert (folder.identity.cluster_id, folder.identity.node_id, folder.identity.folder_id) == ("c1", "n1", "f0")
-    log = LmdbLogStore(folder.log_path)
+    log = SegmentLogStore(folder.log_path)
     assert log.last_index() == 1
     log.close()
     folder.close()
@@ -64,7 +66,7 @@ def test_another_node_s_or_cluster_s_folder_is_refused(
 def test_a_bootstrap_that_was_cut_short_is_begun_again(tmp_path: Path) -> None:
     folder = bootstrap(tmp_path / "n1", folder_id="first try")
     assert folder.is_fresh
-    log = LmdbLogStore(folder.log_path)
+    log = SegmentLogStore(folder.log_path)
     log.commit([Append((LogEntry(1, 1, b"of the first try"),))])
     log.close()
     folder.close()
@@ -73,7 +75,7 @@ def test_a_bootstrap_that_was_cut_short_is_begun_again(tmp_path: Path) -> None:
     folder = bootstrap(tmp_path / "n1", folder_id="second try")
     assert folder.is_fresh
     assert folder.identity.folder_id == "second try"
-    log = LmdbLogStore(folder.log_path)
+    log = SegmentLogStore(folder.log_path)
     assert log.last_index() == 0
     log.close()
     folder.close()
@@ -85,15 +87,15 @@ def test_a_log_without_an_identity_is_never_wiped(tmp_path: Path) -> None:
     for explicit in (False, True):
         with pytest.raises(FolderRefused):
             open_folder(tmp_path / "n1", node_id="n1", cluster_id="c1", folder_id="f1", bootstrap=explicit)
-    assert (tmp_path / "n1" / "log" / "data.mdb").exists()
+    assert has_log(tmp_path / "n1" / "log")
 
 
 def test_a_member_without_its_log_is_a_stop_and_not_a_new_voter(tmp_path: Path) -> None:
     member(tmp_path / "n1")
-    (tmp_path / "n1" / "log" / "data.mdb").unlink()
+    Path(segment_path(tmp_path / "n1" / "log", 1)).unlink()
     with pytest.raises(Corrupt, match="log is missing"):
         open_folder(tmp_path / "n1", node_id="n1")
-    assert not (tmp_path / "n1" / "log" / "data.mdb").exists()
+    assert not has_log(tmp_path / "n1" / "log")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"format": 1}', b"\xff"])

@@ -8,7 +8,7 @@ import pytest
 from raftmem.errors import FolderRefused
 from raftmem.storage.contracts import Append, LogEntry
 from raftmem.storage.folder import Folder, genesis_of, open_folder, read_identity
-from raftmem.storage.log import LmdbLogStore
+from raftmem.storage.log import SegmentLogStore
 
 
 def join(path: Path, *, folder_id: str = "f4", birth: str = "b4", node_id: str = "n4") -> Folder:
@@ -16,7 +16,7 @@ def join(path: Path, *, folder_id: str = "f4", birth: str = "b4", node_id: str =
 
 
 def finish(folder: Folder) -> None:
-    log = LmdbLogStore(folder.log_path)
+    log = SegmentLogStore(folder.log_path)
     log.commit([Append((LogEntry(0, 0, b"first"),))])
     log.close()
     folder.finish_bootstrap(genesis="9e", incarnation=2)

@@ -1,82 +1,46 @@
 """The log on disk against kills, flipped bytes, failing writes and a reader beside it."""
 
-import errno
 import os
 import signal
-import struct
 import subprocess
 import sys
 import textwrap
 import threading
-import zlib
 from pathlib import Path
 
-import lmdb
-import msgspec
 import pytest
+from log_world import everything, marked, members, newest, small_log
 
-from raftmem import codec
-from raftmem.errors import Corrupt, FolderRefused, RestartNeeded, StorageFailed
-from raftmem.storage.contracts import Append, Compact, HardState, LogEntry, LogStore, LogWrite, Reset, Truncate
-from raftmem.storage.lmdb_env import WriteTxn
-from raftmem.storage.log import LmdbLogStore
+from raftmem.errors import Corrupt, CutShort, FolderRefused, StorageFailed
+from raftmem.storage.contracts import Append, Compact, HardState, LogEntry, LogWrite, Reset, Truncate
+from raftmem.storage.log import SegmentLogStore
+from raftmem.storage.log_files import Files, index_path, segment_numbers, segment_path
 from raftmem.storage.memory_log import MemoryLogStore
 
 KILLS = 4
 
 
-def marked(index: int) -> LogEntry:
-    """Its data can be found in the file: a unique pattern."""
-    return LogEntry(index, 1, b"<entry %06d>" % index * 8)
-
-
-def members(index: int) -> LogEntry:
-    return LogEntry(index, 1, bytes([codec.MEMBERSHIP]) + b"members %d" % index)
-
-
-def everything(log: LogStore) -> tuple[object, ...]:
-    return log.first_index(), log.last_index(), log.hard_state(), log.memberships(), log.read(0, 10_000)
-
-
-def stored(folder: Path, table: bytes) -> list[int]:
-    """The indexes that really stand in the file."""
-    with lmdb.open(str(folder), max_dbs=4) as env, env.begin() as txn:
-        return [int.from_bytes(key) for key, _ in txn.cursor(env.open_db(table, txn))]
-
-
 def filled(folder: Path, last: int) -> Path:
-    log = LmdbLogStore(folder)
+    log = SegmentLogStore(folder)
     log.commit([HardState(1, "n1"), Append(tuple(map(marked, range(1, last + 1))))])
     log.close()
-    return folder / "data.mdb"
+    return newest(folder)
 
 
 def flip(file: Path, pattern: bytes) -> None:
     raw = bytearray(file.read_bytes())
-    places = [place for place in range(len(raw)) if raw.startswith(pattern, place)] if pattern in raw else []
-    assert places, "the pattern must be in the file"
-    for place in places:
-        raw[place + len(pattern) // 2] ^= 0x10
+    assert raw.count(pattern) == 1
+    raw[raw.find(pattern) + len(pattern) // 2] ^= 0x10
     file.write_bytes(raw)
-
-
-def edit(folder: Path, table: bytes, key: bytes, value: bytes | None) -> None:
-    """Change one record behind the store's back; None removes it."""
-    with lmdb.open(str(folder), max_dbs=4) as env, env.begin(write=True) as txn:
-        db = env.open_db(table, txn)
-        if value is None:
-            txn.delete(key, db=db)
-        else:
-            txn.put(key, value, db=db)
 
 
 WRITER = """
     import os, sys
     from pathlib import Path
     from raftmem.storage.contracts import Append, HardState, LogEntry
-    from raftmem.storage.log import LmdbLogStore
+    from raftmem.storage.log import SegmentLogStore
 
-    log = LmdbLogStore(Path(sys.argv[1]))
+    log = SegmentLogStore(Path(sys.argv[1]))
     last, term = log.last_index(), log.hard_state().term
     while True:
         term += 1
@@ -87,9 +51,61 @@ WRITER = """
 """
 
 
-def test_a_commit_is_synced(tmp_path: Path) -> None:
-    log = LmdbLogStore(tmp_path / "log")
-    assert log.is_durable
+class Traced(Files):
+    """Remembers what was asked of the disk, in order."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def pwrite(self, file: int, data: bytes, at: int) -> int:
+        self.calls.append("mark" if data[:4] in (b"RMok", b"RMgo") else "frame" if data[:2] == b"RM" else "room")
+        return super().pwrite(file, data, at)
+
+    def fdatasync(self, file: int) -> None:
+        self.calls.append("sync")
+        super().fdatasync(file)
+
+    def rename(self, old: str, new: str) -> None:
+        self.calls.append("rename")
+        super().rename(old, new)
+
+    def sync_folder(self, path: Path) -> None:
+        self.calls.append("sync folder")
+        super().sync_folder(path)
+
+
+def test_a_commit_is_one_write_and_one_sync_and_then_a_mark(tmp_path: Path) -> None:
+    files = Traced()
+    log = SegmentLogStore(tmp_path / "log", files=files)
+    files.calls.clear()
+    size = newest(tmp_path / "log").stat().st_size
+    for index in range(1, 100):
+        log.commit([HardState(index, None), Append((marked(index),))])
+    assert files.calls == ["frame", "sync", "mark"] * 99
+    assert newest(tmp_path / "log").stat().st_size == size
+    log.close()
+
+
+def test_room_is_made_in_the_sync_of_a_frame_and_before_a_frame_that_does_not_fit(tmp_path: Path) -> None:
+    files = Traced()
+    log = SegmentLogStore(tmp_path / "log", room_bytes=1000, files=files)
+    for size, calls in (
+        (600, ["room", "frame", "sync", "mark"]),
+        (5000, ["room", "sync", "room", "frame", "sync", "mark"]),
+    ):
+        files.calls.clear()
+        log.commit([Append((LogEntry(log.last_index() + 1, 1, b"\0" * size),))])
+        assert files.calls == calls
+    log.close()
+
+
+def test_a_full_segment_is_sealed_when_the_next_one_is_on_disk(tmp_path: Path) -> None:
+    files = Traced()
+    log = small_log(tmp_path / "log", files=files)
+    while segment_numbers(tmp_path / "log") == [1]:
+        files.calls.clear()
+        log.commit([Append((marked(log.last_index() + 1),))])
+    assert files.calls == ["room", "frame", "mark", "sync", "rename", "sync folder", "mark", "sync"]
     log.close()
 
 
@@ -105,7 +121,7 @@ def test_what_was_reported_before_a_kill_is_there(tmp_path: Path) -> None:
         writer.wait()
         last, term = map(int, next(line for line in reversed(reported) if line.endswith(b"\n")).split())
 
-        log = LmdbLogStore(tmp_path / "log")
+        log = SegmentLogStore(tmp_path / "log")
         assert log.last_index() in (last, last + 7), "one batch may be on disk and not yet reported"
         assert log.hard_state().term == term + (log.last_index() - last) // 7
         entries = log.read(1, log.last_index() + 1)
@@ -133,10 +149,10 @@ STEPPER = """
     from pathlib import Path
 
     sys.path.insert(0, sys.argv[2])
-    from raftmem.storage.log import LmdbLogStore
+    from log_world import small_log
     from test_log_disk import step
 
-    log = LmdbLogStore(Path(sys.argv[1]), sweep_entries=3)
+    log = small_log(Path(sys.argv[1]))
     number = log.last_index() // 5
     while True:
         log.commit(step(number))
@@ -156,7 +172,7 @@ def test_a_kill_leaves_compactions_and_resets_done_or_not_begun(tmp_path: Path) 
         os.kill(writer.pid, signal.SIGKILL)
         reported += writer.stdout.readlines()
         writer.wait()
-        log = LmdbLogStore(tmp_path / "log", sweep_entries=3)
+        log = small_log(tmp_path / "log")
         reached = log.last_index() // 5
         assert reached - int(next(line for line in reversed(reported) if line.endswith(b"\n"))) in (0, 1)
         while done < reached:
@@ -167,176 +183,117 @@ def test_a_kill_leaves_compactions_and_resets_done_or_not_begun(tmp_path: Path) 
         log.close()
 
 
-@pytest.mark.parametrize(
-    "writes",
-    [
-        [HardState(2, "n2"), Compact(8, members(4)), Append((members(13),))],
-        [HardState(2, "n2"), Reset(marked(8), members(7))],
-        [HardState(2, "n2"), Reset(members(40), members(40)), Append((marked(41),))],
-    ],
-)
-def test_whatever_write_fails_a_compaction_or_reset_is_whole_or_not_there(
-    tmp_path: Path, writes: list[LogWrite], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The disk is full at the first write of the transaction, then at the second, and so on until there is room."""
-    log, twin = LmdbLogStore(tmp_path / "log"), MemoryLogStore()
-    for store in (log, twin):
-        store.commit([HardState(1, "n1"), Append((members(1), marked(2), marked(3), members(4)))])
-        store.commit([Append(tuple(map(marked, range(5, 13)))), Compact(3, members(1))])
-    before, left = everything(twin), [0]
-
-    def failing(name: str) -> None:
-        real = getattr(WriteTxn, name)
-
-        def write(*args: object) -> object:
-            left[0] -= 1
-            if left[0] < 0:
-                raise OSError(errno.ENOSPC, "no room left")
-            return real(*args)
-
-        monkeypatch.setattr(WriteTxn, name, write)
-
-    for name in ("put", "append", "delete"):
-        failing(name)
-    refused = 0
-    while refused < 100:
-        left[0] = refused
-        try:
-            log.commit(writes)
-            break
-        except OSError:
-            refused += 1
-        assert everything(log) == before
-        log.close()
-        log = LmdbLogStore(tmp_path / "log")
-        assert everything(log) == before
-    assert 3 < refused < 100
-    log.close()
-    log = LmdbLogStore(tmp_path / "log")
-    twin.commit(writes)
-    assert everything(log) == everything(twin)
-    assert list(log.verify()) == []
-    log.close()
-
-
-def test_what_lies_below_the_first_index_is_swept_out_by_and_by(tmp_path: Path) -> None:
+def test_segments_below_the_first_index_are_removed(tmp_path: Path) -> None:
     folder = tmp_path / "log"
-    log = LmdbLogStore(folder, sweep_entries=10)
-    log.commit([Append((members(1), *map(marked, range(2, 61))))])
-    left = []
+    log = small_log(folder)
+    log.commit([Append((members(1),))])
+    for index in range(2, 61):
+        log.commit([Append((marked(index),))])
+    before = segment_numbers(folder)
+    assert len(before) > 10
     log.commit([Compact(50, members(1))])
-    for _ in range(4):
-        log.close()
-        left.append(stored(folder, b"entries")[0])
-        log = LmdbLogStore(folder, sweep_entries=10)
-        assert (log.first_index(), log.read(0, 51)) == (50, [marked(50)])
-        assert list(log.verify()) == []
-        log.commit([])
-    log.commit([Append(tuple(map(marked, range(61, 70))))])
-    assert left == [11, 21, 31, 41]
-    assert log.read(0, 99) == [marked(index) for index in range(50, 70)]
+    left = segment_numbers(folder)
+    assert 0 < len(left) < 6
+    assert left[-1] in (before[-1], before[-1] + 1)
+    assert {file.name for file in folder.glob("*.index")} == {
+        Path(index_path(folder, number)).name for number in left[:-1]
+    }
+    assert log.read(0, 51) == [marked(50)]
+    log.commit([Reset(marked(100), members(1))])
+    assert len(segment_numbers(folder)) == 1
     log.close()
-    assert stored(folder, b"entries") == list(range(50, 70))
 
 
-def test_many_entries_in_one_append_do_not_outrun_the_sweep(tmp_path: Path) -> None:
-    log = LmdbLogStore(tmp_path / "log", sweep_entries=1)
-    log.commit([Append((members(1), *map(marked, range(2, 31))))])
-    log.commit([Compact(30, members(1)), Append(tuple(map(marked, range(31, 41))))])
-    log.close()
-    assert stored(tmp_path / "log", b"entries")[0] == 21
-
-
-def old_log(folder: Path, *entries: LogEntry) -> None:
-    """As the first version of this program left it: no table of memberships."""
-    state = msgspec.msgpack.encode((1, "n1"))
-    with lmdb.open(str(folder), max_dbs=2) as env, env.begin(write=True) as txn:
-        entries_db, meta_db = env.open_db(b"entries", txn), env.open_db(b"meta", txn)
-        txn.put(b"hard_state", struct.pack(">I", zlib.crc32(state)) + state, db=meta_db)
-        for entry in entries:
-            sealed = zlib.crc32(entry.data, zlib.crc32(struct.pack(">QQ", entry.index, entry.term)))
-            txn.put(struct.pack(">Q", entry.index), struct.pack(">IQ", sealed, entry.term) + entry.data, db=entries_db)
-
-
-def test_a_log_of_the_first_version_opens_and_its_memberships_are_found(tmp_path: Path) -> None:
+def test_what_a_crash_left_over_is_removed_at_open_and_not_by_a_look(tmp_path: Path) -> None:
     folder = tmp_path / "log"
-    old_log(folder, members(1), marked(2), members(3), marked(4))
-    beside = LmdbLogStore(folder, readonly=True)
-    assert (beside.first_index(), beside.last_index(), beside.memberships()) == (1, 4, [members(1), members(3)])
+    log = small_log(folder)
+    log.commit([Append((members(1), *map(marked, range(2, 10))))])
+    first = Path(segment_path(folder, 1)).read_bytes()
+    for index in range(10, 30):
+        log.commit([Append((marked(index),))])
+    log.commit([Compact(29, members(1))])
+    log.close()
+    left = segment_numbers(folder)
+    leftovers = {Path(segment_path(folder, 1)): first, Path(index_path(folder, 1)): b"", newest(folder): b"x"}
+    leftovers = {file if content != b"x" else Path(f"{file}.new"): content for file, content in leftovers.items()}
+    for file, content in leftovers.items():
+        file.write_bytes(content)
+    beside = small_log(folder, readonly=True)
+    assert beside.read(0, 99) == [marked(29)]
     assert list(beside.verify()) == []
-    beside.close()
-    log = LmdbLogStore(folder)
-    assert log.memberships() == [members(1), members(3)]
-    log.commit([Truncate(4), Append((members(4),))])
+    assert all(file.exists() for file in leftovers)
+    log = small_log(folder)
+    assert log.read(0, 99) == [marked(29)]
     log.close()
-    assert stored(folder, b"memberships") == [1, 3, 4]
-    log = LmdbLogStore(folder)
-    assert log.memberships() == [members(1), members(3), members(4)]
-    assert log.hard_state() == HardState(1, "n1")
-    log.close()
+    assert segment_numbers(folder) == left
+    assert not any(file.exists() for file in leftovers)
 
 
-def compacted(folder: Path) -> None:
-    log = LmdbLogStore(folder)
-    log.commit([Append((members(1), marked(2), marked(3), members(4), marked(5)))])
-    log.commit([Compact(3, members(1))])
-    log.close()
-
-
-@pytest.mark.parametrize(
-    ("table", "key", "value", "what", "index"),
-    [
-        (b"meta", b"base", b"\0\0\0\0\x92\x03\xc0", "base .* checksum", 0),
-        (b"meta", b"base", None, "holds 3 entries", 1),
-        (b"entries", (3).to_bytes(8), None, "holds 2 entries", 3),
-        (b"entries", (4).to_bytes(8), None, "holds 2 entries", 4),
-        (b"entries", (4).to_bytes(8), b"damaged, and long enough", "checksum", 4),
-        (b"memberships", (5).to_bytes(8), b"", "listed as a membership", 5),
-        (b"memberships", (9).to_bytes(8), b"", "membership is missing", 9),
-    ],
-)
-def test_damage_to_where_a_log_begins_or_to_its_memberships_is_a_stop_and_listed_by_verify(
-    tmp_path: Path, table: bytes, key: bytes, value: bytes | None, what: str, index: int
-) -> None:
+def test_an_index_file_that_is_lost_or_damaged_is_made_again(tmp_path: Path) -> None:
     folder = tmp_path / "log"
-    compacted(folder)
-    edit(folder, table, key, value)
-    with pytest.raises(Corrupt, match=what):
-        LmdbLogStore(folder)
-    beside = LmdbLogStore(folder, readonly=True)
-    assert index in [found for found, _ in beside.verify()]
-    with pytest.raises(Corrupt, match=what):
-        beside.memberships()
-    beside.close()
+    log = small_log(folder)
+    log.commit([Append((members(1),))])
+    for index in range(2, 31):
+        log.commit([Truncate(index), Append((marked(index), marked(index + 1)))])
+    before = everything(log)
+    log.close()
+    saved = {file: file.read_bytes() for file in folder.glob("*.index")}
+    assert len(saved) > 3
+    other = saved[Path(index_path(folder, 2))]
+    for damage in (None, b"", other[:-1], bytes([other[0] ^ 1]) + other[1:], other):
+        for file in saved:
+            if damage is None:
+                file.unlink()
+            else:
+                file.write_bytes(damage)
+        for readonly in (True, False):
+            log = small_log(folder, readonly=readonly)
+            assert everything(log) == before
+            assert list(log.verify()) == []
+            log.close()
+        assert {file: file.read_bytes() for file in folder.glob("*.index")} == saved
 
 
-def test_a_log_of_which_only_forgotten_entries_are_left_is_a_stop(tmp_path: Path) -> None:
+@pytest.mark.parametrize("gone", ["first", "middle", "newest"])
+def test_a_missing_segment_is_a_stop_that_names_it(tmp_path: Path, gone: str) -> None:
     folder = tmp_path / "log"
-    log = LmdbLogStore(folder, sweep_entries=1)
-    log.commit([Append((members(1), marked(2), marked(3), marked(4)))])
-    log.commit([Compact(3, members(1))])
+    log = small_log(folder)
+    log.commit([Append((members(1),))])
+    for index in range(2, 31):
+        log.commit([Append((marked(index),))])
     log.close()
-    for index in (3, 4):
-        edit(folder, b"entries", index.to_bytes(8), None)
-    with pytest.raises(Corrupt, match="ends at index 2 and begins at 3"):
-        LmdbLogStore(folder)
-    beside = LmdbLogStore(folder, readonly=True)
-    assert list(beside.verify()) == [(3, "entry is missing, the first of the log")]
+    numbers = segment_numbers(folder)
+    file = Path(segment_path(folder, {"first": numbers[0], "middle": numbers[3], "newest": numbers[-1]}[gone]))
+    file.unlink()
+    with pytest.raises(Corrupt, match=f"{file}: segment is missing"):
+        small_log(folder)
+    beside = small_log(folder, readonly=True)
+    assert len(list(beside.verify())) == 1
+    with pytest.raises(Corrupt):
+        beside.last_index()
     beside.close()
 
 
-def test_a_membership_that_lost_its_place_in_the_list_is_found_by_verify(tmp_path: Path) -> None:
-    compacted(tmp_path / "log")
-    edit(tmp_path / "log", b"memberships", (4).to_bytes(8), None)
-    log = LmdbLogStore(tmp_path / "log")
-    assert [index for index, _ in log.verify()] == [4]
+def test_a_segment_under_another_name_is_a_stop(tmp_path: Path) -> None:
+    file = filled(tmp_path / "log", 3)
+    file.rename(segment_path(tmp_path / "log", 7))
+    with pytest.raises(Corrupt, match="is segment 1, under a wrong name"):
+        SegmentLogStore(tmp_path / "log")
+
+
+def test_a_membership_that_was_changed_is_a_stop(tmp_path: Path) -> None:
+    log = SegmentLogStore(tmp_path / "log")
+    log.commit([Append((members(1), marked(2), members(3), marked(4)))])
     log.close()
+    flip(newest(tmp_path / "log"), b"members 3")
+    with pytest.raises(Corrupt, match="wrong checksum at index 3"):
+        SegmentLogStore(tmp_path / "log")
 
 
 def test_a_flipped_byte_stops_the_read_with_file_and_index(tmp_path: Path) -> None:
     file = filled(tmp_path / "log", 50)
     flip(file, b"<entry 000031>" * 8)
-    log = LmdbLogStore(tmp_path / "log")
+    log = SegmentLogStore(tmp_path / "log")
     assert log.read(1, 31) == [marked(index) for index in range(1, 31)]
     assert log.read(32, 51) == [marked(index) for index in range(32, 51)]
     for start, stop in ((31, 32), (1, 51)):
@@ -346,52 +303,31 @@ def test_a_flipped_byte_stops_the_read_with_file_and_index(tmp_path: Path) -> No
         assert str(file) in str(stopped.value)
         assert "index 31" in str(stopped.value)
     assert list(log.verify()) == [(31, "entry has a wrong checksum")]
+    assert log.path_of(31) == str(file)
     log.close()
 
 
-def test_a_term_that_was_changed_is_noticed(tmp_path: Path) -> None:
-    filled(tmp_path / "log", 3)
-    key = (2).to_bytes(8, "big")
-    with lmdb.open(str(tmp_path / "log"), max_dbs=4) as env, env.begin() as txn:
-        raw = txn.get(key, db=env.open_db(b"entries", txn))
-    assert raw is not None
-    edit(tmp_path / "log", b"entries", key, raw[:11] + b"\x07" + raw[12:])
-    log = LmdbLogStore(tmp_path / "log")
-    with pytest.raises(Corrupt, match="checksum at index 2"):
-        log.read(1, 4)
+def test_a_frame_that_was_changed_is_a_stop_with_its_place(tmp_path: Path) -> None:
+    log = SegmentLogStore(tmp_path / "log")
+    log.commit([HardState(1, "n1"), Append((marked(1), marked(2)))])
+    log.commit([HardState(2, "n2"), Append((marked(3),))])
     log.close()
-
-
-def test_a_missing_entry_is_a_stop_at_open_and_listed_by_verify(tmp_path: Path) -> None:
-    filled(tmp_path / "log", 9)
-    edit(tmp_path / "log", b"entries", (4).to_bytes(8, "big"), None)
-    edit(tmp_path / "log", b"entries", (5).to_bytes(8, "big"), None)
-    with pytest.raises(Corrupt, match="7 entries but ends at index 9"):
-        LmdbLogStore(tmp_path / "log")
-    log = LmdbLogStore(tmp_path / "log", readonly=True)
-    assert list(log.verify()) == [(4, "entries 4 to 5 are missing")]
-    with pytest.raises(Corrupt) as stopped:
-        log.read(1, 10)
-    assert stopped.value.index == 4
-    log.close()
-
-
-@pytest.mark.parametrize("record", [None, b"", b"\0\0\0\0\x92\x00\xc0", b"\x01"])
-def test_a_lost_or_damaged_hard_state_is_never_term_0(tmp_path: Path, record: bytes | None) -> None:
-    filled(tmp_path / "log", 3)
-    edit(tmp_path / "log", b"meta", b"hard_state", record)
-    with pytest.raises(Corrupt, match="hard state"):
-        LmdbLogStore(tmp_path / "log")
-    log = LmdbLogStore(tmp_path / "log", readonly=True)
-    assert [index for index, _ in log.verify()] == [0]
+    flip(newest(tmp_path / "log"), b"\x92\x02\xa2n2")
+    with pytest.raises(Corrupt, match=r"hard state \(term and vote\) has a wrong checksum at index 3"):
+        SegmentLogStore(tmp_path / "log")
+    log = SegmentLogStore(tmp_path / "log", readonly=True)
+    assert [index for index, _ in log.verify()] == [3]
+    for look in (log.hard_state, log.last_index, log.memberships, lambda: log.read(1, 2)):
+        with pytest.raises(Corrupt):
+            look()
     log.close()
 
 
 def test_the_first_entries_bring_a_hard_state_with_them(tmp_path: Path) -> None:
-    log = LmdbLogStore(tmp_path / "log")
+    log = SegmentLogStore(tmp_path / "log")
     log.commit([Append((marked(1),))])
     log.close()
-    log = LmdbLogStore(tmp_path / "log")
+    log = SegmentLogStore(tmp_path / "log")
     assert log.hard_state() == HardState(0, None)
     log.close()
 
@@ -401,9 +337,9 @@ FAILING = """
     from pathlib import Path
     from raftmem.errors import StorageFailed
     from raftmem.storage.contracts import Append, LogEntry
-    from raftmem.storage.log import LmdbLogStore
+    from raftmem.storage.log import SegmentLogStore
 
-    log = LmdbLogStore(Path(sys.argv[1]))
+    log = SegmentLogStore(Path(sys.argv[1]))
     log.commit([Append((LogEntry(1, 1, b"first"),))])
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, resource.RLIM_INFINITY))
     said = []
@@ -427,55 +363,24 @@ def test_after_a_write_that_the_disk_refused_nothing_more_is_written(tmp_path: P
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    log = LmdbLogStore(tmp_path / "log")
+    log = SegmentLogStore(tmp_path / "log")
     assert [entry.data for entry in log.read(1, 9)] == [b"first"]
-    log.close()
-
-
-def fill_meta_pages(file: Path) -> None:
-    """From now on no room is left for them, although the file need not grow."""
-    for number in os.listdir("/proc/self/fd"):
-        place = Path("/proc/self/fd", number)
-        if place.exists() and place.readlink() == file:
-            flags = Path("/proc/self/fdinfo", number).read_text().split("flags:")[1].split()[0]
-            if int(flags, 8) & os.O_DSYNC:
-                full = os.open("/dev/full", os.O_WRONLY)
-                os.dup2(full, int(number))
-                os.close(full)
-
-
-def test_no_room_for_a_meta_page_is_a_stop_after_which_a_restart_goes_on(tmp_path: Path) -> None:
-    log = LmdbLogStore(tmp_path / "log")
-    log.commit([HardState(1, "n1"), Append((marked(1),))])
-    fill_meta_pages(tmp_path / "log" / "data.mdb")
-    with pytest.raises(OSError, match="no room") as refused:
-        log.commit([Append((marked(2),))])
-    assert refused.value.errno == errno.ENOSPC
-    with pytest.raises(RestartNeeded, match=r"a commit could not be finished .* start it again"):
-        log.commit([Append((marked(2),))])
-    with pytest.raises(RestartNeeded):
-        log.read(1, 2)
-    log.close()
-    log = LmdbLogStore(tmp_path / "log")
-    assert log.read(1, 9) == [marked(1)]
-    log.commit([Append((marked(2),))])
-    assert list(log.verify()) == []
     log.close()
 
 
 LIVE = """
     import sys
     from pathlib import Path
-    from raftmem.storage.log import LmdbLogStore
+    from raftmem.storage.log import SegmentLogStore
 
-    log = LmdbLogStore(Path(sys.argv[1]), readonly=True)
+    log = SegmentLogStore(Path(sys.argv[1]), readonly=True)
     for _ in sys.stdin:
         print(log.last_index(), len(log.read(1, 99)), log.hard_state().term, flush=True)
 """
 
 
 def test_a_readonly_view_follows_a_writer_in_another_process(tmp_path: Path) -> None:
-    log = LmdbLogStore(tmp_path / "log")
+    log = SegmentLogStore(tmp_path / "log")
     log.commit([HardState(1, None), Append((marked(1),))])
     viewer = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(LIVE), str(tmp_path / "log")],
@@ -504,20 +409,20 @@ def test_a_readonly_view_follows_a_writer_in_another_process(tmp_path: Path) -> 
 
 def test_a_readonly_view_writes_nothing(tmp_path: Path) -> None:
     filled(tmp_path / "log", 3)
-    log = LmdbLogStore(tmp_path / "log", readonly=True)
+    log = SegmentLogStore(tmp_path / "log", readonly=True)
     with pytest.raises(StorageFailed):
         log.commit([Append((marked(1),))])
     log.close()
 
 
 def test_a_readonly_view_of_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FolderRefused, match="holds no database"):
-        LmdbLogStore(tmp_path / "log", readonly=True)
+    with pytest.raises(FolderRefused, match="holds no log"):
+        SegmentLogStore(tmp_path / "log", readonly=True)
     assert not (tmp_path / "log").exists()
 
 
 def test_reads_beside_the_writer_thread_see_whole_batches(tmp_path: Path) -> None:
-    log = LmdbLogStore(tmp_path / "log")
+    log = SegmentLogStore(tmp_path / "log")
     rounds = 60
 
     def write() -> None:
@@ -535,7 +440,7 @@ def test_reads_beside_the_writer_thread_see_whole_batches(tmp_path: Path) -> Non
 
 
 def test_reads_beside_compactions_see_no_gap(tmp_path: Path) -> None:
-    log = LmdbLogStore(tmp_path / "log", sweep_entries=3)
+    log = small_log(tmp_path / "log")
     log.commit([Append((members(1), *map(marked, range(2, 11))))])
     failed: list[Exception] = []
 
@@ -559,8 +464,20 @@ def test_reads_beside_compactions_see_no_gap(tmp_path: Path) -> None:
     log.close()
 
 
-def test_a_file_that_is_no_database_is_corrupt(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "error"), [(b"not a segment" * 1000, Corrupt), (b"", CutShort), (b"RMfr", CutShort)]
+)
+def test_a_file_that_is_no_segment_is_corrupt(tmp_path: Path, content: bytes, error: type[Corrupt]) -> None:
     (tmp_path / "log").mkdir()
-    (tmp_path / "log" / "data.mdb").write_bytes(b"not a database" * 1000)
-    with pytest.raises(Corrupt, match="damaged"):
-        LmdbLogStore(tmp_path / "log")
+    Path(segment_path(tmp_path / "log", 1)).write_bytes(content)
+    with pytest.raises(error):
+        SegmentLogStore(tmp_path / "log")
+    assert Path(segment_path(tmp_path / "log", 1)).read_bytes() == content
+
+
+def test_a_closed_log_takes_no_write(tmp_path: Path) -> None:
+    log = SegmentLogStore(tmp_path / "log")
+    log.close()
+    log.close()
+    with pytest.raises(StorageFailed):
+        log.commit([Append((marked(1),))])

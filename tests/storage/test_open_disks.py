@@ -4,7 +4,6 @@ import os
 import shutil
 from pathlib import Path
 
-import lmdb
 import pytest
 
 from raftmem import codec
@@ -14,7 +13,8 @@ from raftmem.machine.run import step_entry
 from raftmem.runtime import SystemRandomness
 from raftmem.settings import Settings, Voter
 from raftmem.storage.contracts import Append, Compact, HardState, LogEntry
-from raftmem.storage.log import LmdbLogStore
+from raftmem.storage.log import SegmentLogStore
+from raftmem.storage.log_files import segment_path
 
 CLUSTER = "5f2a9c01"
 VOTER = Voter("n1", "127.0.0.1:9101", "http://127.0.0.1:8101", "f1")
@@ -116,26 +116,27 @@ def test_state_that_was_cut_short_comes_from_a_snapshot_or_not_at_all(kept: int,
 @pytest.mark.parametrize(
     ("kept", "words"),
     [
-        (0, "log is missing, and with it the votes"),
-        (100, "is cut short: 100 bytes"),
-        (9000, "is cut short: 9000 bytes"),
+        (0, "is cut short: 0 bytes"),
+        (30, "is cut short: 30 bytes"),
+        (400, "is cut short: 400 bytes"),
     ],
 )
 def test_log_that_was_cut_short_is_refused(kept: int, words: str, tmp_path: Path) -> None:
     data = tmp_path / "n1"
     with_a_snapshot(data)
-    os.truncate(data / "log" / "data.mdb", kept)
+    file = segment_path(data / "log", 1)
+    os.truncate(file, kept)
     for _ in range(2):  # it stays that way
         with pytest.raises(Corrupt, match=words):
             opened(data)
-    assert (data / "log" / "data.mdb").stat().st_size == kept
+    assert os.stat(file).st_size == kept
 
 
 def test_log_without_its_first_entry_is_refused(tmp_path: Path) -> None:
     data = tmp_path / "n1"
     opened(data).close(clean=True)
-    (data / "log" / "data.mdb").unlink()
-    LmdbLogStore(data / "log").close()
+    os.unlink(segment_path(data / "log", 1))
+    SegmentLogStore(data / "log").close()
     with pytest.raises(Corrupt, match="log holds no entry"):
         opened(data)
 
@@ -143,9 +144,11 @@ def test_log_without_its_first_entry_is_refused(tmp_path: Path) -> None:
 def test_log_with_a_damaged_entry_is_refused_with_its_place_once(tmp_path: Path) -> None:
     data = tmp_path / "n1"
     with_a_snapshot(data)
-    file = data / "log" / "data.mdb"
-    with lmdb.open(str(data / "log"), max_dbs=3) as env, env.begin(write=True) as txn:
-        txn.put((6).to_bytes(8), b"\0" * 20, db=env.open_db(b"entries", txn))
+    file = Path(segment_path(data / "log", 1))
+    content = file.read_bytes()
+    sixth = codec.no_op(time=6_000_000, wall_ms=0)
+    assert content.count(sixth) == 1
+    file.write_bytes(content.replace(sixth, sixth[:-1] + b"!"))
     with pytest.raises(Corrupt) as stopped:
         opened(data)
     assert str(stopped.value).startswith(f"{file}: entry has a wrong checksum at index 6; this replica stops")
