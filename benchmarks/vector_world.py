@@ -89,7 +89,10 @@ class Stored:
 
     def search(self, probe: Floats, *, query: Query) -> object:
         """The whole of what a request costs below HTTP: what is done on the loop, and the search itself."""
-        return self.index.prepare(VectorQuery(probe.tobytes(), TOP, 0.0, query), self.reader)()
+        search = self.index.prepare(VectorQuery(probe.tobytes(), TOP, 0.0, query), self.reader)
+        if not search.scan_now():
+            search.scan()
+        return search.hits(self.reader)
 
     def saved_and_opened(self, folder: Path) -> dict[str, float]:
         """Seconds to save the index, to open what was saved, and to make it again from the state."""

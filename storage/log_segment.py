@@ -9,6 +9,7 @@ the next frame takes its place. The rule that must hold: nothing is written afte
 """
 
 import os
+import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -48,6 +49,7 @@ class Segment:
         self.size = size
         self._files = files
         self._file = file
+        self._let_go = weakref.finalize(self, os.close, file)  # also of a log that nobody closes
 
     def pack(self, writes: Sequence[LogWrite]) -> tuple[bytes, dict[int, int]]:
         """The next frame, and where in the file its entries will stand."""
@@ -101,7 +103,7 @@ class Segment:
         self.close()
 
     def close(self) -> None:
-        os.close(self._file)
+        self._let_go()
 
     def _say(self, kind: bytes) -> None:
         try:
