@@ -15,7 +15,7 @@ from raftmem.commands import Member, Members
 from raftmem.errors import BadRequest, Corrupt, FolderRefused
 from raftmem.limits import CLOCK_DRIFT_PPM, ELECTION_TIMEOUT_MS
 from raftmem.raft.journal import members_of
-from raftmem.seams import Randomness
+from raftmem.seams import Clock, Randomness
 from raftmem.settings import Settings, check_timing
 from raftmem.storage.agreement import check_open
 from raftmem.storage.contracts import Append, LogEntry, LogStore
@@ -48,7 +48,7 @@ class Disks(NamedTuple):
         self.folder.close()
 
 
-def open_disks(settings: Settings, randomness: Randomness) -> Disks:
+def open_disks(settings: Settings, randomness: Randomness, clock: Clock | None = None) -> Disks:
     """Raises: Corrupt, FolderRefused, BadRequest; then nothing stays open."""
     with ExitStack() as opened:
         folder = open_folder(
@@ -77,7 +77,7 @@ def open_disks(settings: Settings, randomness: Randomness) -> Disks:
             snapshots=folder.snapshots_path,
         )
         opened.callback(state.close, clean=False)
-        space = Space(folder.path, low_bytes=settings.disk_low_bytes)
+        space = Space(folder.path, low_bytes=settings.disk_low_bytes, clock=clock)
         snapshots = FileSnapshotStore(folder.snapshots_path, state, spare_bytes=space.spare_bytes)
         _catch_up(store, state, snapshots, folder)
         opened.pop_all()

@@ -101,7 +101,7 @@ class Node:
         self._failure: Stop | None = None
         self._randomness = SystemRandomness()
         self._clock = SystemClock()
-        self._disks = open_disks(settings, self._randomness)
+        self._disks = open_disks(settings, self._randomness, self._clock)
         members = self._disks.members
         self._timing = Timing(
             members.election_timeout_ms / 1000, settings.heartbeat_ms / 1000, members.clock_drift_ppm / 1e6

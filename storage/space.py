@@ -7,9 +7,12 @@ reserve. Below the hard mark nothing is written. The rule that must hold: the ha
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from raftmem.limits import DISK_HARD_BYTES, DISK_LOW_BYTES, DISK_LOW_SHARE
+from raftmem.seams import Clock
+
+ROOM_SECONDS: Final = 0.01  # that there is room holds for so long: a few hundred writes, far less than the reserve
 
 
 class Disk(Protocol):
@@ -26,15 +29,22 @@ class Disk(Protocol):
 
 
 class Space:
-    """Asks anew at every call (about a microsecond). Raises: OSError when the disk does not answer."""
+    """Asks anew at every call, but for `is_low`. Raises: OSError when the disk does not answer."""
 
     def __init__(
-        self, path: Path, *, low_bytes: int = DISK_LOW_BYTES, statvfs: Callable[[str], Disk] = os.statvfs
+        self,
+        path: Path,
+        *,
+        low_bytes: int = DISK_LOW_BYTES,
+        statvfs: Callable[[str], Disk] = os.statvfs,
+        clock: Clock | None = None,
     ) -> None:
-        """`low_bytes`: the low mark of a small disk; of a large one it is a share."""
-        self._path = os.fspath(path)  # made text once: it is asked for every write
+        """`low_bytes`: the low mark of a small disk; of a large one it is a share. `clock`: None asks every time."""
+        self._path = os.fspath(path)  # made text once
         self._low_bytes = max(low_bytes, DISK_HARD_BYTES)
         self._statvfs = statvfs
+        self._clock = clock
+        self._roomy_until = float("-inf")
 
     def free_and_low_bytes(self) -> tuple[int, int]:
         """What an ordinary user may still write, and the low mark."""
@@ -48,7 +58,14 @@ class Space:
         return max(0, free - low)
 
     def is_low(self) -> bool:
+        """Asked for every write: the call lets go of the interpreter's lock, which costs a busy loop far more than the
+        microsecond that it takes. That the disk is low is asked anew each time."""
+        now = None if self._clock is None else self._clock.boottime()
+        if now is not None and now < self._roomy_until:
+            return False
         free, low = self.free_and_low_bytes()
+        if now is not None and free >= low:
+            self._roomy_until = now + ROOM_SECONDS
         return free < low
 
     def is_exhausted(self) -> bool:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pytest
 
 from raftmem.limits import DISK_HARD_BYTES, DISK_LOW_BYTES
-from raftmem.storage.space import Space
+from raftmem.storage.space import ROOM_SECONDS, Space
 
 BLOCK = 4096
 GIB = 1 << 30
@@ -45,6 +45,35 @@ def test_the_answer_is_of_now(tmp_path: Path) -> None:
     disk = Space(tmp_path, statvfs=lambda _: Disk(free[0], GIB // BLOCK))
     assert not disk.is_low()
     free[0] = 1
+    assert disk.is_low()
+    free[0] = GIB // BLOCK
+    assert not disk.is_low()
+
+
+class Clock:
+    now = 100.0
+
+    def boottime(self) -> float:
+        return self.now
+
+    def wall_ms(self) -> int:
+        return 0
+
+
+def test_that_there_is_room_holds_for_a_moment_and_that_there_is_none_does_not(tmp_path: Path) -> None:
+    free, asked, clock = [GIB // BLOCK], [0], Clock()
+
+    def statvfs(_: str) -> Disk:
+        asked[0] += 1
+        return Disk(free[0], GIB // BLOCK)
+
+    disk = Space(tmp_path, statvfs=statvfs, clock=clock)
+    assert [disk.is_low() for _ in range(3)] == [False, False, False]
+    assert asked == [1]
+    free[0] = 1
+    assert not disk.is_low()
+    assert disk.is_exhausted()
+    clock.now += ROOM_SECONDS
     assert disk.is_low()
     free[0] = GIB // BLOCK
     assert not disk.is_low()
