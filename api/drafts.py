@@ -6,7 +6,6 @@ Whether a write succeeds is decided in apply and nowhere else.
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Final, NamedTuple, assert_never
 
 from msgspec import UNSET, UnsetType
@@ -226,13 +225,9 @@ def _fields(body: MemoryBody, at: str) -> Fields:
         confidence=body.confidence,
         importance=body.importance,
         visibility=body.visibility,
-        provenance=_provenance(provenance, at + "provenance.")
-        if isinstance(provenance, ProvenanceBody)
-        else provenance,
-        valid_at=times.milliseconds(valid_at, at + "valid_at") if isinstance(valid_at, datetime) else valid_at,
-        invalid_at=times.milliseconds(invalid_at, at + "invalid_at")
-        if isinstance(invalid_at, datetime)
-        else invalid_at,
+        provenance=_provenance(provenance, at + "provenance.") if provenance else _absent(provenance),
+        valid_at=times.milliseconds(valid_at, at + "valid_at") if valid_at else _absent(valid_at),
+        invalid_at=times.milliseconds(invalid_at, at + "invalid_at") if invalid_at else _absent(invalid_at),
         ttl_ms=body.ttl_ms,
         pinned=body.pinned,
         embedding_model=model,
@@ -245,8 +240,8 @@ def _content(body: MemoryBody, at: str) -> Content:
     value, metadata = body.value, body.metadata
     return Content(
         text=body.text,
-        value=_json(value, VALUE_BYTES_MAX, at + "value"),
-        metadata=_json(metadata, METADATA_BYTES_MAX, at + "metadata"),
+        value=UNSET if value is UNSET else _json(value, VALUE_BYTES_MAX, at + "value"),
+        metadata=UNSET if metadata is UNSET else _json(metadata, METADATA_BYTES_MAX, at + "metadata"),
         embedding=embedding.pack(body.embedding, at + "embedding") if body.embedding else _absent(body.embedding),
         merge=_merges(body.merge, at + "merge") if isinstance(body, PatchFields) and body.merge else UNSET,
     )
@@ -263,10 +258,8 @@ def _tags(given: list[str] | None | UnsetType, at: str) -> tuple[str, ...] | Non
     return given
 
 
-def _json(value: object, bytes_max: int, place: str) -> bytes | None | UnsetType:
-    if value is UNSET or value is None:
-        return UNSET if value is UNSET else None
-    return bounded(jsontext.encode(value), bytes_max, place)
+def _json(value: object, bytes_max: int, place: str) -> bytes | None:
+    return None if value is None else bounded(jsontext.encode(value), bytes_max, place)
 
 
 def bounded(text: bytes, bytes_max: int, place: str) -> bytes:

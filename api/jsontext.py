@@ -36,10 +36,11 @@ def decode(text: bytes, *, place: str = "body") -> object:
         raise BadRequest(
             f"{place} is not JSON: {error}; check quotes, brackets and escapes", parameter=place
         ) from error
-    if text.count(b"{") + text.count(b"[") > JSON_DEPTH_MAX or _long_number in text.translate(_digits):
+    is_deep = text.count(b"{") + text.count(b"[") > JSON_DEPTH_MAX and not _is_flat(value)
+    if is_deep or _long_number in text.translate(_digits):
         _check_tree(value, place)
     # A repeated key takes its colon with it; only an escaped colon could make up for that.
-    if b"\\u" in text or text.count(b":") != _encode(value).count(b":"):
+    if (b"\\" in text and b"\\u" in text) or text.count(b":") != _encode(value).count(b":"):
         _check_keys(text)
     return value
 
@@ -47,6 +48,21 @@ def decode(text: bytes, *, place: str = "body") -> object:
 def encode(value: object) -> bytes:
     """Compact JSON text; keys stay in the order they have."""
     return _encode(value)
+
+
+def _is_flat(value: object) -> bool:
+    """Whether it is nested no deeper than the bound: level by level, without the places that an error names."""
+    level = [value]
+    for _ in range(JSON_DEPTH_MAX):
+        level = [
+            item
+            for node in level
+            for item in (node.values() if isinstance(node, dict) else node if isinstance(node, list) else ())
+            if type(item) is dict or type(item) is list
+        ]
+        if not level:
+            return True
+    return False
 
 
 def _check_tree(value: object, place: str) -> None:

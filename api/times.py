@@ -17,6 +17,7 @@ def _second(seconds: int) -> str:
     return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
 
 
+@lru_cache(maxsize=4096)  # one write shows the same instant several times
 def shown(ms: int) -> str:
     """Milliseconds since the Unix epoch as `2026-11-20T09:00:00.120Z`."""
     return f"{_second(ms // 1000)}.{ms % 1000:03d}Z"

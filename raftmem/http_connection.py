@@ -18,6 +18,7 @@ from raftmem.eager import run_eagerly
 from raftmem.http_request import Request
 from raftmem.limits import HEAD_BYTES_MAX, KEEP_ALIVE_SECONDS, REQUEST_SECONDS_MAX
 
+_SERVED_A_TURN: Final = 16  # requests of one connection, then the others have theirs
 _LINGER_SECONDS: Final = 1.0
 _METHODS: Final = {word.encode(): word for word in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")}
 _TOGETHER_BYTES: Final = 64 << 10  # of one connection; more is written at once, so that it is known to be full
@@ -240,7 +241,12 @@ class Connection(asyncio.Protocol):
         """Serve what waits, as far as it goes without waiting for anything else."""
         waiting = self._waiting
         self._goes_on = True
+        served = 0
         while waiting and self._current is None and not self.is_full:
+            if served == _SERVED_A_TURN:
+                self._loop.call_soon(self._go_on)
+                break
+            served += 1
             request = self._current = waiting.popleft()
             self._serve(request, self._app.serve(request))
         if self._broken is not None and self._current is None and not waiting:

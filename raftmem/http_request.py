@@ -53,11 +53,10 @@ class Request:
     __slots__ = (
         "_arrival",
         "_begun",
+        "_body",
         "_chunks",
         "_leavers",
         "_lost",
-        "_parts",
-        "_size",
         "_wire",
         "headers",
         "is_answered",
@@ -91,8 +90,7 @@ class Request:
         self.is_whole = False
         self.is_answered = False
         self.is_queued = False
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._body: bytes | bytearray = b""
         self._lost = False
         self._begun = False
         self._chunks = False
@@ -102,11 +100,16 @@ class Request:
     # --- the request, as it arrives -----------------------------------------------------------------
     def take(self, part: bytes) -> None:
         """A piece of the body. What is past the limit, or comes after the reply, is dropped."""
-        if self._size > BODY_BYTES_MAX or self.is_answered:
+        body = self._body
+        if len(body) > BODY_BYTES_MAX or self.is_answered:
             return
-        self._size += len(part)
-        self._parts.append(part)
-        if self._size > BODY_BYTES_MAX:
+        if not body:
+            self._body = part
+        elif isinstance(body, bytearray):
+            body += part
+        else:
+            self._body = bytearray(body) + part
+        if len(self._body) > BODY_BYTES_MAX:
             self._arrived()
 
     def complete(self) -> None:
@@ -130,19 +133,14 @@ class Request:
                 waiting.set_result(None)
 
     async def body(self) -> bytes:
-        if not self.is_whole and self._size <= BODY_BYTES_MAX:
+        if not self.is_whole and len(self._body) <= BODY_BYTES_MAX:
             await self._more()
-        parts = self._parts
-        if len(parts) == 1:
-            return parts[0]
-        whole = b"".join(parts)
-        self._parts = [whole]
-        return whole
+        return bytes(self._body)
 
     async def _more(self) -> None:
         if not self._lost and (b"expect", b"100-continue") in ((name, value.lower()) for name, value in self.headers):
             self._wire.write(_CONTINUE)
-        while not self.is_whole and self._size <= BODY_BYTES_MAX:
+        while not self.is_whole and len(self._body) <= BODY_BYTES_MAX:
             if self._lost:
                 raise Disconnected
             self._arrival = asyncio.get_running_loop().create_future()
@@ -205,7 +203,7 @@ class Request:
 
     def _end(self, *, closes: bool) -> None:
         self.is_answered = True
-        self._parts.clear()
+        self._body = b""
         self._tell_leavers()
         self._wire.answered(self, closes=closes)
 

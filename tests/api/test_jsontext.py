@@ -79,5 +79,16 @@ def test_depth_is_counted_whatever_the_nesting_is_made_of(opening: str, closing:
         jsontext.decode((opening * (fits + 1) + "1" + closing * (fits + 1)).encode())
 
 
+@pytest.mark.parametrize("place", [0, 50, 99])
+def test_depth_is_found_among_many_that_are_not_deep(place: int) -> None:
+    items = ['{"a":[1,{}]}'] * 100
+    inner = JSON_DEPTH_MAX - 2
+    items[place] = "[" * inner + '{"a":1}' + "]" * inner
+    jsontext.decode(f"[{','.join(items)}]".encode())
+    items[place] = f"[{items[place]}]"
+    with pytest.raises(BadRequest, match="nested deeper than 64"):
+        jsontext.decode(f"[{','.join(items)}]".encode())
+
+
 def test_key_order_and_number_text_survive_as_compact_json() -> None:
     assert jsontext.encode(jsontext.decode(b'{ "b": 1, "a": [1.50, -0.0, 1e2] }')) == b'{"b":1,"a":[1.5,-0.0,100.0]}'

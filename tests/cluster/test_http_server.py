@@ -352,6 +352,37 @@ def test_a_reply_without_a_length_comes_in_chunks_to_those_who_know_them(version
     run(work())
 
 
+def test_many_requests_sent_at_once_leave_turns_to_other_connections() -> None:
+    async def work() -> None:
+        served: list[bytes] = []
+
+        async def note(exchange: Exchange) -> None:
+            served.append(exchange.path)
+            await text(exchange, b"")
+
+        async with serving(App(note)) as on:
+            many, one = await on.connect(), await on.connect()
+            await many.send(b"GET /many HTTP/1.1\r\n\r\n" * 1000)
+            await one.send(b"GET /one HTTP/1.1\r\n\r\n")
+            await one.until(b"\r\n\r\n")
+            assert served.index(b"/one") < 100
+            for _ in range(1000):
+                await many.until(b"\r\n\r\n")
+            many.leave()
+            one.leave()
+
+    run(work())
+
+
+def test_a_body_in_the_smallest_chunks_is_put_together() -> None:
+    async def work() -> None:
+        async with serving(App()) as served:
+            head = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+            assert bodies(await served.ask(head + b"1\r\nx\r\n" * 5000 + b"0\r\n\r\n")) == [b"POST /  5000"]
+
+    run(work())
+
+
 def test_replies_of_one_turn_are_written_at_its_end_and_who_left_keeps_none_from_another() -> None:
     class Line(asyncio.Transport):
         """Keeps what is written. A closed one refuses to be written to, as uvloop's does."""
