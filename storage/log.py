@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from raftmem.errors import Corrupt, CutShort, Stop, StorageFailed
+from raftmem.errors import Corrupt, CutShort, StorageFailed
 from raftmem.limits import LOG_ROOM_BYTES, LOG_SEGMENT_BYTES
 from raftmem.storage.contracts import HardState, LogEntry, LogWrite
 from raftmem.storage.log_check import problems
-from raftmem.storage.log_files import Files, segment_numbers, segment_path
+from raftmem.storage.log_files import Files, is_no_room, segment_numbers, segment_path
 from raftmem.storage.log_load import load, opened
 from raftmem.storage.log_old import is_old, old_log, refuse_old, remove_old
 from raftmem.storage.log_pieces import Pieces, Run, save_index
@@ -49,7 +49,7 @@ class SegmentLogStore:
     ) -> None:
         self._folder = folder
         self._readonly = readonly
-        self._failed: Stop | None = None
+        self._failed: BaseException | None = None
         self._lock = threading.Lock()  # around what readers need: the end of the log, and where its entries stand
         self._end = EMPTY
         self._pieces = Pieces([])
@@ -119,8 +119,9 @@ class SegmentLogStore:
             after = follow(before, writes)
             if writes:
                 self._store(before, after, writes)
-        except Stop as error:
-            self._failed = error  # a failed sync is never retried: the pages may be gone
+        except BaseException as error:
+            if not is_no_room(error):
+                self._failed = error  # a failed sync is never retried: the pages may be gone
             raise
 
     def verify(self) -> Iterator[tuple[int, str]]:

@@ -39,8 +39,8 @@ _BATCH: Final = 10_000  # entries that are put into the log at once
 
 
 class Scan:
-    """`start`: of the first frame after the checkpoint. `position`: of the next frame, `sequence`: its number. `end`:
-    the log after the frames before it.
+    """`begun`: number of the checkpoint's frame, `start`: where the next one begins. `position`: of the next frame to
+    come, `sequence`: its number. `end`: the log after the frames before it.
 
     `newest`: where the last frame begins. `is_sealed`: the log goes on in the next segment. `previous`: see Checkpoint.
     """
@@ -51,6 +51,7 @@ class Scan:
         self.salt = 0
         self.sequence = 0
         self.position = 0
+        self.begun = 0
         self.start = 0
         self.newest = 0
         self.is_sealed = False
@@ -80,7 +81,7 @@ class Scan:
         if records[0].number != self.number:
             raise Corrupt(self.path, f"is segment {records[0].number}, under a wrong name")
         checkpoint = unpack_checkpoint(self.path, raw, records[0])
-        self.salt, self.sequence = header.salt, header.sequence + 1
+        self.salt, self.begun, self.sequence = header.salt, header.sequence, header.sequence + 1
         self.start = self.position = len(raw)
         self.previous = checkpoint.previous
         self.end = checkpoint.end()

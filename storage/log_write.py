@@ -25,7 +25,7 @@ from raftmem.storage.log_files import (
     segment_path,
 )
 from raftmem.storage.log_pieces import Piece
-from raftmem.storage.log_records import HEADER_BYTES, Checkpoint
+from raftmem.storage.log_records import HEADER_BYTES, SEAL, Checkpoint, read_header
 from raftmem.storage.log_rules import LogEnd
 from raftmem.storage.log_scan import Scan
 from raftmem.storage.log_segment import Segment, create
@@ -78,6 +78,34 @@ class LogWriter:
             size=os.fstat(file).st_size,
         )
         self._segment.rewrite(read(file, scan.newest, scan.position - scan.newest))
+        if scan.previous is not None:
+            self._seal(*scan.previous, sequence=scan.begun)
+
+    def _seal(self, number: int, end: int, *, sequence: int) -> None:
+        """The segment before, if a crash came before its seal: else nobody would notice that the newest is missing."""
+        path = segment_path(self._folder, number)
+        try:
+            file = self._files.open(path)
+        except FileNotFoundError:  # compacted
+            return
+        except OSError as error:
+            raise failure(path, error) from error
+        header = read_header(read(file, 0, HEADER_BYTES), 0)
+        sealed = read_header(read(file, end, HEADER_BYTES), 0)
+        if header is None or (sealed is not None and sealed.kind == SEAL):
+            os.close(file)
+            return
+        Segment(
+            self._files,
+            number,
+            path,
+            file,
+            salt=header.salt,
+            sequence=sequence,
+            start=0,
+            position=end,
+            size=end + HEADER_BYTES,
+        ).seal()
 
     # --- committing ------------------------------------------------------------------------------------
     def store(self, before: LogEnd, after: LogEnd, writes: Sequence[LogWrite]) -> Stored:

@@ -1,6 +1,6 @@
 """The log store in memory: the twin of `log.py` for tests and the simulator.
 
-It refuses what the LMDB store refuses, in the same words; `bytes_max` plays a full disk.
+It refuses what the store on disk refuses, in the same words; `bytes_max` plays a full disk.
 The rule that must hold: a batch of writes is seen whole or not at all, on any thread.
 """
 

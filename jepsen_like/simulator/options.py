@@ -22,7 +22,7 @@ class Options(Struct, frozen=True, kw_only=True):
     one link may be than another. `disorder`: share of messages that go astray (level async only). `pace`: mean time
     between two faults, in election timeouts. `wait`: election timeouts within which a healed group must have answered.
     `chunks`: a snapshot is sent in so many. `compact_entries`: a snapshot after so many; `keep_entries` stay in the
-    log below it. `store`: the in-memory twin, LMDB on a memory file system, or LMDB on files with real syncs.
+    log below it. `store`: the in-memory twins, the real stores on a memory file system, or those with real syncs.
     `agents`: clients that use locks and tasks, with leases of about `ttl`; 0: nobody does, and no leader ends any.
     `same_folder_id`: whoever empties a folder also gives it its old id again, so that only its birth tells.
     """

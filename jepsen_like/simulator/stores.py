@@ -2,7 +2,7 @@
 
 The real ones run the same code as in production, LMDB commits and renames included. They are killed, not closed: a new
 life opens what the last one left. What a stop of the machine takes from the page cache is left to the boot mark, which
-distrusts the state, and to a cut in what was received of a snapshot.
+distrusts the state, to a cut in what was received of a snapshot, and to a commit of the log of which a part is there.
 """
 
 import os
@@ -14,12 +14,17 @@ from typing import Final
 
 from jepsen_like.simulator.disk import Disk, Folder, NewDisk, NewLog
 from jepsen_like.simulator.options import Options
+from raftmem.storage.contracts import HardState
 from raftmem.storage.log import SegmentLogStore
+from raftmem.storage.log_files import segment_numbers
+from raftmem.storage.log_load import scan
+from raftmem.storage.log_records import pack_frame
 from raftmem.storage.mark import StateMark
 from raftmem.storage.snapshot import FileSnapshotStore
 from raftmem.storage.state import LmdbStateStore
 
 MAP_BYTES: Final = 1 << 30
+NEVER: Final = 1 << 40
 MEMORY_FOLDER: Final = Path("/dev/shm")
 
 
@@ -61,6 +66,7 @@ class FileDisk:
         self.close()
         if power_lost:
             self._boots += 1
+            _leave_a_part(self._path / "log", quarters=1 + self._boots % 3)
             for part in (self._path / "snapshots").glob("*.part"):
                 os.truncate(part, part.stat().st_size // 2)
         self.log.inner = self._open_log()
@@ -79,3 +85,12 @@ class FileDisk:
         state = self._path / "state"
         mark = StateMark(self._path / "state.json", state, boot_id=f"boot-{self._boots}")
         return LmdbStateStore(state, mark=mark, map_bytes=MAP_BYTES, snapshots=self._path / "snapshots")
+
+
+def _leave_a_part(folder: Path, *, quarters: int) -> None:
+    """Of a commit that nobody was told of; who took it for whole would be in a term that never was."""
+    found = scan(folder, segment_numbers(folder)[-1])
+    frame, _ = pack_frame(found.salt, found.sequence, [HardState(NEVER, None)])
+    with open(found.path, "r+b") as file:
+        file.seek(found.position)
+        file.write(frame[: quarters * len(frame) // 4])

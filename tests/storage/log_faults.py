@@ -27,6 +27,7 @@ class Struck(Files):
 
     def __init__(self) -> None:
         self.left = -1
+        self.is_dead = False
         self.strike: Strike = killed_before
         self.names: list[str] = []
 
@@ -36,10 +37,16 @@ class Struck(Files):
 
     def _call(self, name: str, act: Callable[[], None], data: bytes = b"") -> bool:
         """Whether it was done as it should."""
+        if self.is_dead:
+            raise Killed
         self.names.append(name)
         self.left -= 1
         if self.left == -1:
-            self.strike(name, act, data)
+            try:
+                self.strike(name, act, data)
+            except Killed:
+                self.is_dead = True
+                raise
             return False
         return True
 
@@ -129,7 +136,7 @@ class Machine(Files):
 
     def _count(self) -> None:
         self.calls += 1
-        if self.calls == self.stops_at:
+        if 0 < self.stops_at <= self.calls:
             raise Killed
 
     def create(self, path: str) -> int:

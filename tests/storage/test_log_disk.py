@@ -15,6 +15,7 @@ from raftmem.errors import Corrupt, CutShort, FolderRefused, StorageFailed
 from raftmem.storage.contracts import Append, Compact, HardState, LogEntry, LogWrite, Reset, Truncate
 from raftmem.storage.log import SegmentLogStore
 from raftmem.storage.log_files import Files, index_path, segment_numbers, segment_path
+from raftmem.storage.log_records import HEADER_BYTES, MARK, pack_header, read_header
 from raftmem.storage.memory_log import MemoryLogStore
 
 KILLS = 4
@@ -274,6 +275,25 @@ def test_a_missing_segment_is_a_stop_that_names_it(tmp_path: Path, gone: str) ->
     beside.close()
 
 
+def test_a_segment_that_a_crash_left_without_its_seal_gets_it_at_the_next_open(tmp_path: Path) -> None:
+    """Else nobody would notice that the one after it is missing."""
+    folder = tmp_path / "log"
+    log = small_log(folder)
+    for index in range(1, 20):
+        log.commit([Append((marked(index),))])
+    log.close()
+    before = Path(segment_path(folder, segment_numbers(folder)[-2]))
+    sealed = before.read_bytes()
+    header = read_header(sealed, sealed.rfind(b"RMgo"))
+    assert header is not None
+    before.write_bytes(sealed[:-HEADER_BYTES] + pack_header(MARK, header.salt, header.sequence) + bytes(300))
+    small_log(folder).close()
+    assert before.read_bytes() == sealed
+    newest(folder).unlink()
+    with pytest.raises(Corrupt, match="segment is missing"):
+        small_log(folder)
+
+
 def test_a_segment_under_another_name_is_a_stop(tmp_path: Path) -> None:
     file = filled(tmp_path / "log", 3)
     file.rename(segment_path(tmp_path / "log", 7))
@@ -405,6 +425,44 @@ def test_a_readonly_view_follows_a_writer_in_another_process(tmp_path: Path) -> 
     viewer.wait()
     log.close()
     assert said == [["1", "1", "1"], ["3", "3", "2"], ["2", "2", "2"]]
+
+
+def test_looks_beside_a_writer_find_no_damage_and_see_whole_batches(tmp_path: Path) -> None:
+    """Frames that are half written, segments that come and go: none of that is damage."""
+    log = small_log(tmp_path / "log")
+    log.commit([HardState(1, None), Append((members(1), *map(marked, range(2, 6))))])
+    failed: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            for term in range(2, 200):
+                last = log.last_index()
+                more = tuple(LogEntry(last + 1 + n, term, b"%d" % term * 50) for n in range(5))
+                if term % 50 == 0:
+                    log.commit([HardState(term, None), Reset(LogEntry(last + 5, term, b"reset"), members(1))])
+                elif term % 10 == 0:
+                    log.commit([HardState(term, None), Append(more), Compact(last, members(1))])
+                else:
+                    log.commit([HardState(term, None), Append(more)])
+        except BaseException as error:  # told to the test, which fails with it
+            failed.append(error)
+            raise
+
+    writer = threading.Thread(target=write)
+    beside = small_log(tmp_path / "log", readonly=True)
+    writer.start()
+    looks = 0
+    while writer.is_alive():
+        assert beside.last_index() % 5 == 0
+        seen = beside.read(0, 10_000)
+        assert [entry.index for entry in seen] == list(range(seen[0].index, seen[-1].index + 1))
+        assert seen[-1].index % 5 == 0
+        looks += 1
+    writer.join()
+    assert failed == []
+    assert looks > 3
+    assert everything(beside) == everything(log)
+    log.close()
 
 
 def test_a_readonly_view_writes_nothing(tmp_path: Path) -> None:

@@ -73,10 +73,12 @@ def test_a_kill_at_any_call_leaves_a_commit_whole_or_not_there(
         try:
             log.commit(writes)
         except Killed:
-            pass
+            log.close()
         else:
             assert call > 2
             assert everything(log) == after
+            files.left = -1
+            log.close()
             break
         was = everything(small_log(folder, readonly=True))
         again = small_log(folder)
@@ -112,6 +114,7 @@ def test_without_room_at_any_call_before_the_sync_nothing_is_changed_and_the_nex
             files.arm(call, strike)
             error = refusal(log, writes)
             if isinstance(error, StorageFailed):
+                log.close()
                 assert files.names[-1] in ("fdatasync", "sync_folder", "unlink")
                 continue
             if isinstance(error, OSError):
@@ -151,6 +154,8 @@ def test_after_any_failure_but_a_lack_of_room_nothing_more_is_written_and_a_rest
                     log.commit(bad)
             log.close()
             assert files.names == []
+        else:
+            log.close()
         again = small_log(folder)
         assert everything(again) in (before, after)
         assert list(again.verify()) == []
@@ -229,6 +234,7 @@ def test_a_power_loss_at_any_call_leaves_what_was_acknowledged_and_the_rest_whol
         machine = Machine(folder)
         machine.stops_at = chance.randint(1, 60)
         pending: list[LogWrite] = []
+        log = None
         try:
             log = small_log(folder, files=machine)
             assert everything(log) == everything(twin)
@@ -241,6 +247,8 @@ def test_a_power_loss_at_any_call_leaves_what_was_acknowledged_and_the_rest_whol
                 pending = []
         except Killed:
             machine.lose_power(chance)
+        if log is not None:
+            log.close()
         looked = small_log(folder) if segment_numbers(folder) else MemoryLogStore()
         if everything(looked) != everything(twin):
             twin.commit(pending)
@@ -266,6 +274,7 @@ def unfinished(folder: Path, writes: list[LogWrite]) -> tuple[bytes, bytes, int]
     files.armed = True
     with pytest.raises(Killed):
         log.commit(writes)
+    log.close()
     return newest(folder).read_bytes(), *frames[0]
 
 
