@@ -236,15 +236,13 @@ class Consensus:
         """Answers that were to come from there will not: their fate is not known."""
         self.requests.connected.discard(peer)
         self.requests.asks.lost(peer)
-        if peer == self._core.leader:
-            self._election.lost_leader()
+        self._election.lost(peer, leader=self._core.leader)
 
     # --- proposing -----------------------------------------------------------------------------------
     def propose(self, body: bytes) -> tuple[int, int]:
         """Append a command to the leader's log: (index, term). Committed when an entry of that term is applied there.
 
-        Raises: NoLeader here is not the leader, or it gives way; NoSpace when its log found no room; TooLarge for an
-        entry that no follower would take (one in the log would keep every follower out for ever).
+        Raises: NoLeader here is not the leader, or it gives way; NoSpace its log found no room; TooLarge.
         """
         return self.requests.propose(body)
 
@@ -253,17 +251,13 @@ class Consensus:
         self.requests.take_forwarded = handler
 
     def forward(self, body: bytes, callback: OnForwarded) -> None:
-        """Ask the leader to propose. Called back with its answer, or None when its fate is not known.
-
-        Raises: NoLeader when it certainly was not sent; TooLarge as `propose`.
-        """
+        """Ask the leader to propose. Called back with its answer, or None when its fate is not known. Raises: NoLeader
+        when it certainly was not sent; TooLarge."""
         self.requests.forward(body, callback)
 
     def change(self, op: m.ChangeOp, member: Member, actor: Actor, request_id: str) -> tuple[int, int]:
-        """Add or remove a member, at the leader: where the entry stands.
-
-        Raises: NoLeader, NoSpace, ChangeUnderWay (ask again); WrongState, NotFound.
-        """
+        """Add or remove a member, at the leader: where the entry stands. Raises: NoLeader, NoSpace, ChangeUnderWay (ask
+        again); WrongState, NotFound."""
         return self.requests.change(op, member, actor, request_id)
 
     def transfer(self, member_id: str | None) -> None:

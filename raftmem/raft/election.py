@@ -54,10 +54,10 @@ class Election:
         self._asked = 0
         self.wait_again()
 
-    def lost_leader(self) -> None:
-        """The connection with the leader is gone, so it may be: wait no longer than it takes until the others have not
+    def lost(self, peer: str, *, leader: str | None) -> None:
+        """The connection with a peer is gone. If that leads, wait no longer than it takes until the others have not
         heard it for an election timeout either, and a little more, each by its own share."""
-        if self._heard > float("-inf"):
+        if peer == leader and self._heard > float("-inf"):
             self._deadline = min(self._deadline, self._heard + self.timeout * (1.1 + 0.25 * self._share))
 
     def wait_again(self) -> None:

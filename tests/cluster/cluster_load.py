@@ -132,6 +132,17 @@ def check_kept(group: LoopbackGroup, work: Load) -> int:
     return index
 
 
+def kill_settled(group: LoopbackGroup) -> None:
+    """All of them, and what they applied stays in their states: a kill takes back what a snapshot has not settled.
+
+    Whoever is asked to end hands over the lead first, which is one more entry.
+    """
+    for replica in group.replicas:
+        assert replica.ask("POST", "/v1/admin/snapshot").status == 200
+    for replica in group.replicas:
+        replica.kill()
+
+
 def replayed(replica: Served) -> tuple[object, object]:
     """(index, digest) that its log alone comes to; it is stopped, and its stored digests agree."""
     done = command("replay", "--verify", "--json", "--data", replica.folder)

@@ -9,7 +9,7 @@ import signal
 import socket
 from urllib.parse import urlsplit
 
-from cluster_load import Load, check_kept, load, replayed
+from cluster_load import Load, check_kept, kill_settled, load, replayed
 
 from jepsen_like.cluster.client import Answer, Client, together
 from jepsen_like.cluster.group import LoopbackGroup
@@ -64,8 +64,7 @@ def test_all_killed_at_once_during_writes_keep_what_was_acknowledged(group: Loop
         group.start()
         for each in loads:
             check_kept(group, each)
-    for replica in group.replicas:
-        replica.kill()
+    kill_settled(group)
     assert len({replayed(replica) for replica in group.replicas}) == 1
 
 

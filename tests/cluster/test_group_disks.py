@@ -1,5 +1,6 @@
 """Disks that are full, damaged or lost: the replica concerned says so and promises nothing, the others go on."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from cluster_command import command
-from cluster_load import check_kept, load, replayed
+from cluster_load import check_kept, kill_settled, load, replayed
 
 from jepsen_like.cluster.client import Answer, until
 from jepsen_like.cluster.group import LoopbackGroup, new_group
@@ -121,8 +122,7 @@ def test_when_every_disk_is_full_writes_are_507_or_503_and_go_on_when_space_retu
     assert work.unsure == 0
     check_kept(group, work)
     assert group.memories("app_id=refused") == []
-    for replica in group.replicas:
-        replica.kill()  # a leader that is asked to end hands over first, which is one more entry
+    kill_settled(group)
     assert len({replayed(replica) for replica in group.replicas}) == 1
 
 
@@ -149,6 +149,12 @@ def test_followers_without_room_hold_the_group_up_and_it_goes_on_when_space_retu
         replica.kill()
     group.start()
     check_kept(group, work)
+
+
+def has_met(replica: Served, other: Served) -> bool:
+    """Whether it knows the birth of the other's folder: from then on it tells an emptied one from it."""
+    known = replica.folder / "acquaintances.json"
+    return known.exists() and other.id in json.loads(known.read_text())
 
 
 def failing_write(replica: Served) -> Answer | None:
@@ -214,8 +220,7 @@ def test_a_log_that_was_cut_short_stops_its_replica_and_a_state_is_made_again(gr
     group.wait_ready([sick])
     group.settle()
     assert f"{state}: is cut short" in sick.said()
-    for replica in group.replicas:
-        replica.kill()  # a leader that is asked to end hands over first, which is one more entry
+    kill_settled(group)
     assert len({replayed(replica) for replica in group.replicas}) == 1
     length = logged.read_bytes().rfind(b"RMok") // 2  # behind its newest mark there is only room
     os.truncate(logged, length)
@@ -257,6 +262,7 @@ def test_a_wiped_folder_that_is_made_a_voter_again_is_refused_by_the_others_and_
         assert group["n1"].ask("POST", "/v1/memories", {"id": "kept", "text": "kept"}).status == 201
         group.settle()
         lost = group.others(group.leader())[0]
+        until(lambda: all(has_met(other, lost) for other in group.others(lost)), what="everybody has met it")
         lost.kill()
         wipe(lost)
         lost.start(bootstrap=True)

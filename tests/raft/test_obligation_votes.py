@@ -29,7 +29,7 @@ def _rested(**log: int) -> Solo:
 def test_who_lost_the_connection_with_its_leader_stands_soon_but_not_before_the_others_may_vote() -> None:
     for share, stands in ((0.0, 1.0), (0.5, 1.225), (0.999, 1.34975)):
         lost, kept = _heard(share), _heard(share)
-        lost[1].lost_leader()
+        lost[1].lost(PEER, leader=PEER)
         _advance(lost, stands - 0.001)
         assert not lost[1].is_due()
         _advance(lost, 0.002)
@@ -40,7 +40,7 @@ def test_who_lost_the_connection_with_its_leader_stands_soon_but_not_before_the_
 
 def test_a_leader_that_is_heard_again_is_not_given_up() -> None:
     world, election = _heard(0.9)
-    election.lost_leader()
+    election.lost(PEER, leader=PEER)
     _advance((world, election), 1.2)
     election.heard_leader()
     _advance((world, election), 1.8)
@@ -51,7 +51,7 @@ def test_who_heard_no_leader_since_its_start_has_none_to_lose() -> None:
     world = World(0)
     machine = VirtualMachine(world)
     election = Election(self_id=HERE, voters=NAMES, clock=machine, randomness=_Fixed(0.9), timeout=1.0, fresh=False)
-    election.lost_leader()
+    election.lost(PEER, leader=PEER)
     _advance((world, election), 1.8)
     assert not election.is_due()
 
