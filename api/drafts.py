@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, assert_never
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from raftmem import commands
 from raftmem.api import embedding, jsontext, times
@@ -214,7 +215,8 @@ def _fields(body: MemoryBody, at: str) -> Fields:
     if model and not body.embedding:
         raise BadRequest(f"{at}embedding_model needs {at}embedding beside it", parameter=at + "embedding_model")
     provenance, valid_at, invalid_at = body.provenance, body.valid_at, body.invalid_at
-    return Fields(
+    return replace(  # made by name from nothing, it takes three times as long
+        _NO_FIELDS,
         app_id=app_id,
         user_id=user_id,
         agent_id=agent_id,

@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec.structs import replace
 
 from raftmem.api import embedding, times
 from raftmem.codec import Entry
@@ -133,6 +134,21 @@ def scope(ids: Scope) -> ScopeView:
     return ScopeView(ids.app_id, ids.user_id, ids.agent_id, ids.run_id)
 
 
+_BLANK: Final = EventView(
+    index=0,
+    seq=0,
+    term=0,
+    time="",
+    op="",
+    actor=actor(_RAFT),
+    scope=None,
+    read_index=None,
+    request_id=None,
+    outcome="applied",
+    code=None,
+)
+
+
 def memory(record: Record, vector: bytes | None = None) -> MemoryView:
     """`vector`: shown with the embedding when it is given."""
     ids = record.scope
@@ -190,7 +206,8 @@ def event(
     header = entry.header
     if outcome.about is not None:
         return _event_about(row, entry, seq, outcome.about, payload)
-    return EventView(
+    return replace(  # made by name from nothing, it takes four times as long
+        _BLANK,
         index=row.index,
         seq=seq,
         term=row.term,
@@ -224,7 +241,8 @@ def _event_about(row: EventRow, entry: Entry, seq: int, about: About, payload: R
     asked = outcome.requested_op or outcome.op
     of_tasks = asked.startswith("TASK_")
     shows_owner = outcome.op in _NAMES_ITS_OWNER or asked in _NAMES_ITS_OWNER
-    return EventView(
+    return replace(
+        _BLANK,
         index=row.index,
         seq=seq,
         term=row.term,

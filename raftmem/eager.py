@@ -1,28 +1,113 @@
-"""A coroutine run at once, up to where it has to wait; what is left of it goes on in a task.
+"""A coroutine that is run at once, and goes on without a task of its own where it waits for a promise of ours.
 
-Most requests never wait, and a task costs more than what they do. The rule: until its first wait the coroutine is in
-no task (`asyncio.current_task()` is None, `asyncio.timeout()` refuses); from then on it is in an ordinary one, which
-takes over the future that it waits for, and may be cancelled like any other.
+Most requests never wait, and most that do wait for one promise (`waiting.py`): a task, its future and their callbacks
+cost more than what they do. The coroutine is parked then, and goes on in the turn of the loop after the promise was
+kept. Where it waits for anything else, a future of asyncio's, a task takes it over for good.
+
+The rule: until then it is in no task (`asyncio.current_task()` is None, `asyncio.timeout()` refuses). It may be
+cancelled at any time, as a task may.
 """
 
 import asyncio
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from types import TracebackType
-from typing import TypeVar
+from typing import Final, TypeVar
 
 T = TypeVar("T")
+Ended = Callable[["Begun", BaseException | None], None]
 
 
-def run_eagerly(work: Coroutine[object, None, T], loop: asyncio.AbstractEventLoop) -> "asyncio.Task[T] | None":
-    """None: it is done. Raises: what it raised before it waited."""
-    try:
-        awaited = work.send(None)
-    except StopIteration:
-        return None
-    return loop.create_task(_Begun(work, awaited))
+class _Parked:
+    """What a coroutine yields to whoever runs it here, instead of a future."""
 
 
-class _Begun(Coroutine[object, None, T]):
+PARKED: Final = _Parked()
+_running: "Begun | None" = None
+
+
+def running() -> "Begun | None":
+    """Whose coroutine runs at this moment, if it is in no task."""
+    return _running
+
+
+def begin(work: Coroutine[object, None, None], loop: asyncio.AbstractEventLoop, ended: Ended) -> "Begun | None":
+    """None: it is done, and `ended` is not called. Raises: what it raised before it waited."""
+    begun = Begun(work, loop, ended)
+    return None if begun.run_first() else begun
+
+
+class Begun:
+    """A coroutine that waits. `ended(this, error)` is called once, when it is over (None: also when it was cancelled);
+    it must not raise."""
+
+    __slots__ = ("_ended", "_is_cancelled", "_is_parked", "_loop", "_task", "_work")
+
+    def __init__(self, work: Coroutine[object, None, None], loop: asyncio.AbstractEventLoop, ended: Ended) -> None:
+        self._work = work
+        self._loop = loop
+        self._ended = ended
+        self._is_parked = False
+        self._is_cancelled = False
+        self._task: asyncio.Task[None] | None = None
+
+    def run_first(self) -> bool:
+        """Whether it is over."""
+        try:
+            self._wait_for(self._run(None))
+        except StopIteration:
+            return True
+        return False
+
+    def wake(self) -> None:
+        """What it is parked for has come. Nothing, if it is not parked any more."""
+        if self._is_parked:
+            self._is_parked = False
+            self._loop.call_soon(self._go_on, None)
+
+    def cancel(self, msg: object = None) -> None:
+        """Its wait ends with `asyncio.CancelledError`, in a later turn of the loop."""
+        if self._task is not None:
+            self._task.cancel(msg)
+        elif self._is_parked:
+            self._is_parked = False
+            self._loop.call_soon(self._go_on, asyncio.CancelledError())
+        else:
+            self._is_cancelled = True
+
+    def _go_on(self, error: BaseException | None) -> None:
+        try:
+            self._wait_for(self._run(error))
+        except StopIteration:
+            self._ended(self, None)
+        except asyncio.CancelledError:
+            self._ended(self, None)
+        except Exception as failed:  # noqa: BLE001  # whatever it is, its owner is told
+            self._ended(self, failed)
+
+    def _run(self, error: BaseException | None) -> object:
+        """Up to its next wait; for what. Raises: what it raises, StopIteration when it is over."""
+        global _running  # one thread, one coroutine at a time
+        before, _running = _running, self
+        try:
+            return self._work.send(None) if error is None else self._work.throw(error)
+        finally:
+            _running = before
+
+    def _wait_for(self, awaited: object) -> None:
+        if awaited is PARKED:
+            self._is_parked = True
+        else:
+            self._task = self._loop.create_task(_TakenOver(self._work, awaited))
+            self._task.add_done_callback(self._task_ended)
+        if self._is_cancelled:
+            self._is_cancelled = False
+            self.cancel()
+
+    def _task_ended(self, task: "asyncio.Task[None]") -> None:
+        self._ended(self, None if task.cancelled() else task.exception())
+
+
+class _TakenOver(Coroutine[object, None, T]):
     """A coroutine that has been begun and waits. `awaited`: for what (None: for its next turn of the loop).
 
     It is not written as a coroutine itself: a task that is cancelled before its first step throws into it, and one

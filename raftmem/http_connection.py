@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import httptools
 
 from raftmem.api.exchange import Exchange, Header
-from raftmem.eager import run_eagerly
+from raftmem.eager import Begun, begin
 from raftmem.http_request import Request
 from raftmem.limits import HEAD_BYTES_MAX, KEEP_ALIVE_SECONDS, REQUEST_SECONDS_MAX
 
@@ -65,9 +65,7 @@ class Connection(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(
-        self, app: Served, outbox: Outbox, connections: "set[Connection]", tasks: "set[asyncio.Task[None]]"
-    ) -> None:
+    def __init__(self, app: Served, outbox: Outbox, connections: "set[Connection]", tasks: "set[Begun]") -> None:
         self._app = app
         self._outbox = outbox
         self._connections = connections
@@ -261,19 +259,18 @@ class Connection(asyncio.Protocol):
 
     def _serve(self, request: Request, work: Coroutine[object, None, None]) -> None:
         try:
-            task = run_eagerly(work, self._loop)
+            begun = begin(work, self._loop, lambda begun, error: self._ended(request, begun, error))
         except Exception as error:  # noqa: BLE001  # whatever it is, it is told and logged, and the next is served
             self._settle(request, error)
             return
-        if task is None:
+        if begun is None:
             self._settle(request, None)
         else:
-            self._tasks.add(task)
-            task.add_done_callback(lambda task: self._ended(request, task))
+            self._tasks.add(begun)
 
-    def _ended(self, request: Request, task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
-        self._settle(request, None if task.cancelled() else task.exception())
+    def _ended(self, request: Request, begun: Begun, error: BaseException | None) -> None:
+        self._tasks.discard(begun)
+        self._settle(request, error)
 
     def _settle(self, request: Request, error: BaseException | None) -> None:
         """Nobody works on it any more."""

@@ -1,11 +1,11 @@
 """uvicorn's server inside our loop, with our connections: it takes no signals, and it waits for nobody for ever."""
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
 
+from raftmem.eager import Begun
 from raftmem.http_connection import Connection, Outbox, Served
 
 
@@ -14,7 +14,7 @@ class HttpServer(uvicorn.Server):
 
     def __init__(self, app: Served, *, drain_seconds: int) -> None:
         self._connections: set[Connection] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[Begun] = set()
         outbox = Outbox()
 
         def connection(**_: object) -> Connection:
@@ -36,7 +36,7 @@ class HttpServer(uvicorn.Server):
             )
         )
         self.server_state.connections = self._connections  # type: ignore[assignment]  # it asks them for `shutdown`
-        self.server_state.tasks = self._tasks
+        self.server_state.tasks = self._tasks  # type: ignore[assignment]  # it counts them, and cancels them
 
     def leave(self, *, drains: bool) -> None:
         """Begin to end. `drains`: what is under way may end first; else nobody here will decide it, so it is cut off,

@@ -1,11 +1,19 @@
-"""Callbacks into awaitables: a future with a deadline, on the running loop, without a task of its own."""
+"""Callbacks into awaitables: promises with a deadline, on the running loop.
+
+Who waits for a promise is parked without a task where that can be (`eager.py`), and is in a future of asyncio's else.
+Deadlines that are far off are looked at twenty times a second, all together: nearly every promise is kept long before.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
+
+from raftmem import eager
 
 T = TypeVar("T")
+_SLOT_SECONDS: Final = 0.05  # a deadline that is far off may come so much late
+_FAR_SECONDS: Final = 1.0
 
 
 class Deadline:
@@ -25,6 +33,44 @@ class Deadline:
     def remaining(self) -> float:
         return max(0.0, self._at - self._loop.time())
 
+    def watch(self, expire: Callable[[], None]) -> Callable[[], object]:
+        """`expire` is called at that moment, or soon after it; what is returned ends the watch."""
+        if self._at - self._loop.time() < _FAR_SECONDS:
+            return self._loop.call_at(self._at, expire).cancel
+        slot, key = _slots_of(self._loop).at(self._at), object()
+        slot[key] = expire
+        return lambda: slot.pop(key, None)
+
+
+class _Slots:
+    """The far deadlines of one loop, by the slot of time in which they are looked at."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._slots: dict[int, dict[object, Callable[[], None]]] = {}
+
+    def at(self, moment: float) -> dict[object, Callable[[], None]]:
+        number = int(moment / _SLOT_SECONDS) + 1
+        slot = self._slots.get(number)
+        if slot is None:
+            slot = self._slots[number] = {}
+            self.loop.call_at(number * _SLOT_SECONDS, self._look, number)
+        return slot
+
+    def _look(self, number: int) -> None:
+        for expire in list(self._slots.pop(number).values()):
+            expire()
+
+
+_slots: "_Slots | None" = None
+
+
+def _slots_of(loop: asyncio.AbstractEventLoop) -> _Slots:
+    global _slots  # a process has one loop at a time; tests have one after the other
+    if _slots is None or _slots.loop is not loop:
+        _slots = _Slots(loop)
+    return _slots
+
 
 class TimedOut(Exception):
     """The deadline came first."""
@@ -33,34 +79,57 @@ class TimedOut(Exception):
 class Promise(Generic[T]):
     """Resolved once by a callback, awaited once. Late callbacks are ignored."""
 
-    __slots__ = ("_future",)
+    __slots__ = ("_is_kept", "_is_over", "_value", "_wake")
+
+    _value: T
 
     def __init__(self) -> None:
-        self._future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._is_kept = False
+        self._is_over = False  # kept, or its deadline came first
+        self._wake: Callable[[], None] | None = None
 
     def resolve(self, value: T) -> None:
-        if not self._future.done():
-            self._future.set_result(value)
+        if not self._is_over:
+            self._value = value
+            self._is_kept = True
+            self.expire()
+
+    def expire(self) -> None:
+        """Nothing more is waited for."""
+        self._is_over = True
+        if self._wake is not None:
+            self._wake()
 
     async def wait(self, deadline: Deadline, *, on_timeout: Callable[[], None] | None = None) -> T:
-        """Raises: TimedOut."""
-        future = self._future
-        if future.done():
-            return future.result()
+        """`on_timeout` is called when the wait is cancelled, too. Raises: TimedOut."""
+        if not self._is_over:
+            forget = deadline.watch(self.expire)
+            try:
+                await self
+            except asyncio.CancelledError:
+                if on_timeout is not None:
+                    on_timeout()
+                raise
+            finally:
+                forget()
+        if self._is_kept:
+            return self._value
+        if on_timeout is not None:
+            on_timeout()
+        raise TimedOut
 
-        def expire() -> None:
-            if not future.done():
-                future.set_exception(TimedOut())
-
-        timer = deadline.call_at(expire)
+    def __await__(self) -> Generator[object, None, None]:
+        begun = eager.running()
         try:
-            return await future
-        except (TimedOut, asyncio.CancelledError):
-            if on_timeout is not None:
-                on_timeout()
-            raise
+            if begun is not None:
+                self._wake = begun.wake
+                yield eager.PARKED
+            else:
+                future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._wake = lambda: None if future.done() else future.set_result(None)
+                yield from future
         finally:
-            timer.cancel()
+            self._wake = None
 
 
 @asynccontextmanager
