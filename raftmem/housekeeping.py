@@ -12,14 +12,16 @@ from raftmem.seams import Clock, Loop
 from raftmem.storage.contracts import SnapshotMeta
 
 PERIOD_SECONDS: Final = 1.0
+GROWTH: Final = 8  # the log grows by an eighth of a snapshot before the next
 BACK_OFF_SECONDS: Final = 60.0  # after one that could not be taken: a full disk is not full for a second only
 
 
 class Policy(NamedTuple):
     """Whichever is reached first since the newest snapshot. `keep_entries`: stay in the log below it.
 
-    `bytes` are those of the entries applied, `age_seconds` counts only when there was one; both since the snapshot or
-    the start of this run, whichever is later: a restart costs at most one longer interval.
+    `entries` count once their bytes are a share of the newest snapshot's (`GROWTH`): the cost of copying a large state
+    is shared by more of them. `bytes` are those of the entries applied, `age_seconds` counts only when there was one;
+    both since the snapshot or the start of this run, whichever is later: a restart costs at most one longer interval.
     """
 
     entries: int
@@ -84,9 +86,10 @@ class Housekeeping:
         entries = replica.applied - (0 if newest is None else newest.index)
         if entries <= 0:
             return False
+        grown = replica.bytes_applied - self._bytes_then
         return (
-            entries >= policy.entries
-            or replica.bytes_applied - self._bytes_then >= policy.bytes
+            (entries >= policy.entries and grown * GROWTH >= (0 if newest is None else newest.size))
+            or grown >= policy.bytes
             or self._clock.boottime() - self._since >= policy.age_seconds
         )
 

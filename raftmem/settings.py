@@ -75,9 +75,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     peer_cert: Annotated[Path | None, Meta(description="this replica's certificate for the peer port (PEM)")] = None
     peer_key: Annotated[Path | None, Meta(description="its private key (PEM)")] = None
     peer_ca: Annotated[Path | None, Meta(description="who signed the certificates of all replicas (PEM)")] = None
-    snapshot_entries: Annotated[int, Meta(ge=1, le=10**9, description="a snapshot is taken after so many entries")] = (
-        100_000
-    )
+    snapshot_entries: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10**9,
+            description="a snapshot comes after so many entries, if an eighth as large",
+        ),
+    ] = 100_000
     snapshot_bytes: Annotated[int, Meta(ge=1024, le=1 << 40, description="or after so many bytes of entries")] = (
         256 << 20
     )

@@ -71,10 +71,10 @@ class House:
             callback()
         self.now = end
 
-    def taken(self) -> None:
+    def taken(self, *, size: int = 1) -> None:
         """What was asked for is done."""
         head = self.replica.head
-        self.listed = SnapshotMeta(head.index, head.term, 1, b"c" * 32, head.digest, b"e", LogEntry(1, 0, b"m"), 0)
+        self.listed = SnapshotMeta(head.index, head.term, size, b"c" * 32, head.digest, b"e", LogEntry(1, 0, b"m"), 0)
         self.asked.pop()(self.listed)
 
 
@@ -99,6 +99,27 @@ def test_a_snapshot_is_due_after_enough_of_anything_and_then_again(
         house.later(2)
         assert len(house.asked) == 1, "and no second one meanwhile"
         house.taken()
+
+
+def test_after_a_large_snapshot_more_entries_make_the_next_one_due_but_no_more_bytes_or_time() -> None:
+    house = House(NEVER._replace(entries=10, bytes=20_000, age_seconds=50))
+    house.apply(10)
+    house.later(1)
+    house.taken(size=8 * 6000)
+    house.apply(10)
+    house.later(1)
+    assert house.asked == [], "these are no eighth of it yet"
+    house.apply(5, "x" * 1000)
+    house.later(1)
+    assert len(house.asked) == 1
+    house.taken(size=1 << 40)
+    house.apply(1, "x" * 20_000)
+    house.later(1)
+    assert len(house.asked) == 1
+    house.taken(size=1 << 40)
+    house.apply(1)
+    house.later(51)
+    assert len(house.asked) == 1
 
 
 def test_nothing_new_is_never_due() -> None:
