@@ -165,13 +165,13 @@ class Connection(asyncio.Protocol):
 
     def _check(self) -> None:
         now = self._loop.time()
-        begun = self._unfinished_since
+        begun = self._unfinished_since if self._reads else None
         if begun is not None:
             over = now - begun > REQUEST_SECONDS_MAX
         else:
             over = self._current is None and not self._waiting and now - self._idle_since > KEEP_ALIVE_SECONDS
         if over:
-            self.transport.close()
+            self._hang_up()
         else:
             self._look = self._loop.call_later(REQUEST_SECONDS_MAX / _LOOKS, self._check)
 
@@ -179,7 +179,7 @@ class Connection(asyncio.Protocol):
         """End, once what has been asked is answered."""
         self._leaving = True
         if self._current is None and not self._waiting:
-            self.transport.close()
+            self._hang_up()
 
     # --- the parser -----------------------------------------------------------------------------------
     def on_message_begin(self) -> None:
@@ -193,12 +193,12 @@ class Connection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value))
+        if self._arriving is None:  # else a trailer, which says nothing here
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         parser, url, headers = self._parser, self._url, self._headers
         assert parser is not None
-        self._headers = []  # of trailers, which say nothing here
         if url[:1] == b"/" and b"#" not in url:
             path, _, query = url.partition(b"?")
         else:
@@ -254,6 +254,8 @@ class Connection(asyncio.Protocol):
         self._goes_on = False
         if self._reads == bool(waiting):
             self._reads = not waiting
+            if self._reads and self._unfinished_since is not None:
+                self._unfinished_since = self._loop.time()  # it was not the client that paused
             if not self.transport.is_closing():
                 (self.transport.resume_reading if self._reads else self.transport.pause_reading)()
 
@@ -279,7 +281,7 @@ class Connection(asyncio.Protocol):
         if request.is_answered or self.transport.is_closing():
             return
         if self._broken is None:
-            self.transport.close()
+            self._hang_up()
         elif self._current is request:
             self._current = None
             if not self._goes_on:
@@ -323,6 +325,11 @@ class Connection(asyncio.Protocol):
             self._close(is_sending=not request.is_whole and not self._leaving)
         elif not self._goes_on and (self._waiting or self._broken is not None):
             self._loop.call_soon(self._go_on)
+
+    def _hang_up(self) -> None:
+        """Once what was answered in this turn has left too."""
+        self.flush()
+        self.transport.close()
 
     def _close(self, *, is_sending: bool = False) -> None:
         """Once what is written has left. `is_sending`: the client still sends, and a connection that is closed under it

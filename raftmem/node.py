@@ -22,7 +22,7 @@ from raftmem.api.settings import ApiSettings
 from raftmem.clock import SystemClock
 from raftmem.commands import Members
 from raftmem.disks import open_disks
-from raftmem.errors import BadRequest, Removed, Stop
+from raftmem.errors import BadRequest, NoSpace, Removed, Stop
 from raftmem.expiry import Expiry
 from raftmem.housekeeping import Housekeeping, Policy
 from raftmem.http_server import HttpServer
@@ -132,7 +132,17 @@ class Node:
 
     # --- parts ---------------------------------------------------------------------------------------
     def _private_reader(self) -> StateReader:
-        return self.replica.private_reader()
+        """Raises: NoSpace while what was applied finds no room to be settled; Stop, which ends this replica."""
+        what = "what was applied has no room on this disk, and this needs it there: free some, or ask another replica"
+        if self.consensus.applying.is_paused and not self.replica.is_settled:
+            raise NoSpace(what)
+        try:
+            return self.replica.private_reader()
+        except OSError as error:
+            raise NoSpace(f"{what} ({error})") from error
+        except Stop as error:
+            self.consensus.fail(error)
+            raise
 
     def _make_peers(self) -> Peers:
         settings, identity, members = self._settings, self._disks.folder.identity, self._disks.members
@@ -295,6 +305,7 @@ class Node:
         """Let go of everything, in the order that keeps what is on disk whole."""
         self.housekeeping.stop()
         self.consensus.stop()
+        is_settled = self._settle_last()
         await self.peers.stop()
         for executor in (self._writer, self._copier, self._chores):
             await asyncio.to_thread(executor.close)
@@ -302,7 +313,15 @@ class Node:
         clean = self._failure is None or isinstance(self._failure, Removed)
         if isinstance(self._failure, Removed):
             self._disks.folder.mark_removed()
-        elif clean:
-            self.replica.settle()
+        elif clean and is_settled:
             await asyncio.to_thread(self.replica.vectors.save)
-        self._disks.close(clean=clean)
+        self._disks.close(clean=clean and is_settled)
+
+    def _settle_last(self) -> bool:
+        """Whether all that was applied is settled. First of all: a copy may wait for the transaction that is open."""
+        try:
+            self.replica.settle()
+        except (OSError, Stop) as error:
+            log.warning("what was applied last is not settled, and is applied again at the next start: %s", error)
+            return False
+        return True

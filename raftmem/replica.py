@@ -69,8 +69,8 @@ class Replica:
         try:
             with self.store.write() as writer:
                 applied = [step_entry(writer, entry.index, entry.term, entry.data) for entry in entries]
-        except OSError:
-            self._apply_again()
+        except BaseException as error:
+            self._fell_back(error)
             raise
         self.head = self.store.head()
         size = sum([len(entry.data) for entry in entries])
@@ -93,26 +93,38 @@ class Replica:
         if self._unsettled:
             try:
                 self.store.settle()
-            except OSError:
-                self._apply_again()
+            except BaseException as error:
+                self._fell_back(error)
                 raise
             self._all_settled()
+
+    @property
+    def is_settled(self) -> bool:
+        return not self._unsettled
 
     def _all_settled(self) -> None:
         self._unsettled.clear()
         self._unsettled_bytes = 0
 
-    def _apply_again(self) -> None:
-        """The state fell back to what is settled. Raises: StorageFailed when it cannot be brought back."""
+    def _fell_back(self, error: BaseException) -> None:
+        """A write or a settling failed, and the state fell back to what is settled (or there was nothing to lose).
+
+        For want of room it is brought back; for anything else this replica stops, and claims no more than it can show.
+        Raises: StorageFailed, Corrupt when it cannot be brought back.
+        """
+        before, self.head = self.head, self.store.head()
+        if self.head == before or not isinstance(error, OSError):
+            return
         try:
             with self.store.write() as writer:
                 for entry in self._unsettled:
                     step_entry(writer, entry.index, entry.term, entry.data)
-        except OSError as error:
-            what = f"the state has no room for what it held ({error}); free some disk, then start this replica again"
-            raise StorageFailed(what) from error
-        if self.store.head() != self.head:
-            raise Corrupt("state", "is another one when it is made again", index=self.head.index)
+        except OSError as again:
+            what = f"the state has no room for what it held ({again}); free some disk, then start this replica again"
+            raise StorageFailed(what) from again
+        self.head = self.store.head()
+        if self.head != before:
+            raise Corrupt("state", "is another one when it is made again", index=before.index)
 
     def private_reader(self) -> StateReader:
         """As `StateStore.read_private`, of all that was applied. Raises: as `settle`."""

@@ -89,6 +89,10 @@ class SnapshotKeeper:
         except OSError:
             self._loop.call_soon(lambda: done(None))
             return
+        except Stop as error:
+            self._failed = True
+            self._on_failed(error)
+            return
 
         def work() -> SnapshotMeta | None:
             try:

@@ -80,10 +80,11 @@ class Segment:
         self._say(MARK)
 
     def rewrite(self, frame: bytes) -> None:
-        """The newest frame again, with its mark: what an earlier process wrote and did not sync is on disk then."""
+        """The newest frame again: what an earlier process wrote and did not sync is on disk then. The mark comes after:
+        one that reached the disk before a part of the frame would vouch for what never was there."""
         write(self._files, self._file, self.path, frame, self.position - len(frame))
-        self.mark()
         sync(self._files, self._file, self.path)
+        self.mark()
 
     def seal(self) -> None:
         """The log goes on in the next segment, which is on disk. Closed then."""

@@ -42,6 +42,11 @@ class Applying:
         self._paused = False
         self._held = False
 
+    @property
+    def is_paused(self) -> bool:
+        """There was no room a moment ago."""
+        return self._paused
+
     def hold(self) -> None:
         """A snapshot is about to become the state: nothing is applied until `jump`."""
         self._held = True

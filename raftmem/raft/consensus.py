@@ -126,7 +126,7 @@ class Consensus:
             send=self._send,
             may_stand=self._can_write,
         )
-        self._applying = Applying(
+        self.applying = Applying(
             journal=self.journal, index=applied, apply=apply, settle=settle, loop=loop, clock=clock, again=self._kick
         )
         self.installing = Installing(
@@ -134,7 +134,7 @@ class Consensus:
             journal=self.journal,
             promises=self._promises,
             appends=self._appends,
-            applying=self._applying,
+            applying=self.applying,
             snapshots=snapshots,
             step=self._step,
         )
@@ -187,7 +187,7 @@ class Consensus:
 
     @property
     def applied(self) -> int:
-        return self._applying.index
+        return self.applying.index
 
     @property
     def commit_index(self) -> int:
@@ -309,8 +309,8 @@ class Consensus:
             leading.replicate(self.requests.connected, heartbeat=False)
             leading.committed()
         commit = self._core.commit_index
-        if self._applying.index < commit:
-            self._applying.up_to(commit)
+        if self.applying.index < commit:
+            self.applying.up_to(commit)
             self._core.set_applied(self.applied)
         if self._told_members < self.journal.members_index <= commit:
             self._tell_members()
@@ -355,7 +355,7 @@ class Consensus:
             return
         self._loop.call_later(self._timing.heartbeat / 2, self._tick)
         self._guarded(self.tenure.tick)
-        self._guarded(self._applying.settle)
+        self._guarded(self.applying.settle)
         self._kick()
 
     def _can_write(self) -> bool:

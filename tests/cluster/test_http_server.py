@@ -416,6 +416,48 @@ def test_replies_of_one_turn_are_written_at_its_end_and_who_left_keeps_none_from
     run(work())
 
 
+def test_a_server_that_leaves_in_the_turn_of_a_reply_sends_it_first() -> None:
+    class Line(asyncio.Transport):
+        def __init__(self) -> None:
+            super().__init__()
+            self.written = b""
+            self.closed = False
+
+        def is_closing(self) -> bool:
+            return self.closed
+
+        def close(self) -> None:
+            self.closed = True
+
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            assert not self.closed
+            self.written += bytes(data)
+
+    async def work() -> None:
+        connection, line = Connection(App(), Outbox(), set(), set()), Line()
+        connection.connection_made(line)
+        connection.data_received(b"GET / HTTP/1.1\r\n\r\n")
+        assert line.written == b""
+        connection.shutdown()
+        assert (bodies(line.written), line.closed) == ([b"GET /  0"], True)
+        connection.connection_lost(None)
+
+    run(work())
+
+
+def test_trailers_are_not_kept() -> None:
+    async def work() -> None:
+        connection = Connection(App(), Outbox(), set(), set())
+        connection.connection_made(asyncio.Transport())
+        connection.data_received(b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n")
+        for _ in range(100):
+            connection.data_received(b"trailer: %b\r\n" % (b"x" * 1000))
+        assert len(connection._headers) == 1
+        connection.connection_lost(None)
+
+    run(work())
+
+
 # --- what is no request -------------------------------------------------------------------------------
 BROKEN = [
     pytest.param(b"hello\r\n\r\n", id="another language"),

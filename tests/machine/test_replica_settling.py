@@ -24,14 +24,22 @@ class Disk(MemoryStateStore):
         self.rooms: list[bool] = []
         self.writes: list[bool] = []
         self.settles = 0
+        self.breaks = False
+        self.refuses = 0  # so many writes find no room to begin
         super().__init__(has_room=lambda: self.rooms.pop(0) if self.rooms else True)
 
     def settle(self) -> None:
+        if self.breaks:
+            self._take_back()
+            raise StorageFailed("the disk is broken")
         super().settle()
         self.settles += 1
 
     @contextmanager
     def write(self) -> Iterator[MemoryWriter]:
+        if self.refuses:
+            self.refuses -= 1
+            raise OSError(errno.ENOSPC, "no room left on this disk")
         with super().write() as writer:
             yield writer
             if self.writes and not self.writes.pop(0):
@@ -141,6 +149,29 @@ def test_a_bound_that_is_reached_without_room_changes_nothing() -> None:
     assert replica.applied == UNSETTLED_ENTRIES_MAX
     replica.apply([one(UNSETTLED_ENTRIES_MAX + 1)])
     assert replica.applied == UNSETTLED_ENTRIES_MAX + 1
+
+
+def test_after_a_failure_that_is_no_want_of_room_nothing_is_claimed_that_cannot_be_shown() -> None:
+    disk = Disk()
+    replica = Replica(disk, MemoryVectorIndex())
+    replica.apply(some(1, 3))
+    replica.settle()
+    replica.apply(some(3, 5))
+    disk.breaks = True
+    with pytest.raises(StorageFailed, match="broken"):
+        replica.private_reader()
+    assert (replica.applied, replica.head, replica.reader().head.index) == (2, disk.head(), 2)
+
+
+def test_no_room_before_anything_was_written_pauses_and_does_not_end_the_replica() -> None:
+    disk = Disk()
+    disk.refuses = 2
+    replica = Replica(disk, MemoryVectorIndex())
+    for _ in range(2):
+        with pytest.raises(OSError, match="no room"):
+            replica.apply(some(1, 3))
+    replica.apply(some(1, 3))
+    assert replica.applied == 2
 
 
 def test_a_state_that_cannot_be_made_again_ends_the_replica() -> None:
