@@ -98,24 +98,26 @@ class LmdbWriter(LmdbReader):
         self._move_indexes(row, old, new)
 
     def _put_row(self, row: bytes, new: Record, index: int) -> None:
-        key, name = self._tables.id_key(new.id), new.id.encode()
-        stood = self._writes.get(self._tables.ids, key)
+        ids, key, name = self._tables.ids, self._tables.id_key(new.id), new.id.encode()
         if new.previous is None:
-            first, follows = row, stood is None
+            follows = self._writes.add(ids, key, row + row + name)
         else:
+            stood = self._writes.get(ids, key)
             first = b"" if stood is None else stood[ROW_BYTES : 2 * ROW_BYTES]
             follows = stood == position_key(new.previous) + first + name
+            if follows:
+                self._writes.put(ids, key, row + first + name)
         if not follows:
             raise self._astray(new, "does not follow the row that its id has", index)
         self._writes.append(self._tables.heads, row, encode(new))
-        self._writes.put(self._tables.ids, key, row + first + name)
 
     def _astray(self, record: Record, what: str, index: int) -> Corrupt:
         return Corrupt(self._path, f"version {record.version} of {record.id} {what}", index=index)
 
     def _move_indexes(self, row: bytes, old: Record | None, new: Record) -> None:
-        self._move(self._tables.duplicates, row, _content(old), _content(new))
-        self._move(self._tables.expiry, row, _expiry(old), _expiry(new))
+        self._move(self._tables.duplicates, row, None if old is None else _content(old), _content(new))
+        if new.expires is not None or (old is not None and old.expires is not None):
+            self._move(self._tables.expiry, row, None if old is None else _expiry(old), _expiry(new))
         put, postings = self._writes.put, self._tables.postings
         for label in labels(new) if old is None else labels(new) - labels(old):
             put(postings, label + row, b"")
@@ -183,13 +185,9 @@ def _begins_first_row(outcome: Outcome) -> bool:
     return outcome.applied and outcome.op == "ADD" and outcome.version == 1
 
 
-def _content(record: Record | None) -> bytes | None:
-    if record is None or record.status != "active":
-        return None
-    return content_hash(record.sha256, record.scope)
+def _content(record: Record) -> bytes | None:
+    return content_hash(record.sha256, record.scope) if record.status == "active" else None
 
 
-def _expiry(record: Record | None) -> bytes | None:
-    if record is None or record.status != "active" or record.expires is None:
-        return None
-    return time_key(record.expires)
+def _expiry(record: Record) -> bytes | None:
+    return None if record.status != "active" or record.expires is None else time_key(record.expires)
