@@ -109,6 +109,12 @@ def _write_markdown(path: Path, run: report.Run, shown: str) -> None:
     path.write_text(text)
 
 
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number of at least 1")
+    return int(text)
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -118,8 +124,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="what work there is")
     parser.add_argument("--peers", type=_peers, default=list(PEERS), metavar="PEER,…", help="etcd,redis; none: alone")
     parser.add_argument("--clients", type=_numbers, default=[1, 16, 64, 256], metavar="N,…", help="levels of ADDs")
-    parser.add_argument("--seconds", type=int, help="of each run (2; full: 4)")
-    parser.add_argument("--rounds", type=int, help="of each race (3; full: 5)")
+    parser.add_argument("--seconds", type=_at_least_one, help="of each run (2; full: 4)")
+    parser.add_argument("--rounds", type=_at_least_one, help="of each race (3; full: 5)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="every figure of every round")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="the tables, between the markers of a document")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="SVGs (default: pictures/ beside the document)")

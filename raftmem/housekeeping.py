@@ -12,15 +12,14 @@ from raftmem.seams import Clock, Loop
 from raftmem.storage.contracts import SnapshotMeta
 
 PERIOD_SECONDS: Final = 1.0
-GROWTH: Final = 8  # the log grows by an eighth of a snapshot before the next
 BACK_OFF_SECONDS: Final = 60.0  # after one that could not be taken: a full disk is not full for a second only
 
 
 class Policy(NamedTuple):
     """Whichever is reached first since the newest snapshot. `keep_entries`: stay in the log below it.
 
-    `entries` count once their bytes are a share of the newest snapshot's (`GROWTH`): the cost of copying a large state
-    is shared by more of them. `bytes` are those of the entries applied, `age_seconds` counts only when there was one;
+    `entries` count once their bytes are a `share` of the newest snapshot's: the cost of copying a large state is spread
+    over more of them. `bytes` are those of the entries applied, `age_seconds` counts only when there was one;
     both since the snapshot or the start of this run, whichever is later: a restart costs at most one longer interval.
     """
 
@@ -28,6 +27,7 @@ class Policy(NamedTuple):
     bytes: int
     age_seconds: float
     keep_entries: int
+    share: float = 0.125
 
 
 class Keeper(Protocol):
@@ -88,7 +88,7 @@ class Housekeeping:
             return False
         grown = replica.bytes_applied - self._bytes_then
         return (
-            (entries >= policy.entries and grown * GROWTH >= (0 if newest is None else newest.size))
+            (entries >= policy.entries and grown >= policy.share * (0 if newest is None else newest.size))
             or grown >= policy.bytes
             or self._clock.boottime() - self._since >= policy.age_seconds
         )

@@ -6,6 +6,7 @@ index are removed once that is on disk. It refuses gaps, damaged records, and an
 The rule that must hold: what `commit` returned from is on disk, in order, without a gap, or `Corrupt` is raised.
 """
 
+import logging
 import os
 import sys
 import threading
@@ -27,6 +28,7 @@ from raftmem.storage.log_rules import EMPTY, LogEnd, follow
 from raftmem.storage.log_scan import Scan, offsets_of
 from raftmem.storage.log_write import LogWriter
 
+log = logging.getLogger("raftmem.storage")
 _LOOKS_MAX: Final = 3  # at a folder that a writer in another process is changing
 
 
@@ -188,6 +190,9 @@ class SegmentLogStore:
             if self._end.kept != last:
                 raise Corrupt(self.path, f"was converted up to index {self._end.kept} of {last}")
         remove_old(self._folder, self._files)
+        log.info(
+            "%s: %d entries are in segments now; an earlier build cannot read this folder any more", self.path, last
+        )
 
     # --- looking -------------------------------------------------------------------------------------
     def _now(self) -> LogEnd:

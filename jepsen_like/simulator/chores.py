@@ -120,7 +120,7 @@ class Chores:
         self._consensus = consensus
         group, machine = self._of.group, self._of.machine
         Housekeeping(
-            policy=Policy(group.compact_entries, NEVER, NEVER, group.keep_entries),
+            policy=Policy(group.compact_entries, NEVER, NEVER, group.keep_entries, share=0.0),
             replica=self._apply_loop,
             snapshots=self.snapshots,
             compact=consensus.compact,

@@ -62,7 +62,9 @@ def test_figures_of_before_are_shown_and_judged(
     assert (tmp_path / "pictures" / "goals.svg").exists()
 
 
-@pytest.mark.parametrize("wrong", [["--only", "nothing"], ["--peers", "consul"], ["--clients", "0"]])
+@pytest.mark.parametrize(
+    "wrong", [["--only", "nothing"], ["--peers", "consul"], ["--clients", "0"], ["--rounds", "0"], ["--seconds", "-1"]]
+)
 def test_names_that_nothing_has_are_refused(wrong: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["benchmarks", *wrong])
     with pytest.raises(SystemExit) as ended:
