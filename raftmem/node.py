@@ -305,7 +305,7 @@ class Node:
         """Let go of everything, in the order that keeps what is on disk whole."""
         self.housekeeping.stop()
         self.consensus.stop()
-        is_settled = self._settle_last()
+        unsettled = self._settle_last()
         await self.peers.stop()
         for executor in (self._writer, self._copier, self._chores):
             await asyncio.to_thread(executor.close)
@@ -313,15 +313,17 @@ class Node:
         clean = self._failure is None or isinstance(self._failure, Removed)
         if isinstance(self._failure, Removed):
             self._disks.folder.mark_removed()
-        elif clean and is_settled:
+        elif clean and unsettled is None:
             await asyncio.to_thread(self.replica.vectors.save)
-        self._disks.close(clean=clean and is_settled)
+        self._disks.close(clean=clean and unsettled is None)
+        if clean and unsettled is not None:
+            raise unsettled
 
-    def _settle_last(self) -> bool:
-        """Whether all that was applied is settled. First of all: a copy may wait for the transaction that is open."""
+    def _settle_last(self) -> OSError | Stop | None:
+        """Why what was applied last is not settled, if it is not; it is applied again at the next start. First of all:
+        a copy may wait for the transaction that is open."""
         try:
             self.replica.settle()
         except (OSError, Stop) as error:
-            log.warning("what was applied last is not settled, and is applied again at the next start: %s", error)
-            return False
-        return True
+            return error
+        return None
