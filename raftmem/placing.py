@@ -63,11 +63,12 @@ class Placing:
             try:
                 if not self._consensus.is_leader:
                     place = await self._forward(body, deadline)
-                elif gathers:
-                    place = await self._gathered(draft, deadline)
                 else:
                     self._check_space(draft.header)
-                    place = Place(*self._consensus.propose(body))
+                    if gathers:
+                        place = await self._gathered(draft, deadline)
+                    else:
+                        place = Place(*self._consensus.propose(body))
             except errors.NoLeader:
                 if deadline.remaining * 1000 <= RETRY_MS:
                     raise
@@ -106,7 +107,6 @@ class Placing:
 
     async def _gathered(self, draft: Draft, deadline: Deadline) -> Place:
         """With the other renewals of this tick."""
-        self._check_space(draft.header)
         promise: Promise[Place | Refused] = Promise()
         self._renewals.add(draft, promise.resolve)
         try:

@@ -253,12 +253,6 @@ class Environment:
         """The folder has another name now; what is open stays open."""
         self.path = str(folder / DATA_FILE)
 
-    @property
-    def is_durable(self) -> bool:
-        """Whether a commit is on disk when it returns: what the library does, not what it was asked for."""
-        flags = self._env.flags()
-        return flags["sync"] and flags["metasync"]
-
     def table(self, name: str) -> Table:
         found = self.find_table(name)
         if found is None:
