@@ -51,7 +51,7 @@ _ROUTES: Final[dict[tuple[str, str], Operation]] = {
         {200: ("What was found.", replies.SearchResults)},
         TRAVEL,
         bodies.SearchBody,
-        (*BODY_ERRORS, *TRAVEL_ERRORS, "too-many-requests"),
+        (*BODY_ERRORS, *TRAVEL_ERRORS, "too-many-requests", "no-space"),
     ),
     ("GET", "/v1/memories/{id}"): Operation(
         "Read one memory. A deleted or expired one is 404 with `memory_status` and `updated_index`.",
