@@ -10,16 +10,17 @@ from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
-from raftmem.api import asgi, cold
-from raftmem.api.call import Call, Reply
-from raftmem.api.exchange import Disconnected, Exchange
-from raftmem.api.exposition import Exposition, Requests
-from raftmem.api.respond import answer, cut_off, defect, head, malformed, refused
-from raftmem.api.settings import ApiSettings
-from raftmem.api.shown import Shown
-from raftmem.api.table import match
+from raftmem.api.http import asgi
+from raftmem.api.http.call import Call, Reply
+from raftmem.api.http.exchange import Disconnected, Exchange
+from raftmem.api.http.respond import answer, cut_off, defect, head, malformed, refused
+from raftmem.api.http.settings import ApiSettings
+from raftmem.api.responses.json_cache import Shown
+from raftmem.api.responses.metrics import Exposition, Requests
+from raftmem.api.routes import status
+from raftmem.api.routes.table import match
 from raftmem.errors import RaftmemError
-from raftmem.service import Service
+from raftmem.service.interface import Service
 
 _OTHER: Final = "other"  # the route of everything that is not hot, in the metrics
 
@@ -35,7 +36,7 @@ class App:
         self._settings = settings
         self._requests = Requests()
         self._shown = Shown()
-        self._cold = cold.create(Exposition(service, self._requests))
+        self._cold = status.create(Exposition(service, self._requests))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI."""

@@ -12,11 +12,12 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from raftmem.commands import Actor, Scope
-from raftmem.records import Head, Position, PutRecord, Record, Result, Step
-from raftmem.storage.contracts import EventRow, Query, VectorQuery
-from raftmem.storage.memory_state import MemoryStateStore
-from raftmem.storage.vectors import FaissVectorIndex
+from raftmem.model.commands import Actor, Scope
+from raftmem.model.records import Head, Position, PutRecord, Record, Result, Step
+from raftmem.storage.state.contract import EventRow, Query
+from raftmem.storage.state.in_memory import MemoryStateStore
+from raftmem.storage.vectors.contract import VectorQuery
+from raftmem.storage.vectors.index import FaissVectorIndex
 
 DIMENSION: Final = 384
 BATCH: Final = 100  # memories of one entry

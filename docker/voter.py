@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from raftmem.cli.group import PERMIT
-from raftmem.storage.atomic import sync_folder, write_atomic
+from raftmem.storage.atomic_file import sync_folder, write_atomic
 from raftmem.storage.folder import read_identity
 
 

@@ -18,28 +18,27 @@ import uvloop
 
 from raftmem import __version__
 from raftmem.api.app import create_app
-from raftmem.api.settings import ApiSettings
-from raftmem.clock import SystemClock
-from raftmem.commands import Members
-from raftmem.disks import open_disks
+from raftmem.api.http.settings import ApiSettings
 from raftmem.errors import BadRequest, NoSpace, Removed, Stop
-from raftmem.expiry import Expiry
-from raftmem.housekeeping import Housekeeping, Policy
-from raftmem.http_server import HttpServer
-from raftmem.joining import prepare_joining
-from raftmem.local_service import LocalService
+from raftmem.lifecycle.join import prepare_joining
+from raftmem.lifecycle.open_folder import open_disks
+from raftmem.model.commands import Members
 from raftmem.raft.consensus import Consensus
-from raftmem.raft.frames import MAGIC, PROTOCOL_VERSION, Hello
-from raftmem.raft.peer_tls import PeerTls
-from raftmem.raft.peers import PeerEvents, Peers
-from raftmem.raft.timing import Timing
-from raftmem.replica import Replica
-from raftmem.runtime import AsyncioLoop, SystemRandomness, ThreadExecutor
+from raftmem.raft.interfaces import Timing
+from raftmem.raft.transport.frames import MAGIC, PROTOCOL_VERSION, Hello
+from raftmem.raft.transport.peer_set import PeerEvents, Peers
+from raftmem.raft.transport.tls import PeerTls
+from raftmem.replica.apply_loop import Replica
+from raftmem.replica.snapshot_keeper import SnapshotKeeper
+from raftmem.replica.snapshot_policy import Housekeeping, Policy
+from raftmem.runtime.system import AsyncioLoop, SystemClock, SystemRandomness, ThreadExecutor
+from raftmem.server.server import HttpServer
+from raftmem.service.expiry import Expiry
+from raftmem.service.replica_service import LocalService
 from raftmem.settings import Settings, split_address
-from raftmem.snapshots import SnapshotKeeper
-from raftmem.storage.acquaintances import Acquaintances
-from raftmem.storage.contracts import StateReader
-from raftmem.storage.vectors import FaissVectorIndex
+from raftmem.storage.known_births import Acquaintances
+from raftmem.storage.state.contract import StateReader
+from raftmem.storage.vectors.index import FaissVectorIndex
 
 log = logging.getLogger("raftmem.node")
 DRAIN_MS: Final = 3_000  # how long a stop waits for writes that are under way

@@ -16,11 +16,11 @@ import msgspec
 from msgspec import Meta, Struct
 
 from raftmem import limits
-from raftmem.addresses import NODE_ID
-from raftmem.addresses import split_address as split_address
-from raftmem.api.settings import DefaultLevel, Override
-from raftmem.commands import Member
+from raftmem.api.http.settings import DefaultLevel, Override
 from raftmem.errors import BadRequest
+from raftmem.model.addresses import NODE_ID
+from raftmem.model.addresses import split_address as split_address
+from raftmem.model.commands import Member
 
 PREFIX: Final = "RAFTMEM_"
 # Read by the command line and the clients, not by a replica.

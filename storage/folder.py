@@ -25,9 +25,9 @@ import msgspec
 from msgspec import Struct
 
 from raftmem.errors import Corrupt, FolderRefused
-from raftmem.storage.atomic import sync_folder, write_atomic
-from raftmem.storage.log_load import has_log
-from raftmem.storage.mark import StateMark
+from raftmem.storage.atomic_file import sync_folder, write_atomic
+from raftmem.storage.log.load import has_log
+from raftmem.storage.state.clean_mark import StateMark
 
 FORMAT: Final = 1
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")

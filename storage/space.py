@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from raftmem.limits import DISK_HARD_BYTES, DISK_LOW_BYTES, DISK_LOW_SHARE
-from raftmem.seams import Clock
+from raftmem.runtime.interfaces import Clock
 
 ROOM_SECONDS: Final = 0.01  # that there is room holds for so long: a few hundred writes, far less than the reserve
 

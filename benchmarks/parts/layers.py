@@ -19,12 +19,12 @@ from benchmarks.parts.restarts import entry, first_entry
 from benchmarks.raftmem_group import get_requests
 from benchmarks.report import LAYER
 from benchmarks.systems import RAFTMEM, values
-from raftmem import codec
-from raftmem.replica import Replica
-from raftmem.storage.contracts import Append, HardState, LogEntry
-from raftmem.storage.log import SegmentLogStore
-from raftmem.storage.memory_vectors import MemoryVectorIndex
-from raftmem.storage.state import LmdbStateStore
+from raftmem.model import codec
+from raftmem.replica.apply_loop import Replica
+from raftmem.storage.log.contract import Append, HardState, LogEntry
+from raftmem.storage.log.store import SegmentLogStore
+from raftmem.storage.state.store import LmdbStateStore
+from raftmem.storage.vectors.in_memory import MemoryVectorIndex
 
 TOGETHER: Final = (1, 16, 64)
 ENTRIES: Final = 4096

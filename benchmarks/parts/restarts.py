@@ -21,14 +21,14 @@ from benchmarks.bench import Bench, Run
 from benchmarks.measures import Sample
 from benchmarks.processes import NotStarted, disk_bytes, end, free_ports, resident_mb, started
 from benchmarks.systems import RAFTMEM, VALUE_BYTES, values
-from raftmem import codec
-from raftmem.commands import Actor, Add, Content, Draft, Fields, Header, Member, Members
-from raftmem.replica import Replica
-from raftmem.storage.contracts import Append, HardState, LogEntry
+from raftmem.model import codec
+from raftmem.model.commands import Actor, Add, Content, Draft, Fields, Header, Member, Members
+from raftmem.replica.apply_loop import Replica
 from raftmem.storage.folder import open_folder
-from raftmem.storage.log import SegmentLogStore
-from raftmem.storage.memory_vectors import MemoryVectorIndex
-from raftmem.storage.state import LmdbStateStore
+from raftmem.storage.log.contract import Append, HardState, LogEntry
+from raftmem.storage.log.store import SegmentLogStore
+from raftmem.storage.state.store import LmdbStateStore
+from raftmem.storage.vectors.in_memory import MemoryVectorIndex
 
 RESTART: Final = "restart"
 CLUSTER: Final = "00be4c40"

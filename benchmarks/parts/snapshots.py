@@ -22,19 +22,20 @@ from benchmarks.bench import Bench
 from benchmarks.measures import Sample
 from benchmarks.systems import RAFTMEM
 from benchmarks.vector_world import DIMENSION
-from raftmem import codec
-from raftmem.clock import SystemClock
-from raftmem.commands import Actor, Add, Content, Draft, Fields, Header, Member, Members
 from raftmem.errors import Stop
+from raftmem.model import codec
+from raftmem.model.commands import Actor, Add, Content, Draft, Fields, Header, Member, Members
 from raftmem.node import GC_THRESHOLDS, SWITCH_SECONDS
-from raftmem.replica import Replica
-from raftmem.runtime import AsyncioLoop, ThreadExecutor
-from raftmem.snapshots import SnapshotKeeper
-from raftmem.storage.contracts import LogEntry, StateReader, VectorIndex
+from raftmem.replica.apply_loop import Replica
+from raftmem.replica.snapshot_keeper import SnapshotKeeper
+from raftmem.runtime.system import AsyncioLoop, SystemClock, ThreadExecutor
 from raftmem.storage.folder import Folder, open_folder
-from raftmem.storage.snapshot import FileSnapshotStore
-from raftmem.storage.state import LmdbStateStore
-from raftmem.storage.vectors import FaissVectorIndex
+from raftmem.storage.log.contract import LogEntry
+from raftmem.storage.snapshots.store import FileSnapshotStore
+from raftmem.storage.state.contract import StateReader
+from raftmem.storage.state.store import LmdbStateStore
+from raftmem.storage.vectors.contract import VectorIndex
+from raftmem.storage.vectors.index import FaissVectorIndex
 
 CLUSTER: Final = "00be4c40"
 TEXT_BYTES: Final = 1000

@@ -11,15 +11,15 @@ from typing import Final
 from jepsen_like.simulator.off import SWITCHES as SIMULATED
 from jepsen_like.simulator.off import Swap
 from jepsen_like.simulator.without import TABLE
-from raftmem.barrier import Barrier
-from raftmem.commands import Actor, Guard, Idempotency
 from raftmem.machine import entry, guards
 from raftmem.machine.idempotency import Admitted
-from raftmem.machine.working import Working
-from raftmem.raft.leadership import Leadership
-from raftmem.records import View
-from raftmem.service import Level, Point, ReadOptions
-from raftmem.waiting import Deadline
+from raftmem.machine.overlay import Working
+from raftmem.model.commands import Actor, Guard, Idempotency
+from raftmem.model.records import View
+from raftmem.raft.leader.leadership import Leadership
+from raftmem.runtime.promise import Deadline
+from raftmem.service.interface import Level, Point, ReadOptions
+from raftmem.service.read_barrier import Barrier
 
 ONLY_SIMULATED: Final = ("checked-files", "no-amnesia")  # what they swap is the simulator's own
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from jepsen_like.cluster.client import Trouble
-from raftmem.storage.lmdb_env import DATA_FILE
-from raftmem.storage.log import SegmentLogStore
-from raftmem.storage.log_files import segment_numbers, segment_path
-from raftmem.storage.log_records import HEAD_BYTES
-from raftmem.storage.vector_file import MANIFEST
+from raftmem.storage.lmdb.environment import DATA_FILE
+from raftmem.storage.log.files import segment_numbers, segment_path
+from raftmem.storage.log.records import HEAD_BYTES
+from raftmem.storage.log.store import SegmentLogStore
+from raftmem.storage.vectors.file import MANIFEST
 
 LOG: Final = "log"
 STATE: Final = "state"

@@ -7,8 +7,8 @@ import random
 from collections.abc import Generator
 from typing import Final, NamedTuple, Protocol
 
-from raftmem.commands import Actor, Content, Draft, Guard, Header, Operation
-from raftmem.records import Outcome
+from raftmem.model.commands import Actor, Content, Draft, Guard, Header, Operation
+from raftmem.model.records import Outcome
 
 LOOKS: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.5)  # election timeouts between two looks for an answer
 

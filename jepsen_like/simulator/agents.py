@@ -12,7 +12,7 @@ from jepsen_like.simulator.group import Group
 from jepsen_like.simulator.lock_agent import lock_work
 from jepsen_like.simulator.options import Options
 from jepsen_like.simulator.task_agent import task_work
-from raftmem.commands import Draft, OwnerRelease
+from raftmem.model.commands import Draft, OwnerRelease
 
 TASK_SHARE: Final = 0.45
 DECLARED_DEAD: Final = 0.3  # share of the dead whose successor says so

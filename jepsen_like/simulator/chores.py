@@ -7,12 +7,13 @@ import errno
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
-from raftmem.housekeeping import Housekeeping, Policy
 from raftmem.raft.consensus import Consensus
-from raftmem.replica import Replica as ApplyLoop
-from raftmem.snapshots import SnapshotKeeper
-from raftmem.storage.contracts import LogEntry, SnapshotMeta, SnapshotStore
-from raftmem.storage.memory_vectors import MemoryVectorIndex
+from raftmem.replica.apply_loop import Replica as ApplyLoop
+from raftmem.replica.snapshot_keeper import SnapshotKeeper
+from raftmem.replica.snapshot_policy import Housekeeping, Policy
+from raftmem.storage.log.contract import LogEntry
+from raftmem.storage.snapshots.contract import SnapshotMeta, SnapshotStore
+from raftmem.storage.vectors.in_memory import MemoryVectorIndex
 
 if TYPE_CHECKING:
     from jepsen_like.simulator.replicas import Replica

@@ -1,8 +1,21 @@
 """The commands of a schedule: small ones, most of which only say their number, some that depend on their order."""
 
-from raftmem import codec
-from raftmem.commands import Actor, Add, Content, Delete, Draft, Fields, Guard, Header, Idempotency, Noop, Put, Update
-from raftmem.commands import Decision as NoopDecision
+from raftmem.model import codec
+from raftmem.model.commands import (
+    Actor,
+    Add,
+    Content,
+    Delete,
+    Draft,
+    Fields,
+    Guard,
+    Header,
+    Idempotency,
+    Noop,
+    Put,
+    Update,
+)
+from raftmem.model.commands import Decision as NoopDecision
 
 AGENT = Actor("agent", "sim")
 SLOTS = 5

@@ -1,7 +1,7 @@
 """Locks and tasks in a group: the production code of a leader for them, its oracles, and how requests for them travel.
 
 Each life of a replica has the production expiry and the production grouping of renewals, wired as `raftmem/node.py`
-and `raftmem/placing.py` do it. The oracles see each entry when it is first applied anywhere.
+and `raftmem/service/proposer.py` do it. The oracles see each entry when it is first applied anywhere.
 """
 
 from typing import TYPE_CHECKING
@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 from jepsen_like.simulator.leases import Leases
 from jepsen_like.simulator.lock_oracle import LockOracle
 from jepsen_like.simulator.task_oracle import TaskOracle
-from raftmem import codec
-from raftmem.commands import Draft
 from raftmem.errors import NotApplied
-from raftmem.expiry import Expiry
 from raftmem.machine.run import Applied
+from raftmem.model import codec
+from raftmem.model.commands import Draft
 from raftmem.raft.consensus import Consensus
-from raftmem.raft.forwarded import OnPlaced, Place, Refused
-from raftmem.renewals import Renewals, is_renewal
-from raftmem.replica import Replica as ApplyLoop
+from raftmem.raft.forwarding import OnPlaced, Place, Refused
+from raftmem.replica.apply_loop import Replica as ApplyLoop
+from raftmem.service.expiry import Expiry
+from raftmem.service.renewal_batch import Renewals, is_renewal
 
 if TYPE_CHECKING:
     from jepsen_like.simulator.group import Group

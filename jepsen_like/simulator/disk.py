@@ -17,11 +17,13 @@ from msgspec import Struct
 from jepsen_like.simulator.oracles import Referee
 from jepsen_like.simulator.sometimes import Sometimes
 from raftmem.errors import StorageFailed
-from raftmem.storage.contracts import Append, HardState, LogEntry, LogStore, LogWrite, Reset, SnapshotStore, StateStore
-from raftmem.storage.memory_copy import MemoryFiles
-from raftmem.storage.memory_log import MemoryLogStore
-from raftmem.storage.memory_snapshot import MemorySnapshotStore
-from raftmem.storage.memory_state import MemoryStateStore
+from raftmem.storage.log.contract import Append, HardState, LogEntry, LogStore, LogWrite, Reset
+from raftmem.storage.log.in_memory import MemoryLogStore
+from raftmem.storage.snapshots.contract import SnapshotStore
+from raftmem.storage.snapshots.in_memory import MemorySnapshotStore
+from raftmem.storage.state.contract import StateStore
+from raftmem.storage.state.in_memory import MemoryStateStore
+from raftmem.storage.state.in_memory_copy import MemoryFiles
 
 
 class WatchedLog:

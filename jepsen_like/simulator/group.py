@@ -13,13 +13,13 @@ from jepsen_like.simulator.oracles import Referee, Stuck
 from jepsen_like.simulator.replicas import Replica, member, members
 from jepsen_like.simulator.sometimes import Sometimes
 from jepsen_like.simulator.world import VirtualMachine, World
-from raftmem import codec
-from raftmem.commands import Actor, Members
 from raftmem.errors import NotApplied
+from raftmem.model import codec
+from raftmem.model.commands import Actor, Members
 from raftmem.raft import messages as m
 from raftmem.raft.consensus import Consensus
-from raftmem.raft.timing import Timing
-from raftmem.storage.contracts import Append, LogEntry, LogStore
+from raftmem.raft.interfaces import Timing
+from raftmem.storage.log.contract import Append, LogEntry, LogStore
 
 CLUSTER = "5f2a9c01"
 OPERATOR = Actor("user", "operator")

@@ -15,7 +15,7 @@ from jepsen_like.simulator.options import Options
 from jepsen_like.simulator.oracles import Stuck
 from jepsen_like.simulator.replicas import Replica
 from jepsen_like.simulator.workload import Workload
-from raftmem.commands import Members
+from raftmem.model.commands import Members
 
 LET_GO: Final = 30.0  # election timeouts beyond the leases of the dead, with all that it takes to have a leader
 CHANGES: Final = 4  # of the leader meanwhile; more, and a replica that must come up to the others may never do so

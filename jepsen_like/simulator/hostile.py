@@ -19,7 +19,7 @@ from jepsen_like.simulator.sometimes import Sometimes
 from jepsen_like.simulator.stores import disks_of
 from jepsen_like.simulator.trace import Trace
 from jepsen_like.simulator.workload import Workload
-from raftmem.raft.timing import Timing
+from raftmem.raft.interfaces import Timing
 
 QUIET = 0.3  # election timeouts before a quiet fault without writes: all have caught up
 

@@ -11,9 +11,9 @@ from typing import Final
 from msgspec import Struct
 
 from jepsen_like.simulator.world import World
-from raftmem.commands import Header, LockRenew, Operation, TaskHeartbeat
 from raftmem.machine.run import Applied
-from raftmem.records import Outcome, operation_of
+from raftmem.model.commands import Header, LockRenew, Operation, TaskHeartbeat
+from raftmem.model.records import Outcome, operation_of
 
 ROUNDING: Final = 0.001  # seconds; log time is cut to microseconds at every leader
 Fail = Callable[[str], Exception]

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from typing import Final
 
 from jepsen_like.simulator.agent import Agent, Life
-from raftmem.commands import (
+from raftmem.model.commands import (
     Content,
     Fields,
     Guard,

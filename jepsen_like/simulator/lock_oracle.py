@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from jepsen_like.simulator.leases import Fail, Lease, Leases, Told, told
 from jepsen_like.simulator.sometimes import Sometimes
-from raftmem.commands import Guard, LockAcquire, LockRelease, LockRenew
 from raftmem.machine.run import Applied
+from raftmem.model.commands import Guard, LockAcquire, LockRelease, LockRenew
 
 
 class Held(Struct):

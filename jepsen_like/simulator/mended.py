@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 from jepsen_like.simulator import campaign, recorded
 from jepsen_like.simulator.off import Swap, swapped
 from raftmem.limits import SNAPSHOTS_KEPT
-from raftmem.raft.leadership import Leadership
-from raftmem.snapshots import SnapshotKeeper
+from raftmem.raft.leader.leadership import Leadership
+from raftmem.replica.snapshot_keeper import SnapshotKeeper
 
 _replicate = Leadership.replicate
 

@@ -13,7 +13,7 @@ from jepsen_like.simulator.options import Options
 from jepsen_like.simulator.replicas import Replica
 from jepsen_like.simulator.schedule import Fault
 from jepsen_like.simulator.world import VirtualExecutor
-from raftmem.commands import Members
+from raftmem.model.commands import Members
 
 NEWCOMERS_MAX = 4  # over a whole schedule
 TORN = {

@@ -10,28 +10,30 @@ from typing import Final
 
 from jepsen_like.simulator import replicas
 from jepsen_like.simulator.disk import MemoryDisk
-from raftmem.clock import LogTime
-from raftmem.commands import LockExpire, TaskExpire
-from raftmem.machine import lock_ending, locks, tasks
-from raftmem.machine.working import Moment, Refusal, Working
-from raftmem.raft import election, frames, rules
+from raftmem.machine import lock_release, locks, tasks
+from raftmem.machine.overlay import Moment, Refusal, Working
+from raftmem.model.commands import LockExpire, TaskExpire
+from raftmem.model.records import Outcome, Step
 from raftmem.raft import messages as m
-from raftmem.raft.applying import Applying
-from raftmem.raft.asks import Asks
-from raftmem.raft.following import Following
-from raftmem.raft.inbox import Inbox
-from raftmem.raft.installing import Installing
-from raftmem.raft.journal import Journal
-from raftmem.raft.leadership import Leadership, OnIndex
-from raftmem.raft.progress import Progress
-from raftmem.raft.promises import Promises
-from raftmem.raft.quarantine import Core
-from raftmem.raft.rounds import Rounds
-from raftmem.raft.voting import Voting
-from raftmem.records import Outcome, Step
-from raftmem.storage.contracts import LogEntry
-from raftmem.storage.memory_snapshot import MemorySnapshotStore
-from raftmem.storage.memory_state import MemoryStateStore
+from raftmem.raft import rules
+from raftmem.raft.dispatch import Inbox
+from raftmem.raft.election import timer
+from raftmem.raft.election.votes import Voting
+from raftmem.raft.follower.match_claim import Following
+from raftmem.raft.follower.snapshot_receiver import Installing
+from raftmem.raft.leader.leadership import Leadership, OnIndex
+from raftmem.raft.leader.progress import Progress
+from raftmem.raft.leader.rounds import Rounds
+from raftmem.raft.log.apply_queue import Applying
+from raftmem.raft.log.durable_outbox import Promises
+from raftmem.raft.log.journal import Journal
+from raftmem.raft.log_time import LogTime
+from raftmem.raft.pending_requests import Asks
+from raftmem.raft.pysyncobj_core import Core
+from raftmem.raft.transport import frames
+from raftmem.storage.log.contract import LogEntry
+from raftmem.storage.snapshots.in_memory import MemorySnapshotStore
+from raftmem.storage.state.in_memory import MemoryStateStore
 
 Swap = tuple[object, str, object]  # whose attribute, its name, what stands in its place
 _ABSENT: Final = object()
@@ -174,7 +176,7 @@ def _ends_the_hold(working: Working, moment: Moment, operation: LockExpire) -> O
     if row is None:
         return Refusal("moved")
     seen = LockExpire(name, owner, operation.token, row.renewals, moment.term)
-    return lock_ending.expire(working, moment._replace(now=max(moment.now, row.expires)), seen)
+    return lock_release.expire(working, moment._replace(now=max(moment.now, row.expires)), seen)
 
 
 def _ends_the_claim(working: Working, moment: Moment, operation: TaskExpire) -> Outcome | Refusal:
@@ -212,7 +214,7 @@ SWITCHES: Final[dict[str, tuple[Swap, ...]]] = {
     "whole-snapshots": ((Installing, "_needs", lambda _self, _meta: True),),
     "apply-once": ((Applying, "_try", _skips_what_found_no_room),),
     "pre-vote": ((Voting, "ask_around", _stands_unasked),),
-    "stickiness": ((election, "is_sticky", lambda **_: False),),
+    "stickiness": ((timer, "is_sticky", lambda **_: False),),
     "learn-terms": ((Inbox, "_learn", _learns_nothing),),
     "check-quorum": ((Rounds, "silent_seconds", lambda _self: 0.0),),
     "transfer": ((Leadership, "lease_index", _keeps_its_lease),),

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 from jepsen_like.simulator.sometimes import Sometimes
 from jepsen_like.simulator.world import World
-from raftmem import codec
-from raftmem.commands import Members
 from raftmem.machine.run import Applied, step_entry
+from raftmem.model import codec
+from raftmem.model.commands import Members
 from raftmem.raft import messages as m
 from raftmem.raft.consensus import Consensus
-from raftmem.storage.contracts import Append, Compact, HardState, LogEntry, LogStore, LogWrite, Reset, Truncate
-from raftmem.storage.memory_state import MemoryStateStore
+from raftmem.storage.log.contract import Append, Compact, HardState, LogEntry, LogStore, LogWrite, Reset, Truncate
+from raftmem.storage.state.in_memory import MemoryStateStore
 
 
 class Violation(AssertionError):

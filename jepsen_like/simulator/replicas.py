@@ -11,16 +11,16 @@ from jepsen_like.simulator.chores import Chores
 from jepsen_like.simulator.disk import Disk
 from jepsen_like.simulator.network import Ends
 from jepsen_like.simulator.world import VirtualMachine
-from raftmem.commands import Member, Members
 from raftmem.errors import Removed, Stop, StorageFailed
+from raftmem.model.commands import Member, Members
 from raftmem.raft.consensus import Consensus
-from raftmem.raft.frames import MAGIC, PROTOCOL_VERSION, Hello, objection
-from raftmem.raft.timing import Timing
-from raftmem.replica import Replica as ApplyLoop
-from raftmem.storage.agreement import check_open
-from raftmem.storage.contracts import LogEntry, LogStore, SnapshotMeta
-from raftmem.storage.memory_vectors import MemoryVectorIndex
-from raftmem.storage.restore import restore
+from raftmem.raft.interfaces import Timing
+from raftmem.raft.transport.frames import MAGIC, PROTOCOL_VERSION, Hello, objection
+from raftmem.replica.apply_loop import Replica as ApplyLoop
+from raftmem.storage.log.contract import LogEntry, LogStore
+from raftmem.storage.reconcile import check_open, restore
+from raftmem.storage.snapshots.contract import SnapshotMeta
+from raftmem.storage.vectors.in_memory import MemoryVectorIndex
 
 if TYPE_CHECKING:
     from jepsen_like.simulator.group import Group

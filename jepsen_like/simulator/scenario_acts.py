@@ -12,12 +12,12 @@ from jepsen_like.simulator.stage import Stage
 from jepsen_like.simulator.stage_clients import body_of
 from jepsen_like.simulator.stage_network import Letter
 from jepsen_like.simulator.stage_replica import StageReplica, member
-from raftmem import codec
-from raftmem.commands import Actor, Member
 from raftmem.errors import NotApplied
+from raftmem.model import codec
+from raftmem.model.commands import Actor, Member
 from raftmem.raft.consensus import Consensus
 from raftmem.raft.membership import ids
-from raftmem.storage.contracts import Append, HardState, LogEntry
+from raftmem.storage.log.contract import Append, HardState, LogEntry
 
 OPERATOR: Final = Actor("user", "operator")
 CAMPAIGNS_MAX: Final = 3

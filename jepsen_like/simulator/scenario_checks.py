@@ -22,11 +22,11 @@ from typing import Final
 from jepsen_like.simulator.stage import Stage
 from jepsen_like.simulator.stage_replica import StageReplica
 from raftmem.limits import PERMITS_MAX
+from raftmem.model.coordination_rows import Hold, holders
 from raftmem.raft.consensus import Consensus
-from raftmem.raft.journal import members_of
+from raftmem.raft.log.journal import members_of
 from raftmem.raft.membership import ids
 from raftmem.raft.rules import quorum
-from raftmem.things import Hold, holders
 
 Check = Callable[[Stage, Sequence[str]], str]
 

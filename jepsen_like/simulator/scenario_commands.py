@@ -28,7 +28,7 @@ from collections.abc import Iterator, Sequence
 from jepsen_like.simulator.scenario_acts import ACTS
 from jepsen_like.simulator.scenario_checks import check
 from jepsen_like.simulator.stage import Stage
-from raftmem.raft.timing import Timing
+from raftmem.raft.interfaces import Timing
 
 
 class ScriptError(ValueError):

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from jepsen_like.simulator.stage import Stage
-from raftmem.commands import LockAcquire, LockRelease, LockRenew, Operation
-from raftmem.things import Hold, hold_key
+from raftmem.model.commands import LockAcquire, LockRelease, LockRenew, Operation
+from raftmem.model.coordination_rows import Hold, hold_key
 
 
 def _ms(word: str) -> int:

@@ -13,10 +13,10 @@ from jepsen_like.simulator.stage_replica import StageReplica, first_entry
 from jepsen_like.simulator.words import in_words
 from jepsen_like.simulator.world import World
 from raftmem.errors import Corrupt, Removed, Stop
-from raftmem.raft import frames
 from raftmem.raft.consensus import Consensus
-from raftmem.raft.timing import Timing
-from raftmem.storage.contracts import LogEntry
+from raftmem.raft.interfaces import Timing
+from raftmem.raft.transport import frames
+from raftmem.storage.log.contract import LogEntry
 
 STEP_SECONDS = 0.05  # roles are looked at this often while time goes on
 LETTERS_MAX = 2000  # a network that is not quiet after so many messages never will be

@@ -12,11 +12,11 @@ from msgspec import Struct
 from jepsen_like.simulator.stage_oracle import StageOracle
 from jepsen_like.simulator.stage_replica import StageReplica
 from jepsen_like.simulator.world import World
-from raftmem import codec
-from raftmem.commands import Actor, Content, Draft, Fields, Header, Idempotency, Operation, Put
 from raftmem.errors import NotApplied
+from raftmem.model import codec
+from raftmem.model.commands import Actor, Content, Draft, Fields, Header, Idempotency, Operation, Put
 from raftmem.raft import messages as m
-from raftmem.storage.contracts import LogEntry
+from raftmem.storage.log.contract import LogEntry
 
 AGENT = Actor("agent", "client")
 

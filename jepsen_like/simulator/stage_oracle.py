@@ -11,7 +11,7 @@ from jepsen_like.simulator.stage_replica import StageReplica
 from jepsen_like.simulator.world import World
 from raftmem.raft.membership import ids
 from raftmem.raft.rules import quorum
-from raftmem.storage.contracts import LogEntry
+from raftmem.storage.log.contract import LogEntry
 
 
 class StageOracle:

@@ -8,24 +8,24 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from jepsen_like.simulator.world import VirtualHandle, VirtualMachine, World
-from raftmem import codec
-from raftmem.commands import Member, Members
 from raftmem.errors import Stop
-from raftmem.expiry import Expiry
+from raftmem.model import codec
+from raftmem.model.commands import Member, Members
 from raftmem.raft.consensus import Consensus
-from raftmem.raft.frames import MAGIC, PROTOCOL_VERSION, Hello
-from raftmem.raft.timing import Timing
-from raftmem.replica import Replica
-from raftmem.seams import TimerHandle
-from raftmem.snapshots import SnapshotKeeper
-from raftmem.storage.agreement import check_open
-from raftmem.storage.contracts import Append, Compact, LogEntry, LogWrite, Reset, SnapshotMeta, Truncate
-from raftmem.storage.memory_copy import MemoryFiles
-from raftmem.storage.memory_log import MemoryLogStore
-from raftmem.storage.memory_snapshot import MemorySnapshotStore
-from raftmem.storage.memory_state import MemoryStateStore
-from raftmem.storage.memory_vectors import MemoryVectorIndex
-from raftmem.storage.restore import restore
+from raftmem.raft.interfaces import Timing
+from raftmem.raft.transport.frames import MAGIC, PROTOCOL_VERSION, Hello
+from raftmem.replica.apply_loop import Replica
+from raftmem.replica.snapshot_keeper import SnapshotKeeper
+from raftmem.runtime.interfaces import TimerHandle
+from raftmem.service.expiry import Expiry
+from raftmem.storage.log.contract import Append, Compact, LogEntry, LogWrite, Reset, Truncate
+from raftmem.storage.log.in_memory import MemoryLogStore
+from raftmem.storage.reconcile import check_open, restore
+from raftmem.storage.snapshots.contract import SnapshotMeta
+from raftmem.storage.snapshots.in_memory import MemorySnapshotStore
+from raftmem.storage.state.in_memory import MemoryStateStore
+from raftmem.storage.state.in_memory_copy import MemoryFiles
+from raftmem.storage.vectors.in_memory import MemoryVectorIndex
 
 CLUSTER = "5f2a9c01"
 

@@ -14,14 +14,14 @@ from typing import Final
 
 from jepsen_like.simulator.disk import Disk, Folder, NewDisk, NewLog
 from jepsen_like.simulator.options import Options
-from raftmem.storage.contracts import HardState
-from raftmem.storage.log import SegmentLogStore
-from raftmem.storage.log_files import segment_numbers
-from raftmem.storage.log_load import scan
-from raftmem.storage.log_records import pack_frame
-from raftmem.storage.mark import StateMark
-from raftmem.storage.snapshot import FileSnapshotStore
-from raftmem.storage.state import LmdbStateStore
+from raftmem.storage.log.contract import HardState
+from raftmem.storage.log.files import segment_numbers
+from raftmem.storage.log.load import scan
+from raftmem.storage.log.records import pack_frame
+from raftmem.storage.log.store import SegmentLogStore
+from raftmem.storage.snapshots.store import FileSnapshotStore
+from raftmem.storage.state.clean_mark import StateMark
+from raftmem.storage.state.store import LmdbStateStore
 
 MAP_BYTES: Final = 1 << 30
 NEVER: Final = 1 << 40

@@ -3,7 +3,7 @@
 from typing import Final
 
 from jepsen_like.simulator.agent import Agent, Life
-from raftmem.commands import (
+from raftmem.model.commands import (
     Backoff,
     TaskAdd,
     TaskCancel,

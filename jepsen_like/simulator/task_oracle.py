@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from jepsen_like.simulator.leases import Fail, Lease, Leases, Told, told
 from jepsen_like.simulator.sometimes import Sometimes
-from raftmem.commands import TaskAdd, TaskClaim, TaskComplete, TaskFail, TaskHeartbeat, TaskRelease, TaskRetry
 from raftmem.machine.run import Applied
+from raftmem.model.commands import TaskAdd, TaskClaim, TaskComplete, TaskFail, TaskHeartbeat, TaskRelease, TaskRetry
 
 ByToken = TaskHeartbeat | TaskComplete | TaskFail | TaskRelease
 

@@ -5,7 +5,7 @@ became of the unknown ones is counted.
 """
 
 from jepsen_like.simulator.group import Group
-from raftmem import codec
+from raftmem.model import codec
 
 
 def judge(group: Group) -> None:

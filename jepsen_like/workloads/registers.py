@@ -15,7 +15,7 @@ from jepsen_like.runs.world import World
 from jepsen_like.workloads.connection import Connection, Request
 from jepsen_like.workloads.contract import Workload
 from jepsen_like.workloads.drawing import Client, Draws
-from raftmem.canonical import content_sha256
+from raftmem.machine.canonical_json import content_sha256
 
 KEY_NS = 10 * 10**9  # that a key is used for
 

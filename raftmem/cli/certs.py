@@ -29,7 +29,7 @@ def certs(
 
     An authority that is in the folder already is used again; no file is ever overwritten.
     """
-    from raftmem import certs as authority  # loads cryptography, which no other command needs
+    from raftmem.lifecycle import certs as authority  # loads cryptography, which no other command needs
 
     folder = out.absolute()
     made = authority.make(

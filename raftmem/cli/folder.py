@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 from raftmem.cli.exits import CommandFailed
 from raftmem.errors import BadRequest, FolderRefused, FutureIndex, IndexCompacted
-from raftmem.replay import entries_of
-from raftmem.storage.contracts import LogEntry, StateReader
+from raftmem.replica.replay import entries_of
 from raftmem.storage.folder import ReadLock, read_identity
-from raftmem.storage.log import SegmentLogStore
-from raftmem.storage.snapshot import FileSnapshotStore
-from raftmem.storage.state import LmdbStateStore
+from raftmem.storage.log.contract import LogEntry
+from raftmem.storage.log.store import SegmentLogStore
+from raftmem.storage.snapshots.store import FileSnapshotStore
+from raftmem.storage.state.contract import StateReader
+from raftmem.storage.state.store import LmdbStateStore
 
 CHUNK_BYTES = 4 << 20  # of the log, read at a time
 

@@ -17,7 +17,7 @@ from msgspec import Struct
 from raftmem import limits
 from raftmem.cli.exits import CommandFailed
 from raftmem.errors import BadRequest
-from raftmem.storage.atomic import sync_folder, write_atomic
+from raftmem.storage.atomic_file import sync_folder, write_atomic
 from raftmem.storage.folder import read_identity
 
 PEER_PORT_OFFSET: Final = 1000

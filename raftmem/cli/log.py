@@ -11,18 +11,19 @@ from typing import Annotated
 import msgspec
 import typer
 
-from raftmem.api import views
-from raftmem.api.operations import OPS
-from raftmem.api.payloads import payload
+from raftmem.api.responses import memory_views
+from raftmem.api.responses.payloads import payload
+from raftmem.api.schema.memory_operations import OPS
 from raftmem.cli.exits import CommandFailed
 from raftmem.cli.folder import DataFolder, open_to_read
 from raftmem.cli.options import DataOption, LiveOption
 from raftmem.cli.output import JsonFlag, console, print_fields, print_json
 from raftmem.cli.pending import asked
 from raftmem.cli.rows import print_events
-from raftmem.codec import Entry, decode
 from raftmem.errors import BadRequest, Corrupt, IndexCompacted
-from raftmem.storage.contracts import EventRow, LogEntry
+from raftmem.model.codec import Entry, decode
+from raftmem.storage.log.contract import LogEntry
+from raftmem.storage.state.contract import EventRow
 
 log = typer.Typer(name="log", help="The log in a replica's folder.", no_args_is_help=True)
 NOT_APPLIED = "not applied yet"
@@ -151,9 +152,9 @@ def _events(folder: DataFolder, first: int, last: int | None) -> Iterator[Event]
 
 def _applied(row: EventRow, entry: Entry) -> Iterator[Event]:
     if not row.result.outcomes:
-        yield _plain(views.internal_event(row, entry))
+        yield _plain(memory_views.internal_event(row, entry))
     for seq in range(len(row.result.outcomes)):
-        yield _plain(views.event(row, entry, seq, payload=payload(row, entry, seq)))
+        yield _plain(memory_views.event(row, entry, seq, payload=payload(row, entry, seq)))
 
 
 def _pending(raw: LogEntry, entry: Entry) -> Iterator[Event]:
@@ -167,8 +168,8 @@ def _tasks(event: Event) -> list[object]:
     return found if isinstance(found, list) else []
 
 
-def _plain(event: views.EventView) -> Event:
-    return msgspec.json.decode(views.encode(event), type=Event)
+def _plain(event: memory_views.EventView) -> Event:
+    return msgspec.json.decode(memory_views.encode(event), type=Event)
 
 
 def _end(folder: DataFolder) -> int:

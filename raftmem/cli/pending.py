@@ -5,8 +5,8 @@ It says what each operation is about and nothing of what will come of it.
 
 from typing import assert_never
 
-from raftmem.codec import Entry
-from raftmem.commands import (
+from raftmem.model.codec import Entry
+from raftmem.model.commands import (
     Add,
     Delete,
     Expire,
@@ -36,7 +36,7 @@ from raftmem.commands import (
     Txn,
     Update,
 )
-from raftmem.records import About, Outcome, Result
+from raftmem.model.records import About, Outcome, Result
 
 
 def asked(entry: Entry) -> Result:

@@ -10,11 +10,11 @@ from raftmem.cli.member import join_command
 from raftmem.cli.options import DataOption
 from raftmem.cli.output import JsonFlag, console, print_json, printable
 from raftmem.cli.remote import login
-from raftmem.clock import SystemClock
-from raftmem.commands import Actor, Member, Members
 from raftmem.errors import BadRequest
-from raftmem.recovery import Plan, plan, read_members
-from raftmem.recovery import recover as carry_out
+from raftmem.lifecycle.recover import Plan, plan, read_members
+from raftmem.lifecycle.recover import recover as carry_out
+from raftmem.model.commands import Actor, Member, Members
+from raftmem.runtime.system import SystemClock
 
 
 def recover(

@@ -11,13 +11,13 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from raftmem import replay as machine
 from raftmem.cli.exits import CommandFailed
 from raftmem.cli.folder import DataFolder, open_to_read
 from raftmem.cli.options import DataOption, LiveOption
 from raftmem.cli.output import JsonFlag, console, print_json
 from raftmem.errors import BadRequest
-from raftmem.storage.state import LmdbStateStore
+from raftmem.replica import replay as machine
+from raftmem.storage.state.store import LmdbStateStore
 
 
 def replay(

@@ -6,14 +6,15 @@ from typing import Annotated
 import msgspec
 import typer
 
-from raftmem.api import snapshots, views
+from raftmem.api.responses import memory_views
+from raftmem.api.routes import snapshots
 from raftmem.cli.exits import CommandFailed
 from raftmem.cli.folder import snapshots_of
 from raftmem.cli.options import DataOption, TimeoutOption, given
 from raftmem.cli.output import JsonFlag, console, print_json, print_table, printable
 from raftmem.cli.remote import DEFAULT_URL, ActorOption, Remote, UrlOption
 from raftmem.cli.rows import items
-from raftmem.storage.contracts import SnapshotMeta
+from raftmem.storage.snapshots.contract import SnapshotMeta
 
 snapshot = typer.Typer(name="snapshot", help="Snapshots of one replica.", no_args_is_help=True)
 _COLUMNS = ("index", "term", "time", "bytes", "digest", "checksum")
@@ -72,4 +73,4 @@ def take(
 
 
 def _row(meta: SnapshotMeta) -> _Row:
-    return msgspec.json.decode(views.encode(snapshots.shown(meta)), type=_Row)
+    return msgspec.json.decode(memory_views.encode(snapshots.shown(meta)), type=_Row)

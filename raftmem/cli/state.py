@@ -5,16 +5,16 @@ from typing import Annotated
 import msgspec
 import typer
 
-from raftmem.api import views
+from raftmem.api.responses import memory_views
 from raftmem.cli import options as o
 from raftmem.cli.exits import CommandFailed
 from raftmem.cli.folder import check_at, open_to_read
 from raftmem.cli.output import JsonFlag, console, print_fields, print_json, print_table
 from raftmem.cli.rows import MEMORY_COLUMNS, memory_row
-from raftmem.digest import GENESIS
 from raftmem.limits import LIST_LIMIT_MAX
-from raftmem.records import SEQ_LAST, Position, Record
-from raftmem.storage.contracts import Query, StateReader
+from raftmem.model.digest import GENESIS
+from raftmem.model.records import SEQ_LAST, Position, Record
+from raftmem.storage.state.contract import Query, StateReader
 
 state = typer.Typer(name="state", help="The state in a replica's folder.", no_args_is_help=True)
 
@@ -95,4 +95,4 @@ def _listed(reader: StateReader, query: Query, index: int, limit: int) -> list[R
 
 
 def _plain(record: Record) -> dict[str, object]:
-    return msgspec.json.decode(views.encode(views.memory(record)), type=dict[str, object])
+    return msgspec.json.decode(memory_views.encode(memory_views.memory(record)), type=dict[str, object])

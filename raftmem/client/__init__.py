@@ -67,7 +67,7 @@ from raftmem.client.thread_client import Listing, RaftmemClient, Watch
 from raftmem.client.thread_driver import BlockingFlag
 from raftmem.client.thread_hold import Hold
 from raftmem.client.thread_worker import Worker
-from raftmem.client.working import Counts, Job, NonRetryable, Retry
+from raftmem.client.worker import Counts, Job, NonRetryable, Retry
 
 __all__ = [
     "Actor",

@@ -13,7 +13,7 @@ from typing import Generic, ParamSpec, Self, TypeVar
 
 import httpx
 
-from raftmem.client import gates, locks, log, memories, tasks, watching
+from raftmem.client import gates, locks, log, memories, tasks, watch
 from raftmem.client.async_driver import AsyncDriver, AsyncFlag, AsyncStream, AsyncTime, SystemAsyncTime
 from raftmem.client.async_hold import AsyncHold
 from raftmem.client.async_worker import AsyncHandler, AsyncWorker
@@ -21,12 +21,12 @@ from raftmem.client.config import configured, limits, socket_options, unique_own
 from raftmem.client.coordination_shapes import Gate
 from raftmem.client.effects import Randomness
 from raftmem.client.endpoints import Endpoints
-from raftmem.client.holding import Places, Want, renewing
+from raftmem.client.hold import Places, Want, renewing
 from raftmem.client.keeper import Keeper
 from raftmem.client.plan import Level, ListPlan, Page, Plan
 from raftmem.client.shapes import Entry
-from raftmem.client.watching import Watching, WatchPlan
-from raftmem.client.working import Crew
+from raftmem.client.watch import Watching, WatchPlan
+from raftmem.client.worker import Crew
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -334,4 +334,4 @@ class _Log(_Group):
     txn = _Call(log.txn)
     cluster = _Call(log.cluster)
     events = _List(log.events)
-    watch = _Watch(watching.watch)
+    watch = _Watch(watch.watch)

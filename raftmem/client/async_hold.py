@@ -4,11 +4,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from raftmem.client.asking import Caller
 from raftmem.client.async_driver import AsyncDriver, AsyncFlag
-from raftmem.client.holding import HoldBase, Places, Want
+from raftmem.client.hold import HoldBase, Places, Want
 from raftmem.client.keeper import Keeper
 from raftmem.client.lease import Lease
+from raftmem.client.retry import Caller
 
 
 class AsyncLost:

@@ -10,7 +10,7 @@ from typing import Final, Self
 
 from raftmem.client.async_driver import AsyncDriver, AsyncFlag
 from raftmem.client.errors import RaftmemClientError
-from raftmem.client.working import Counts, Crew, Done, GivenBack, Job, NonRetryable, Retry, end_of
+from raftmem.client.worker import Counts, Crew, Done, GivenBack, Job, NonRetryable, Retry, end_of
 
 _log = logging.getLogger("raftmem.client")
 AsyncHandler = Callable[[Job[AsyncFlag]], Awaitable[object]]

@@ -12,10 +12,10 @@ from typing import Final
 import httpx
 
 from raftmem import __version__
-from raftmem.client.asking import Caller, Patience
 from raftmem.client.effects import Clock, Failed, Randomness
 from raftmem.client.endpoints import Endpoints
 from raftmem.client.plan import Level, Pairs
+from raftmem.client.retry import Caller, Patience
 from raftmem.client.session import Session
 
 _BOOTTIME: Final = getattr(time, "CLOCK_BOOTTIME", None)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Final
 
-from raftmem.client.asking import Caller
 from raftmem.client.coordination_shapes import Gate, GateWritten, Pin
 from raftmem.client.effects import Pause, Program
 from raftmem.client.errors import WaitTimeout
@@ -24,6 +23,7 @@ from raftmem.client.plan import (
     segment,
     write,
 )
+from raftmem.client.retry import Caller
 from raftmem.client.shapes import Memory
 
 _GATE: Final = parser(Gate)

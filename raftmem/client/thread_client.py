@@ -13,20 +13,20 @@ from typing import Generic, ParamSpec, Self, TypeVar
 
 import httpx
 
-from raftmem.client import gates, locks, log, memories, tasks, watching
+from raftmem.client import gates, locks, log, memories, tasks, watch
 from raftmem.client.config import configured, limits, socket_options, unique_owner
 from raftmem.client.coordination_shapes import Gate
 from raftmem.client.effects import Program, Randomness
 from raftmem.client.endpoints import Endpoints
-from raftmem.client.holding import Places, Want, renewing
+from raftmem.client.hold import Places, Want, renewing
 from raftmem.client.keeper import Keeper
 from raftmem.client.plan import Level, ListPlan, Page, Plan
 from raftmem.client.shapes import Entry
 from raftmem.client.thread_driver import BlockingFlag, BlockingTime, SystemTime, ThreadDriver, ThreadStream
 from raftmem.client.thread_hold import Hold
 from raftmem.client.thread_worker import Handler, Worker
-from raftmem.client.watching import Watching, WatchPlan
-from raftmem.client.working import Crew
+from raftmem.client.watch import Watching, WatchPlan
+from raftmem.client.worker import Crew
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -360,4 +360,4 @@ class _Log(_Group):
     txn = _Call(log.txn)
     cluster = _Call(log.cluster)
     events = _List(log.events)
-    watch = _Watch(watching.watch)
+    watch = _Watch(watch.watch)

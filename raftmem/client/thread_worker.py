@@ -10,7 +10,7 @@ from typing import Final, Self
 
 from raftmem.client.errors import RaftmemClientError
 from raftmem.client.thread_driver import BlockingFlag, ThreadDriver
-from raftmem.client.working import Counts, Crew, Done, Job, NonRetryable, Retry, end_of
+from raftmem.client.worker import Counts, Crew, Done, Job, NonRetryable, Retry, end_of
 
 _log = logging.getLogger("raftmem.client")
 Handler = Callable[[Job[BlockingFlag]], object]

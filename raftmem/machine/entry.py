@@ -12,8 +12,12 @@ from typing import Final
 
 from msgspec import Struct
 
-from raftmem.codec import Entry
-from raftmem.commands import (
+from raftmem.machine import gates, locks, memory, tasks
+from raftmem.machine.guards import false_guards
+from raftmem.machine.idempotency import Admitted, Replay, admit, used
+from raftmem.machine.overlay import Moment, Refusal, Working
+from raftmem.model.codec import Entry
+from raftmem.model.commands import (
     Add,
     Content,
     GateOperation,
@@ -24,11 +28,7 @@ from raftmem.commands import (
     TaskOperation,
     Txn,
 )
-from raftmem.machine import gates, locks, memory, tasks
-from raftmem.machine.guards import false_guards
-from raftmem.machine.idempotency import Admitted, Replay, admit, used
-from raftmem.machine.working import Moment, Refusal, Working
-from raftmem.records import About, Change, IdempotencyRow, Outcome, Position, Result, Step, View
+from raftmem.model.records import About, Change, IdempotencyRow, Outcome, Position, Result, Step, View
 
 _NOTHING: Final = Step(Result(), ())
 _BATCH_REFUSED: Final = Refusal("batch-refused")

@@ -16,7 +16,9 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from raftmem import limits
-from raftmem.commands import (
+from raftmem.machine import json_text
+from raftmem.machine.overlay import Moment, Refusal, Working
+from raftmem.model.commands import (
     Actor,
     ActorType,
     Content,
@@ -27,10 +29,8 @@ from raftmem.commands import (
     GateRevoke,
     Pin,
 )
-from raftmem.machine import json_text
-from raftmem.machine.working import Moment, Refusal, Working
-from raftmem.records import About, Outcome
-from raftmem.things import PINS, Approval, Gate, gate_key, pinned_by
+from raftmem.model.coordination_rows import PINS, Approval, Gate, gate_key, pinned_by
+from raftmem.model.records import About, Outcome
 
 _TYPES: Final = frozenset(get_args(ActorType))
 

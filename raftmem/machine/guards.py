@@ -7,9 +7,9 @@ log says that it is not: an expiry that has not come yet leaves its guard true, 
 
 from collections.abc import Sequence
 
-from raftmem.commands import Guard
-from raftmem.machine.working import Working
-from raftmem.things import Hold, holders
+from raftmem.machine.overlay import Working
+from raftmem.model.commands import Guard
+from raftmem.model.coordination_rows import Hold, holders
 
 
 def false_guards(working: Working, guards: Sequence[Guard]) -> tuple[int, ...]:

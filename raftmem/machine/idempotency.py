@@ -8,9 +8,9 @@ a few at a time, so a row past its time that is still there counts: its request 
 from typing import NamedTuple
 
 from raftmem import limits
-from raftmem.commands import Actor, Idempotency
-from raftmem.machine.working import Refusal
-from raftmem.records import Change, DropIdempotency, IdempotencyRow, PutIdempotency, View
+from raftmem.machine.overlay import Refusal
+from raftmem.model.commands import Actor, Idempotency
+from raftmem.model.records import Change, DropIdempotency, IdempotencyRow, PutIdempotency, View
 
 
 class Replay(NamedTuple):

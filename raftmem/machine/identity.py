@@ -8,9 +8,9 @@ from typing import Final
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from raftmem.commands import Actor, Fields, Scope
-from raftmem.machine.working import Moment
-from raftmem.records import Position, Record, Status
+from raftmem.machine.overlay import Moment
+from raftmem.model.commands import Actor, Fields, Scope
+from raftmem.model.records import Position, Record, Status
 
 _NOT_BOUND: Final = Scope()
 _NO_ACTOR: Final = Actor("system", "nobody")

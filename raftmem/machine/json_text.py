@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from raftmem import canonical, limits
+from raftmem import limits
+from raftmem.machine import canonical_json
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _BRACKET = re.compile(rb"[\[\]{}]")
@@ -31,7 +32,7 @@ def parse(text: bytes) -> Parsed | None:
         return None
     try:
         value = msgspec.json.decode(text)
-        canonical.jcs(value)
+        canonical_json.jcs(value)
     except (msgspec.DecodeError, ValueError):
         return None
     return Parsed(value)
@@ -42,7 +43,7 @@ def content_sha256(text: str | None, value: bytes | None) -> bytes | None:
     if value is not None and too_deep(value):
         return None
     try:
-        return canonical.content_sha256(text, value)
+        return canonical_json.content_sha256(text, value)
     except (msgspec.DecodeError, ValueError):
         return None
 

@@ -12,9 +12,9 @@ permit never goes to one that the log could have sent away already.
 
 from msgspec.structs import replace
 
-from raftmem.machine.working import Moment, Working
-from raftmem.records import About, Outcome
-from raftmem.things import Hold, Lock, Waiter, hold_key, holders, lock_key, queue_of, waiter_key
+from raftmem.machine.overlay import Moment, Working
+from raftmem.model.coordination_rows import Hold, Lock, Waiter, hold_key, holders, lock_key, queue_of, waiter_key
+from raftmem.model.records import About, Outcome
 
 
 def holds_of(working: Working, lock: Lock) -> list[Hold]:

@@ -14,7 +14,11 @@ states what must hold of them.
 
 from typing import assert_never
 
-from raftmem.commands import (
+from raftmem.machine.lock_acquire import acquire, renew
+from raftmem.machine.lock_queue import token_in_force
+from raftmem.machine.lock_release import expire, force_release, leave, owner_release, release
+from raftmem.machine.overlay import Moment, Refusal, Working
+from raftmem.model.commands import (
     Content,
     LockAcquire,
     LockExpire,
@@ -25,11 +29,7 @@ from raftmem.commands import (
     LockRenew,
     OwnerRelease,
 )
-from raftmem.machine.lock_asking import acquire, renew
-from raftmem.machine.lock_ending import expire, force_release, leave, owner_release, release
-from raftmem.machine.lock_queue import token_in_force
-from raftmem.machine.working import Moment, Refusal, Working
-from raftmem.records import About, Outcome
+from raftmem.model.records import About, Outcome
 
 
 def perform(working: Working, moment: Moment, operation: LockOperation, content: Content | None) -> Outcome | Refusal:

@@ -6,11 +6,11 @@ Version numbers of an id only rise, through delete and re-add too, so an old ver
 
 from typing import assert_never
 
-from raftmem.commands import Add, Content, Decision, Delete, Expire, MemoryOperation, Noop, Put, Update
 from raftmem.machine.identity import blank, born, keeps_scope, next_version, scope_of
+from raftmem.machine.overlay import Moment, Refusal, Working
 from raftmem.machine.revision import NOTHING, revise
-from raftmem.machine.working import Moment, Refusal, Working
-from raftmem.records import Outcome, Record
+from raftmem.model.commands import Add, Content, Decision, Delete, Expire, MemoryOperation, Noop, Put, Update
+from raftmem.model.records import Outcome, Record
 
 
 def perform(

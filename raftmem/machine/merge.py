@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, assert_never
 
 from raftmem import limits
-from raftmem.canonical import jcs
-from raftmem.commands import Merge, MergeOp
+from raftmem.machine.canonical_json import jcs
 from raftmem.machine.json_text import encode, parse, too_deep
-from raftmem.machine.working import Refusal
+from raftmem.machine.overlay import Refusal
+from raftmem.model.commands import Merge, MergeOp
 
 
 class Merged(NamedTuple):

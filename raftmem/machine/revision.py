@@ -10,11 +10,11 @@ from typing import Final
 from msgspec import UNSET, Struct
 
 from raftmem import limits
-from raftmem.commands import Content, Fields
 from raftmem.machine.json_text import content_sha256, is_object
 from raftmem.machine.merge import merge
-from raftmem.machine.working import Moment, Refusal
-from raftmem.records import Position, Record
+from raftmem.machine.overlay import Moment, Refusal
+from raftmem.model.commands import Content, Fields
+from raftmem.model.records import Position, Record
 
 NOTHING: Final = Content()
 _INVALID: Final = Refusal("invalid-request")

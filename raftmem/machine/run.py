@@ -6,12 +6,12 @@ older, and stops the replica on anything else. The new head is computed here and
 
 from msgspec import Struct
 
-from raftmem.codec import Entry, decode
-from raftmem.digest import digest
 from raftmem.errors import Corrupt
 from raftmem.machine.entry import apply
-from raftmem.records import DropIdempotency, Head, PutIdempotency, PutRecord, Record, Step
-from raftmem.storage.contracts import EventRow, StateWriter
+from raftmem.model.codec import Entry, decode
+from raftmem.model.digest import digest
+from raftmem.model.records import DropIdempotency, Head, PutIdempotency, PutRecord, Record, Step
+from raftmem.storage.state.contract import EventRow, StateWriter
 
 
 class Applied(Struct, frozen=True):

@@ -9,9 +9,9 @@ from typing import Final
 from msgspec import UNSET, UnsetType
 
 from raftmem import limits
-from raftmem.commands import Backoff, Content, TaskAdd, TaskClaim, TaskFail
 from raftmem.machine.json_text import parse
-from raftmem.machine.working import Refusal
+from raftmem.machine.overlay import Refusal
+from raftmem.model.commands import Backoff, Content, TaskAdd, TaskClaim, TaskFail
 
 INVALID: Final = Refusal("invalid-request")
 

@@ -14,12 +14,12 @@ from typing import Final, Literal
 from msgspec.structs import replace
 
 from raftmem import limits
-from raftmem.commands import Backoff, Content, TaskClaim, TaskComplete, TaskFail, TaskHeartbeat, TaskRelease
+from raftmem.machine.overlay import Moment, Refusal, Working
 from raftmem.machine.task_bounds import INVALID, is_ttl, may_claim, may_fail, said
 from raftmem.machine.task_ends import about, finish, put, unclaimed, waiting_state
-from raftmem.machine.working import Moment, Refusal, Working
-from raftmem.records import About, Outcome
-from raftmem.things import Task, TaskError, ready_in
+from raftmem.model.commands import Backoff, Content, TaskClaim, TaskComplete, TaskFail, TaskHeartbeat, TaskRelease
+from raftmem.model.coordination_rows import Task, TaskError, ready_in
+from raftmem.model.records import About, Outcome
 
 LostBy = Literal["expired", "owner-released"]
 _CLAIMED_HERE: Final = Refusal("wrong-state")

@@ -13,9 +13,9 @@ from typing import Literal
 from msgspec.structs import replace
 
 from raftmem import limits
-from raftmem.machine.working import Moment, Working
-from raftmem.records import About, Outcome, Position
-from raftmem.things import Task, dependents_of, task_key
+from raftmem.machine.overlay import Moment, Working
+from raftmem.model.coordination_rows import Task, dependents_of, task_key
+from raftmem.model.records import About, Outcome, Position
 
 End = Literal["completed", "cancelled", "dead"]
 

@@ -10,8 +10,8 @@ from collections import deque
 from typing import Final, NamedTuple
 
 from raftmem import limits
-from raftmem.machine.working import Refusal, Working
-from raftmem.things import Task, dependents_of
+from raftmem.machine.overlay import Refusal, Working
+from raftmem.model.coordination_rows import Task, dependents_of
 
 _PATH_SHOWN_MAX: Final = 16  # ids of one path, which is told in the outcome: longer ones lose their middle
 

@@ -14,7 +14,13 @@ from typing import Final, assert_never
 from msgspec.structs import replace
 
 from raftmem import limits
-from raftmem.commands import (
+from raftmem.machine.overlay import Moment, Refusal, Working
+from raftmem.machine.task_bounds import INVALID, may_add, said
+from raftmem.machine.task_claims import claim, complete, fail, heartbeat, release
+from raftmem.machine.task_claims import drop_claim as drop_claim
+from raftmem.machine.task_ends import about, finish, put, tell, waiting_state
+from raftmem.machine.task_graph import closes_a_circle, needs
+from raftmem.model.commands import (
     Content,
     TaskAdd,
     TaskCancel,
@@ -27,14 +33,8 @@ from raftmem.commands import (
     TaskRelease,
     TaskRetry,
 )
-from raftmem.machine.task_bounds import INVALID, may_add, said
-from raftmem.machine.task_claims import claim, complete, fail, heartbeat, release
-from raftmem.machine.task_claims import drop_claim as drop_claim
-from raftmem.machine.task_ends import about, finish, put, tell, waiting_state
-from raftmem.machine.task_graph import closes_a_circle, needs
-from raftmem.machine.working import Moment, Refusal, Working
-from raftmem.records import About, Outcome, Position
-from raftmem.things import UNFINISHED, Task, task_key, unique_in
+from raftmem.model.coordination_rows import UNFINISHED, Task, task_key, unique_in
+from raftmem.model.records import About, Outcome, Position
 
 _NOT_FOUND: Final = Refusal("not-found")
 _WRONG_STATE: Final = Refusal("wrong-state")

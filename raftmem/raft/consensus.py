@@ -13,30 +13,30 @@ from collections.abc import Callable
 
 import msgspec
 
-from raftmem.commands import Actor, Member, Members
 from raftmem.errors import Corrupt, Removed, Stop
 from raftmem.limits import APPEND_BYTES_MAX
+from raftmem.model.commands import Actor, Member, Members
 from raftmem.raft import messages as m
-from raftmem.raft.appends import Appends
-from raftmem.raft.applying import Applying
-from raftmem.raft.asks import OnForwarded, OnIndex
-from raftmem.raft.compacting import Compacting
-from raftmem.raft.election import Election
-from raftmem.raft.forwarded import OnForward
-from raftmem.raft.inbox import Inbox
-from raftmem.raft.installing import Installing
-from raftmem.raft.journal import Journal, members_of
-from raftmem.raft.leadership import Leadership
+from raftmem.raft.compaction import Compacting
+from raftmem.raft.dispatch import Inbox
+from raftmem.raft.election.timer import Election
+from raftmem.raft.election.votes import Voting
+from raftmem.raft.follower.append_handler import Appends
+from raftmem.raft.follower.snapshot_receiver import Installing
+from raftmem.raft.forwarding import OnForward
+from raftmem.raft.interfaces import Network, Snapshots, Timing
+from raftmem.raft.leader.leadership import Leadership
+from raftmem.raft.leadership_term import Tenure
+from raftmem.raft.learner_promotion import Steward
+from raftmem.raft.log.apply_queue import Applying
+from raftmem.raft.log.durable_outbox import Promises
+from raftmem.raft.log.journal import Journal, members_of
 from raftmem.raft.membership import ids
-from raftmem.raft.promises import Promises
-from raftmem.raft.quarantine import LEADER, Core
+from raftmem.raft.pending_requests import OnForwarded, OnIndex
+from raftmem.raft.pysyncobj_core import LEADER, Core
 from raftmem.raft.requests import Requests
-from raftmem.raft.steward import Steward
-from raftmem.raft.tenure import Tenure
-from raftmem.raft.timing import Network, Snapshots, Timing
-from raftmem.raft.voting import Voting
-from raftmem.seams import Clock, Executor, Loop, Randomness
-from raftmem.storage.contracts import LogEntry, LogStore
+from raftmem.runtime.interfaces import Clock, Executor, Loop, Randomness
+from raftmem.storage.log.contract import LogEntry, LogStore
 
 log = logging.getLogger("raftmem.raft")
 OnMembers = Callable[[Members, Members], None]

@@ -9,9 +9,9 @@ from collections.abc import Set as AbstractSet
 
 import msgspec
 
-from raftmem.commands import Member, MemberChange, Members
 from raftmem.errors import NotFound, WrongState
 from raftmem.limits import MEMBERS_MAX, REMOVED_MAX
+from raftmem.model.commands import Member, MemberChange, Members
 from raftmem.raft.rules import quorum
 
 

@@ -9,8 +9,6 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from raftmem.codec import PREFIX_BYTES
-from raftmem.commands import Actor, ActorType, Member
 from raftmem.limits import (
     APPEND_ENTRIES_MAX,
     ENTRY_BYTES_MAX,
@@ -18,7 +16,10 @@ from raftmem.limits import (
     OPERATIONS_MAX,
     SNAPSHOT_CHUNK_BYTES,
 )
-from raftmem.storage.contracts import LogEntry, SnapshotMeta
+from raftmem.model.codec import PREFIX_BYTES
+from raftmem.model.commands import Actor, ActorType, Member
+from raftmem.storage.log.contract import LogEntry
+from raftmem.storage.snapshots.contract import SnapshotMeta
 
 Count = Annotated[int, Meta(ge=0, le=2**62)]
 Text = Annotated[str, Meta(max_length=4 * NAME_BYTES_MAX)]

@@ -6,19 +6,19 @@ Rules: what enters the log would decode and is within the bound of one entry; no
 
 from collections.abc import Callable
 
-from raftmem import codec
-from raftmem.clock import LogTime
-from raftmem.commands import Actor, Draft, Member, MemberChange, Members
 from raftmem.errors import ChangeUnderWay, NoLeader, NoSpace, NotApplied, NotFound, TooLarge, WrongState
 from raftmem.limits import NAME_BYTES_MAX
-from raftmem.raft import forwarded, membership
+from raftmem.model import codec
+from raftmem.model.commands import Actor, Draft, Member, MemberChange, Members
+from raftmem.raft import forwarding, membership
 from raftmem.raft import messages as m
-from raftmem.raft.asks import Asks, OnForwarded, OnIndex
-from raftmem.raft.forwarded import NOWHERE, OnForward, OnPlaced, Place
-from raftmem.raft.journal import Journal
-from raftmem.raft.leadership import Leadership
-from raftmem.raft.quarantine import Core
-from raftmem.seams import Clock
+from raftmem.raft.forwarding import NOWHERE, OnForward, OnPlaced, Place
+from raftmem.raft.leader.leadership import Leadership
+from raftmem.raft.log.journal import Journal
+from raftmem.raft.log_time import LogTime
+from raftmem.raft.pending_requests import Asks, OnForwarded, OnIndex
+from raftmem.raft.pysyncobj_core import Core
+from raftmem.runtime.interfaces import Clock
 
 
 class Requests:
@@ -61,7 +61,7 @@ class Requests:
 
     # --- commands ------------------------------------------------------------------------------------
     def propose(self, body: bytes) -> tuple[int, int]:
-        forwarded.check_size(body)
+        forwarding.check_size(body)
         return self._append(self._ready(), body, codec.COMMAND)
 
     def _propose_forwarded(self, body: bytes, _draft: Draft, placed: OnPlaced) -> None:
@@ -122,7 +122,7 @@ class Requests:
         if not leading.is_settled():
             raise ChangeUnderWay("another change of the membership is under way; try again when it is committed")
         body = codec.members_body(membership.with_births(after, self._birth_of))
-        forwarded.check_size(body)
+        forwarding.check_size(body)
         return self._append(leading, body, codec.MEMBERSHIP)
 
     def hand_over(self, member_id: str | None) -> None:
@@ -143,7 +143,7 @@ class Requests:
     # --- of other replicas -------------------------------------------------------------------------------
     def answer(self, peer: str, message: m.Forward | m.Change) -> None:
         if isinstance(message, m.Forward):
-            forwarded.answer(message, self.take_forwarded, lambda reply: self._send(peer, reply))
+            forwarding.answer(message, self.take_forwarded, lambda reply: self._send(peer, reply))
             return
         try:
             if message.op == "transfer":
@@ -168,7 +168,7 @@ class Requests:
 
     # --- to the leader -------------------------------------------------------------------------------------
     def forward(self, body: bytes, callback: OnForwarded) -> None:
-        forwarded.check_size(body)
+        forwarding.check_size(body)
         leader = self._known_leader()
         self._send(leader, m.Forward(self.asks.forward(leader, callback), body))
 

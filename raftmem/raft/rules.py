@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from raftmem.errors import Corrupt
 from raftmem.raft.messages import Append, PreVote, Reject, Vote
-from raftmem.storage.contracts import LogEntry
+from raftmem.storage.log.contract import LogEntry
 
 
 class LogView(Protocol):

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from api_world import MemoryService, World, run
 
-from raftmem.commands import Actor, Draft, Header, LockAcquire, LockRenew
 from raftmem.limits import OWNER_RELEASE_MAX, TXN_OPERATIONS_MAX, WAITERS_MAX
-from raftmem.service import Written
+from raftmem.model.commands import Actor, Draft, Header, LockAcquire, LockRenew
+from raftmem.service.interface import Written
 
 A, B, C = "a#1", "b#2", "c#3"
 LOCK = "/v1/locks/deploy/prod"

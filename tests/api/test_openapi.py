@@ -15,11 +15,11 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from raftmem.api import cold, table
-from raftmem.api.exposition import Exposition, Requests
-from raftmem.api.openapi import document
-from raftmem.api.operations import OPERATIONS
-from raftmem.api.problems import KINDS
+from raftmem.api.http.problems import KINDS
+from raftmem.api.responses.metrics import Exposition, Requests
+from raftmem.api.routes import status, table
+from raftmem.api.schema.memory_operations import OPERATIONS
+from raftmem.api.schema.openapi import document
 
 UNDOCUMENTED = {("GET", "/openapi.json"), ("GET", "/docs")}
 
@@ -31,7 +31,7 @@ def cold_routes(app: FastAPI) -> set[tuple[str, str]]:
 
 
 def test_every_route_is_in_the_document_and_nothing_else() -> None:
-    app = cold.create(Exposition(World().service, Requests()))
+    app = status.create(Exposition(World().service, Requests()))
     hot, behind = set(table.ROUTES), cold_routes(app)
     described = {
         (method.upper(), path)

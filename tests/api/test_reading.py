@@ -6,12 +6,13 @@ import struct
 import pytest
 from api_world import World, run
 
-from raftmem import codec, errors
-from raftmem.api import embedding, times
-from raftmem.api.settings import ApiSettings, Override
+from raftmem import errors
+from raftmem.api.http import embedding, times
+from raftmem.api.http.settings import ApiSettings, Override
 from raftmem.errors import BadRequest
 from raftmem.limits import LIST_SCAN_ROWS_MAX
-from raftmem.service import Level, ReadOptions
+from raftmem.model import codec
+from raftmem.service.interface import Level, ReadOptions
 
 
 def last_read(world: World) -> ReadOptions:

@@ -11,12 +11,13 @@ import pytest
 from api_world import FIRST, MemoryService, World, run
 from msgspec.structs import replace
 
-from raftmem import codec, hub
-from raftmem.api import streaming, watch
 from raftmem.api.app import create_app
-from raftmem.api.streaming import Outlet
-from raftmem.clock import SystemClock
-from raftmem.commands import (
+from raftmem.api.http import streaming
+from raftmem.api.http.streaming import Outlet
+from raftmem.api.routes import watch
+from raftmem.machine.run import Applied
+from raftmem.model import codec
+from raftmem.model.commands import (
     Actor,
     Draft,
     GatePut,
@@ -28,12 +29,12 @@ from raftmem.commands import (
     Operation,
     TaskAdd,
 )
-from raftmem.http_server import HttpServer
-from raftmem.hub import Hub, Place
-from raftmem.machine.run import Applied
-from raftmem.runtime import AsyncioLoop
-from raftmem.service import Topic
-from raftmem.storage.memory_state import MemoryReader
+from raftmem.runtime.system import AsyncioLoop, SystemClock
+from raftmem.server.server import HttpServer
+from raftmem.service import watch_hub
+from raftmem.service.interface import Topic
+from raftmem.service.watch_hub import Hub, Place
+from raftmem.storage.state.in_memory import MemoryReader
 
 PATIENCE = 20.0
 Json = dict[str, object]
@@ -322,7 +323,7 @@ def test_the_next_index_is_waited_for() -> None:
 
 
 def test_streams_past_the_bound_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "WATCHERS_MAX", 2)
+    monkeypatch.setattr(watch_hub, "WATCHERS_MAX", 2)
 
     async def work() -> None:
         world = Streams()
@@ -465,8 +466,10 @@ async def listing(world: Streams, query: str) -> list[Json]:
 # --- order ------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("seed", range(4))
 def test_streams_of_every_pace_show_the_log_without_gap_or_repeat(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "WATCH_PENDING_MAX", 16)  # so that a slow one is thrown back into history again and again
-    monkeypatch.setattr(hub, "_TRIM", 4)
+    monkeypatch.setattr(
+        watch_hub, "WATCH_PENDING_MAX", 16
+    )  # so that a slow one is thrown back into history again and again
+    monkeypatch.setattr(watch_hub, "_TRIM", 4)
     monkeypatch.setattr(watch, "WATCH_PIECE_BYTES", 900)
     monkeypatch.setattr(watch, "LOOKS_A_TURN", 5)
     draw = random.Random(seed)

@@ -9,7 +9,7 @@ from cli_world import Cli
 
 from raftmem.cli.exits import Exit
 from raftmem.errors import BadRequest
-from raftmem.raft.peer_tls import PeerTls, names
+from raftmem.raft.transport.tls import PeerTls, names
 from raftmem.settings import Settings, load
 
 

@@ -7,9 +7,10 @@ import msgspec
 import pytest
 from cli_world import Cli
 
-from raftmem import codec
 from raftmem.cli.exits import Exit
-from raftmem.commands import (
+from raftmem.machine.run import step_entry
+from raftmem.model import codec
+from raftmem.model.commands import (
     Actor,
     Add,
     Content,
@@ -23,13 +24,12 @@ from raftmem.commands import (
     Members,
     Update,
 )
-from raftmem.machine.run import step_entry
-from raftmem.storage.contracts import Append, Compact, HardState, LogEntry
 from raftmem.storage.folder import Folder, open_folder
-from raftmem.storage.log import SegmentLogStore
-from raftmem.storage.log_files import segment_path
-from raftmem.storage.snapshot import FileSnapshotStore
-from raftmem.storage.state import LmdbStateStore
+from raftmem.storage.log.contract import Append, Compact, HardState, LogEntry
+from raftmem.storage.log.files import segment_path
+from raftmem.storage.log.store import SegmentLogStore
+from raftmem.storage.snapshots.store import FileSnapshotStore
+from raftmem.storage.state.store import LmdbStateStore
 
 MEMBERS = Members("5f2a9c01", 1, (Member("n1", "127.0.0.1:9101", "http://127.0.0.1:8101", "f"),), 1000, 500)
 Operation = Add | Update | Delete

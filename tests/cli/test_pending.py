@@ -3,13 +3,13 @@
 import msgspec
 import pytest
 
-from raftmem import codec, commands
-from raftmem.api import views
-from raftmem.api.payloads import payload
+from raftmem.api.responses import memory_views
+from raftmem.api.responses.payloads import payload
 from raftmem.cli.pending import asked
 from raftmem.cli.rows import event_row
-from raftmem.commands import Actor, Draft, Fields, Header, Operation
-from raftmem.storage.contracts import EventRow
+from raftmem.model import codec, commands
+from raftmem.model.commands import Actor, Draft, Fields, Header, Operation
+from raftmem.storage.state.contract import EventRow
 
 Event = dict[str, object]
 SUBJECTS: dict[Operation, str | None] = {
@@ -47,8 +47,10 @@ def shown(*operations: Operation) -> list[Event]:
     body = codec.encode_draft(Draft(header, (None,) * len(operations)), bytes)
     entry = codec.decode(codec.seal(body, time=1, wall_ms=1), index=9)
     row = EventRow(9, 1, b"", asked(entry), b"")
-    found = [views.event(row, entry, seq, payload=payload(row, entry, seq)) for seq in range(len(row.result.outcomes))]
-    return [msgspec.json.decode(views.encode(event), type=Event) for event in found]
+    found = [
+        memory_views.event(row, entry, seq, payload=payload(row, entry, seq)) for seq in range(len(row.result.outcomes))
+    ]
+    return [msgspec.json.decode(memory_views.encode(event), type=Event) for event in found]
 
 
 @pytest.mark.parametrize("operation", SUBJECTS, ids=lambda one: type(one).__name__)

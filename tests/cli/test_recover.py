@@ -6,20 +6,20 @@ from pathlib import Path
 import pytest
 from cli_world import Cli
 
-from raftmem import codec
 from raftmem.cli.exits import Exit
-from raftmem.commands import Actor, Member, Members
-from raftmem.disks import open_disks
 from raftmem.errors import FolderRefused
+from raftmem.lifecycle.open_folder import open_disks
+from raftmem.lifecycle.recover import plan, read_members, recover
 from raftmem.machine.run import step_entry
-from raftmem.recovery import plan, read_members, recover
-from raftmem.runtime import SystemRandomness
+from raftmem.model import codec
+from raftmem.model.commands import Actor, Member, Members
+from raftmem.runtime.system import SystemRandomness
 from raftmem.settings import Settings
-from raftmem.storage.contracts import Append, Compact, HardState, LogEntry, Truncate
 from raftmem.storage.folder import ReadLock, genesis_of, open_folder, read_identity
-from raftmem.storage.log import SegmentLogStore
-from raftmem.storage.log_files import segment_path
-from raftmem.storage.state import LmdbStateStore
+from raftmem.storage.log.contract import Append, Compact, HardState, LogEntry, Truncate
+from raftmem.storage.log.files import segment_path
+from raftmem.storage.log.store import SegmentLogStore
+from raftmem.storage.state.store import LmdbStateStore
 
 
 def member(name: str, folder_id: str | None = None) -> Member:

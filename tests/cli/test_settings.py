@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from raftmem.commands import Member
 from raftmem.errors import BadRequest
 from raftmem.limits import MEMBERS_MAX
+from raftmem.model.commands import Member
 from raftmem.settings import FIELDS, Loaded, Settings, load, mask_url
 
 NAMED = {"node_id": "n1", "data": "d", "cluster_id": "5f2a9c01"}

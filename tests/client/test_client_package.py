@@ -15,7 +15,17 @@ GROUPS = ("memories", "locks", "owners", "tasks", "gates")
 
 def test_import_brings_nothing_of_the_service() -> None:
     code = "import sys, raftmem.client; print([m for m in sys.argv[1:] if m in sys.modules])"
-    heavy = ("faiss", "lmdb", "pysyncobj", "fastapi", "numpy", "uvicorn", "uvloop", "raftmem.service", "raftmem.api")
+    heavy = (
+        "faiss",
+        "lmdb",
+        "pysyncobj",
+        "fastapi",
+        "numpy",
+        "uvicorn",
+        "uvloop",
+        "raftmem.service.interface",
+        "raftmem.api",
+    )
     ended = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[]"
 

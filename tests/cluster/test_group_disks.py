@@ -16,7 +16,7 @@ from jepsen_like.cluster.client import Answer, until
 from jepsen_like.cluster.group import LoopbackGroup, new_group
 from jepsen_like.cluster.served import Served
 from raftmem.cli.exits import Exit
-from raftmem.storage.log_files import segment_path
+from raftmem.storage.log.files import segment_path
 
 LOW = "disk_low_bytes = 4000000000000000000"  # more than any disk has
 SMALL_DISK_MIB = 80

@@ -72,7 +72,7 @@ def test_steps_make_an_environment_with_the_product_and_nothing_that_builds(tmp_
     image.make(found["product"])
     binary = tmp_path / "opt" / "raftmem" / "bin"
     assert "raftmem" in image.run(f"{binary}/raftmem --version")
-    image.run(f"{binary}/python -c 'import raftmem.api.app, raftmem.storage.state, raftmem.node'")
+    image.run(f"{binary}/python -c 'import raftmem.api.app, raftmem.storage.state.store, raftmem.node'")
     installed = image.run(
         f"{binary}/python -c 'from importlib.metadata import distributions; print(*(d.name for d in distributions()))'"
     ).split()

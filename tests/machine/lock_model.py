@@ -8,7 +8,15 @@ from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any
 
-from raftmem.commands import LockAcquire, LockExpire, LockForceRelease, LockLeave, LockRelease, LockRenew, OwnerRelease
+from raftmem.model.commands import (
+    LockAcquire,
+    LockExpire,
+    LockForceRelease,
+    LockLeave,
+    LockRelease,
+    LockRenew,
+    OwnerRelease,
+)
 
 Told = tuple[str, str | None, str | None, Any, Any, Any, int | None]  # lock, owner and token: where there is one
 Locks = dict[str, dict[str, Any]]  # rows of any shape: this file is typed by its tests

@@ -9,7 +9,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from raftmem.commands import (
+from raftmem.limits import (
+    IDEMPOTENCY_KEEP_US_MAX,
+    IDEMPOTENCY_PURGE_PER_ENTRY,
+    JSON_INTEGER_MAX,
+)
+from raftmem.model.commands import (
     Actor,
     Add,
     Content,
@@ -22,11 +27,6 @@ from raftmem.commands import (
     Operation,
     Put,
     Update,
-)
-from raftmem.limits import (
-    IDEMPOTENCY_KEEP_US_MAX,
-    IDEMPOTENCY_PURGE_PER_ENTRY,
-    JSON_INTEGER_MAX,
 )
 
 State = dict[str, dict[str, Any]]  # JSON of any shape: this file is typed by its tests

@@ -3,8 +3,8 @@
 import pytest
 from machine_world import World, add, delete, noop, put, update
 
-from raftmem.commands import Guard
-from raftmem.records import Outcome, Position
+from raftmem.model.commands import Guard
+from raftmem.model.records import Outcome, Position
 
 
 def codes(outcomes: tuple[Outcome, ...]) -> list[str | None]:

@@ -9,8 +9,42 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from machine_world import ALICE, Step, World, add, command
 
-from raftmem import codec
-from raftmem.commands import (
+from raftmem.errors import Corrupt
+from raftmem.limits import (
+    APPROVERS_MAX,
+    EMBEDDING_FLOATS_MAX,
+    GATE_COMMENT_BYTES_MAX,
+    GUARDS_MAX,
+    JSON_DEPTH_MAX,
+    JSON_INTEGER_MAX,
+    LOCK_METADATA_BYTES_MAX,
+    LOCK_TTL_MS_MAX,
+    LOCK_TTL_MS_MIN,
+    MERGE_PATHS_MAX,
+    METADATA_BYTES_MAX,
+    NAME_BYTES_MAX,
+    OPERATIONS_MAX,
+    PERMITS_MAX,
+    PINS_MAX,
+    PROVENANCE_ITEMS_MAX,
+    PROVENANCE_TEXT_BYTES_MAX,
+    TAGS_MAX,
+    TASK_ATTEMPTS_MAX,
+    TASK_BACKOFF_FACTOR_MILLI_MAX,
+    TASK_CLAIM_MAX,
+    TASK_DELAY_MS_MAX,
+    TASK_DEPENDS_MAX,
+    TASK_ERROR_BYTES_MAX,
+    TASK_PRIORITY_MAX,
+    TASK_QUEUES_MAX,
+    TEXT_BYTES_MAX,
+    TTL_MS_MAX,
+    TXN_OPERATIONS_MAX,
+    VALUE_BYTES_MAX,
+    WAIT_MS_MAX,
+)
+from raftmem.model import codec
+from raftmem.model.commands import (
     Actor,
     Add,
     Backoff,
@@ -46,42 +80,8 @@ from raftmem.commands import (
     Txn,
     Update,
 )
-from raftmem.errors import Corrupt
-from raftmem.limits import (
-    APPROVERS_MAX,
-    EMBEDDING_FLOATS_MAX,
-    GATE_COMMENT_BYTES_MAX,
-    GUARDS_MAX,
-    JSON_DEPTH_MAX,
-    JSON_INTEGER_MAX,
-    LOCK_METADATA_BYTES_MAX,
-    LOCK_TTL_MS_MAX,
-    LOCK_TTL_MS_MIN,
-    MERGE_PATHS_MAX,
-    METADATA_BYTES_MAX,
-    NAME_BYTES_MAX,
-    OPERATIONS_MAX,
-    PERMITS_MAX,
-    PINS_MAX,
-    PROVENANCE_ITEMS_MAX,
-    PROVENANCE_TEXT_BYTES_MAX,
-    TAGS_MAX,
-    TASK_ATTEMPTS_MAX,
-    TASK_BACKOFF_FACTOR_MILLI_MAX,
-    TASK_CLAIM_MAX,
-    TASK_DELAY_MS_MAX,
-    TASK_DEPENDS_MAX,
-    TASK_ERROR_BYTES_MAX,
-    TASK_PRIORITY_MAX,
-    TASK_QUEUES_MAX,
-    TEXT_BYTES_MAX,
-    TTL_MS_MAX,
-    TXN_OPERATIONS_MAX,
-    VALUE_BYTES_MAX,
-    WAIT_MS_MAX,
-)
-from raftmem.storage.memory_state import MemoryStateStore
-from raftmem.storage.state import LmdbStateStore
+from raftmem.storage.state.in_memory import MemoryStateStore
+from raftmem.storage.state.store import LmdbStateStore
 
 NAMES = st.sampled_from(["x" * NAME_BYTES_MAX, "é" * (NAME_BYTES_MAX // 2), "\U0001f512" * 63, "a/b\n\u2028", "~"])
 IDS = st.sampled_from(["i" * 255, "i" * 254 + "~", "0"])

@@ -22,10 +22,10 @@ from machine_world import (
     update,
 )
 
-from raftmem.commands import Actor, Content, GateApprove, GatePut, Pin
 from raftmem.limits import APPROVERS_MAX, GATE_COMMENT_BYTES_MAX, GATES_PINNING_MAX, JSON_INTEGER_MAX, PINS_MAX
-from raftmem.records import About, Outcome, Position
-from raftmem.things import GATES, Gate, gate_key, pinned_by
+from raftmem.model.commands import Actor, Content, GateApprove, GatePut, Pin
+from raftmem.model.coordination_rows import GATES, Gate, gate_key, pinned_by
+from raftmem.model.records import About, Outcome, Position
 
 CAROL = Actor("user", "carol", "release manager")
 

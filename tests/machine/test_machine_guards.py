@@ -24,8 +24,8 @@ from machine_world import (
     update,
 )
 
-from raftmem.commands import Guard
-from raftmem.records import Outcome
+from raftmem.model.commands import Guard
+from raftmem.model.records import Outcome
 
 
 def failed(outcome: Outcome) -> tuple[int, ...]:

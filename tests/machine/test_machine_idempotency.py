@@ -4,11 +4,12 @@ from collections.abc import Set as AbstractSet
 
 from machine_world import ALICE, BOB, SECOND, World, add, command, delete, noop, update
 
-from raftmem import codec
-from raftmem.commands import Actor, Guard, Scope
 from raftmem.limits import IDEMPOTENCY_KEEP_US_MAX, IDEMPOTENCY_KEEP_US_MIN, IDEMPOTENCY_KEYS_MAX
 from raftmem.machine import apply
-from raftmem.records import (
+from raftmem.model import codec
+from raftmem.model.commands import Actor, Guard, Scope
+from raftmem.model.coordination_rows import Thing
+from raftmem.model.records import (
     DropIdempotency,
     Head,
     IdempotencyRow,
@@ -19,7 +20,6 @@ from raftmem.records import (
     Record,
     Step,
 )
-from raftmem.things import Thing
 
 DAY_MS = IDEMPOTENCY_KEEP_US_MAX // 1000
 

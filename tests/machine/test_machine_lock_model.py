@@ -23,9 +23,9 @@ from machine_world import (
 )
 
 from raftmem.machine.run import step_entry
-from raftmem.records import Outcome
-from raftmem.storage.state import LmdbStateStore
-from raftmem.things import DUE, LOCKS, Hold, Lock, Waiter, due_until, owned_by
+from raftmem.model.coordination_rows import DUE, LOCKS, Hold, Lock, Waiter, due_until, owned_by
+from raftmem.model.records import Outcome
+from raftmem.storage.state.store import LmdbStateStore
 
 LOCKS_USED = ("mutex", "pool")
 USUAL_PERMITS = {"mutex": 1, "pool": 2}

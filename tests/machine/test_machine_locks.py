@@ -26,7 +26,16 @@ from machine_world import (
     task_of,
 )
 
-from raftmem.commands import (
+from raftmem.limits import (
+    LOCK_TTL_MS_MAX,
+    LOCK_TTL_MS_MIN,
+    OWNER_RELEASE_MAX,
+    PERMITS_MAX,
+    TIMEOUT_MS_MAX,
+    WAIT_MS_MAX,
+    WAITERS_MAX,
+)
+from raftmem.model.commands import (
     Content,
     LockAcquire,
     LockExpire,
@@ -37,17 +46,8 @@ from raftmem.commands import (
     LockRenew,
     OwnerRelease,
 )
-from raftmem.limits import (
-    LOCK_TTL_MS_MAX,
-    LOCK_TTL_MS_MIN,
-    OWNER_RELEASE_MAX,
-    PERMITS_MAX,
-    TIMEOUT_MS_MAX,
-    WAIT_MS_MAX,
-    WAITERS_MAX,
-)
-from raftmem.records import About, Outcome, Position
-from raftmem.things import DUE, LOCKS, owned_by
+from raftmem.model.coordination_rows import DUE, LOCKS, owned_by
+from raftmem.model.records import About, Outcome, Position
 
 
 def events(outcomes: tuple[Outcome, ...]) -> list[tuple[str, str | None, int | None]]:

@@ -3,9 +3,10 @@
 import pytest
 from machine_world import ALICE, BOB, World, add, delete, expire, floats, noop, put, update
 
-from raftmem import canonical, codec
-from raftmem.commands import Actor, Decision, Guard, Members, Scope
-from raftmem.records import SEQ_LAST, Position, PutRecord
+from raftmem.machine import canonical_json
+from raftmem.model import codec
+from raftmem.model.commands import Actor, Decision, Guard, Members, Scope
+from raftmem.model.records import SEQ_LAST, Position, PutRecord
 
 
 # --- ADD ------------------------------------------------------------------------------------------
@@ -15,7 +16,7 @@ def test_add_of_a_new_id_is_version_1() -> None:
     assert (outcome.op, outcome.applied, outcome.version, outcome.scope) == ("ADD", True, 1, Scope("shop"))
     record = world.memory("a")
     assert record.created == record.updated == Position(1, 0)
-    assert record.sha256 == canonical.content_sha256("t", b'{"k":1}')
+    assert record.sha256 == canonical_json.content_sha256("t", b'{"k":1}')
     assert (record.text, record.value, record.metadata) == ("t", b'{"k":1}', b'{"m":1}')
     assert (record.actor, record.tags, record.visibility, record.pinned) == (ALICE, ("x",), "shared", False)
     assert record.created_ms == record.updated_ms == world.wall_ms
@@ -221,7 +222,7 @@ def test_update_with_null_clears() -> None:
     record = world.memory("a")
     assert (record.value, record.tags, record.metadata, record.visibility) == (None, (), b"{}", "shared")
     assert (record.pinned, record.expires, record.expires_ms) == (False, None, None)
-    assert record.sha256 == canonical.content_sha256("t", None)
+    assert record.sha256 == canonical_json.content_sha256("t", None)
 
 
 def test_update_that_leaves_neither_text_nor_value_is_refused() -> None:

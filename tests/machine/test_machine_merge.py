@@ -4,12 +4,12 @@ import msgspec
 import pytest
 from machine_world import World, add, json, update
 
-from raftmem import canonical
-from raftmem.commands import Content, Fields, Merge, MergeOp, Update
 from raftmem.limits import JSON_INTEGER_MAX, NAME_BYTES_MAX, TAGS_MAX, VALUE_BYTES_MAX
+from raftmem.machine import canonical_json
 from raftmem.machine.json_text import too_deep
 from raftmem.machine.merge import Merged, merge
-from raftmem.machine.working import Refusal
+from raftmem.machine.overlay import Refusal
+from raftmem.model.commands import Content, Fields, Merge, MergeOp, Update
 
 BIG = JSON_INTEGER_MAX
 
@@ -198,7 +198,7 @@ def test_update_replaces_then_merges_and_hashes_the_result() -> None:
     world.one(update("a", value={"n": 10}, tags=("x",), merge={"value.n": ("inc", 1), "tags": ("union", ["y"])}))
     record = world.memory("a")
     assert (record.value, record.tags) == (b'{"n":11}', ("x", "y"))
-    assert record.sha256 == canonical.content_sha256("t", b'{"n":11}')
+    assert record.sha256 == canonical_json.content_sha256("t", b'{"n":11}')
 
 
 def test_a_refused_merge_refuses_the_update_whole() -> None:

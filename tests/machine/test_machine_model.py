@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from machine_model import PLAIN, Model
 from machine_world import ALICE, BOB, Step, World, add, command, delete, expire, floats, noop, put, update
 
-from raftmem import codec
-from raftmem.commands import Actor, Add, Content, Fields, Guard, Merge, Put, Update
 from raftmem.machine import apply
 from raftmem.machine.run import step_entry
-from raftmem.records import Position
-from raftmem.storage.contracts import StateReader
-from raftmem.storage.memory_state import MemoryStateStore
-from raftmem.storage.state import LmdbStateStore
+from raftmem.model import codec
+from raftmem.model.commands import Actor, Add, Content, Fields, Guard, Merge, Put, Update
+from raftmem.model.records import Position
+from raftmem.storage.state.contract import StateReader
+from raftmem.storage.state.in_memory import MemoryStateStore
+from raftmem.storage.state.store import LmdbStateStore
 
 MAP_BYTES = 64 << 20
 IDS = st.sampled_from(["a", "b", "c"])

@@ -27,14 +27,14 @@ from machine_world import (
     update,
 )
 
-from raftmem import codec
-from raftmem.commands import Guard, Members
-from raftmem.digest import GENESIS
 from raftmem.errors import Corrupt
 from raftmem.machine import apply
 from raftmem.machine.run import step_entry
-from raftmem.records import PutContent, PutRecord, PutThing
-from raftmem.storage.memory_state import MemoryStateStore
+from raftmem.model import codec
+from raftmem.model.commands import Guard, Members
+from raftmem.model.digest import GENESIS
+from raftmem.model.records import PutContent, PutRecord, PutThing
+from raftmem.storage.state.in_memory import MemoryStateStore
 
 
 @pytest.mark.parametrize("index", [0, 1, 3])

@@ -28,10 +28,10 @@ from machine_world import (
 )
 
 from raftmem import limits
-from raftmem.commands import Backoff, TaskAdd, TaskClaim, TaskHeartbeat
-from raftmem.records import Outcome
-from raftmem.storage.state import LmdbStateStore
-from raftmem.things import TASKS, Task, marks
+from raftmem.model.commands import Backoff, TaskAdd, TaskClaim, TaskHeartbeat
+from raftmem.model.coordination_rows import TASKS, Task, marks
+from raftmem.model.records import Outcome
+from raftmem.storage.state.store import LmdbStateStore
 
 IDS = "abcdefg"
 QUEUES = ("q", "r")

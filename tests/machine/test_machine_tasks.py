@@ -27,12 +27,12 @@ from machine_world import (
 )
 
 from raftmem import limits
-from raftmem.commands import Backoff, Content, Operation, TaskAdd, TaskClaim, TaskHeartbeat
 from raftmem.machine import tasks
+from raftmem.machine.overlay import Moment, Working
 from raftmem.machine.task_claims import backoff_ms, drop_claim
-from raftmem.machine.working import Moment, Working
-from raftmem.records import About, Marked, Outcome, Position
-from raftmem.things import DUE, TASKS, Task, TaskError, task_key
+from raftmem.model.commands import Backoff, Content, Operation, TaskAdd, TaskClaim, TaskHeartbeat
+from raftmem.model.coordination_rows import DUE, TASKS, Task, TaskError, task_key
+from raftmem.model.records import About, Marked, Outcome, Position
 
 
 def about(outcome: Outcome) -> About:

@@ -24,9 +24,9 @@ from machine_world import (
     update,
 )
 
-from raftmem.commands import Guard, Header, Operation, Txn
-from raftmem.records import About, Outcome, Position, operation_of
-from raftmem.things import LOCKS, Hold, hold_key, lock_key
+from raftmem.model.commands import Guard, Header, Operation, Txn
+from raftmem.model.coordination_rows import LOCKS, Hold, hold_key, lock_key
+from raftmem.model.records import About, Outcome, Position, operation_of
 
 M1, M2 = Guard(memory="m", version=1), Guard(memory="m", version=2)
 

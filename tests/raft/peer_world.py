@@ -9,12 +9,12 @@ from typing import Final
 import msgspec
 import uvloop
 
-from raftmem.commands import Member, Members
-from raftmem.raft import frames
+from raftmem.model.commands import Member, Members
 from raftmem.raft import messages as m
-from raftmem.raft.frames import Bye, Hello
-from raftmem.raft.peer_tls import PeerTls
-from raftmem.raft.peers import PeerEvents, Peers
+from raftmem.raft.transport import frames
+from raftmem.raft.transport.frames import Bye, Hello
+from raftmem.raft.transport.peer_set import PeerEvents, Peers
+from raftmem.raft.transport.tls import PeerTls
 
 PATIENCE: Final = 10.0
 NOWHERE: Final = 1  # a port that nobody listens on

@@ -5,15 +5,16 @@ from collections.abc import Callable, Sequence
 from jepsen_like.simulator.commands import command
 from jepsen_like.simulator.group import bootstrap
 from jepsen_like.simulator.world import VirtualMachine, World
-from raftmem import codec
 from raftmem.errors import Stop
+from raftmem.model import codec
 from raftmem.raft import messages as m
 from raftmem.raft.consensus import Consensus
-from raftmem.raft.journal import Journal
-from raftmem.raft.quarantine import Core
-from raftmem.raft.timing import Timing
-from raftmem.storage.contracts import Append, HardState, LogEntry, LogWrite, SnapshotMeta
-from raftmem.storage.memory_log import MemoryLogStore
+from raftmem.raft.interfaces import Timing
+from raftmem.raft.log.journal import Journal
+from raftmem.raft.pysyncobj_core import Core
+from raftmem.storage.log.contract import Append, HardState, LogEntry, LogWrite
+from raftmem.storage.log.in_memory import MemoryLogStore
+from raftmem.storage.snapshots.contract import SnapshotMeta
 
 NAMES = ("n1", "n2", "n3")
 TIMING = Timing(1.0, 0.1, 0.01)

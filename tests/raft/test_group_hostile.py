@@ -18,8 +18,8 @@ from jepsen_like.simulator.oracles import Referee, Violation
 from jepsen_like.simulator.schedule import Fault
 from jepsen_like.simulator.sometimes import REQUIRED, missed
 from jepsen_like.simulator.world import World
-from raftmem.raft.rounds import Rounds
-from raftmem.storage.contracts import LogEntry
+from raftmem.raft.leader.rounds import Rounds
+from raftmem.storage.log.contract import LogEntry
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS: list[tuple[int, Level]] = [*((seed, "tcp") for seed in range(40)), *((seed, "async") for seed in range(12))]
@@ -79,7 +79,7 @@ def _never_ends(_self: Rounds) -> bool:
 
 
 def test_a_lease_that_never_ends_is_a_violation_and_shrinks_to_few_faults(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("raftmem.raft.rounds.Rounds.holds_lease", _never_ends)
+    monkeypatch.setattr("raftmem.raft.leader.rounds.Rounds.holds_lease", _never_ends)
     options = next(o for o in map(draw, range(30)) if shrink.fails(o, schedule.draw(o)))
     faults = schedule.draw(options)
     fewer = shrink.shrink(options, faults, lambda _: None)

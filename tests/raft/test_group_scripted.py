@@ -5,8 +5,8 @@ from raft_world import NAMES
 
 from jepsen_like.simulator.group import Group, Replica
 from raftmem.raft.consensus import Consensus
-from raftmem.raft.timing import Timing
-from raftmem.storage.contracts import LogEntry
+from raftmem.raft.interfaces import Timing
+from raftmem.storage.log.contract import LogEntry
 
 FIVE = ("n1", "n2", "n3", "n4", "n5")
 TIMING = Timing(0.5, 0.05, 0.01)

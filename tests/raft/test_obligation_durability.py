@@ -6,14 +6,14 @@ import pytest
 from raft_world import HERE, NAMES, PEER, TIMING, Bench, CountingStore, Solo, body, data, entries, store_of, wire
 
 from jepsen_like.simulator.group import bootstrap
-from raftmem import codec
-from raftmem.commands import Member, Members
 from raftmem.errors import Corrupt, NoSpace, StorageFailed
+from raftmem.model import codec
+from raftmem.model.commands import Member, Members
 from raftmem.raft import messages as m
-from raftmem.raft.promises import Promises
-from raftmem.raft.quarantine import LEADER
-from raftmem.storage.contracts import Append, HardState, LogEntry, Truncate
-from raftmem.storage.memory_log import MemoryLogStore
+from raftmem.raft.log.durable_outbox import Promises
+from raftmem.raft.pysyncobj_core import LEADER
+from raftmem.storage.log.contract import Append, HardState, LogEntry, Truncate
+from raftmem.storage.log.in_memory import MemoryLogStore
 
 NO_ROOM = OSError(errno.ENOSPC, "no room")
 

@@ -6,9 +6,9 @@ from raft_world import OTHER, PEER, Solo, TermLog, entries, store_of, wire
 from raftmem.errors import Corrupt
 from raftmem.raft import messages as m
 from raftmem.raft import rules
-from raftmem.raft.following import Following
-from raftmem.raft.progress import Progress
-from raftmem.storage.contracts import HardState
+from raftmem.raft.follower.match_claim import Following
+from raftmem.raft.leader.progress import Progress
+from raftmem.storage.log.contract import HardState
 
 
 # --- truncate-on-conflict: an append against a log -----------------------------------------------------

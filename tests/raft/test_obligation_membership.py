@@ -4,13 +4,13 @@ import msgspec
 import pytest
 from raft_world import HERE, OTHER, PEER, Bench, Solo, body, store_of
 
-from raftmem import codec
-from raftmem.commands import Actor, Member, MemberChange, Members
 from raftmem.errors import ChangeUnderWay, NoLeader, NotFound, Removed, WrongState
 from raftmem.limits import MEMBERS_MAX
+from raftmem.model import codec
+from raftmem.model.commands import Actor, Member, MemberChange, Members
 from raftmem.raft import membership
 from raftmem.raft import messages as m
-from raftmem.storage.contracts import Append, HardState, LogEntry
+from raftmem.storage.log.contract import Append, HardState, LogEntry
 
 OPERATOR = Actor("user", "operator")
 CHANGE = MemberChange("add", "n4", OPERATOR, "r1")

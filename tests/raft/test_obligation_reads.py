@@ -5,8 +5,8 @@ from raft_world import HERE, NAMES, OTHER, PEER, Solo, body, store_of, wire
 
 from jepsen_like.simulator.world import VirtualMachine, World
 from raftmem.raft import messages as m
-from raftmem.raft.rounds import Rounds
-from raftmem.raft.timing import Timing
+from raftmem.raft.interfaces import Timing
+from raftmem.raft.leader.rounds import Rounds
 
 FIVE = ("n1", "n2", "n3", "n4", "n5")
 

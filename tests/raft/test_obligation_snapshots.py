@@ -22,7 +22,7 @@ from jepsen_like.simulator.group import bootstrap
 from raftmem.errors import Corrupt
 from raftmem.raft import messages as m
 from raftmem.raft import rules
-from raftmem.storage.contracts import Compact, LogEntry
+from raftmem.storage.log.contract import Compact, LogEntry
 
 MEMBERS = LogEntry(1, 0, bootstrap(NAMES, TIMING))
 

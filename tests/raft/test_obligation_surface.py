@@ -6,14 +6,14 @@ import msgspec
 import pytest
 from raft_world import OTHER, PEER, Solo, body, data, store_of
 
-from raftmem.codec import PREFIX_BYTES
-from raftmem.commands import Actor, Draft, Member
 from raftmem.errors import NoLeader, TooLarge, TooManyRequests
 from raftmem.limits import APPEND_ENTRIES_MAX, ENTRY_BYTES_MAX, FRAME_BYTES_MAX
-from raftmem.raft import frames
+from raftmem.model.codec import PREFIX_BYTES
+from raftmem.model.commands import Actor, Draft, Member
 from raftmem.raft import messages as m
-from raftmem.raft.asks import Asks
-from raftmem.raft.forwarded import OnPlaced
+from raftmem.raft.forwarding import OnPlaced
+from raftmem.raft.pending_requests import Asks
+from raftmem.raft.transport import frames
 
 NODE, DIALLED = "n2", "n1"
 HELLO = frames.Hello(

@@ -6,8 +6,8 @@ from raft_world import HERE, NAMES, OTHER, PEER, TIMING, Solo, TermLog, body, st
 from jepsen_like.simulator.world import VirtualMachine, World
 from raftmem.raft import messages as m
 from raftmem.raft import rules
-from raftmem.raft.election import Election
-from raftmem.storage.contracts import HardState
+from raftmem.raft.election.timer import Election
+from raftmem.storage.log.contract import HardState
 
 FIVE = ("n1", "n2", "n3", "n4", "n5")
 

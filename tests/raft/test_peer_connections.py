@@ -8,11 +8,11 @@ import msgspec
 import pytest
 from peer_world import LOOPS, NOWHERE, Impostor, Node, Raw, dial, hello, join, members, run, stop
 
-from raftmem.commands import Members
 from raftmem.limits import FRAME_BYTES_MAX, PEER_HANDSHAKES_MAX, PEER_STRANGERS_MAX
-from raftmem.raft import frames, peers, wire
+from raftmem.model.commands import Members
 from raftmem.raft import messages as m
-from raftmem.raft.frames import Bye
+from raftmem.raft.transport import connection, frames, peer_set
+from raftmem.raft.transport.frames import Bye
 
 EVERY_LOOP = pytest.mark.parametrize("loop", LOOPS)
 VOTERS = {"n1": NOWHERE, "n2": NOWHERE, "n3": NOWHERE}
@@ -20,13 +20,13 @@ VOTERS = {"n1": NOWHERE, "n2": NOWHERE, "n3": NOWHERE}
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "LESSER_SECONDS", 0.02)
+    monkeypatch.setattr(peer_set, "LESSER_SECONDS", 0.02)
 
 
 @pytest.fixture
 def never_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """The lesser id does not get to dial within a test."""
-    monkeypatch.setattr(peers, "LESSER_SECONDS", 1000.0)
+    monkeypatch.setattr(peer_set, "LESSER_SECONDS", 1000.0)
 
 
 def with_node(test: Callable[[Node], Coroutine[None, None, None]], births: dict[str, str] | None = None) -> None:
@@ -110,7 +110,7 @@ def test_a_pair_meets_whichever_side_knows_the_other(lesser_knows: str, greater_
 
 @EVERY_LOOP
 def test_calls_that_cross_leave_one_connection_that_stays(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "LESSER_SECONDS", 0.0)
+    monkeypatch.setattr(peer_set, "LESSER_SECONDS", 0.0)
 
     async def test() -> None:
         for _ in range(20):
@@ -129,7 +129,7 @@ def test_calls_that_cross_leave_one_connection_that_stays(loop: str, monkeypatch
 
 @pytest.mark.usefixtures("never_first")
 def test_of_crossed_calls_the_greater_id_keeps_its_own_until_nobody_answers_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "HANDSHAKE_SECONDS", 0.3)
+    monkeypatch.setattr(connection, "HANDSHAKE_SECONDS", 0.3)
 
     async def test() -> None:
         silent = Impostor()
@@ -155,8 +155,8 @@ def test_of_crossed_calls_the_greater_id_keeps_its_own_until_nobody_answers_it(m
 
 
 def test_of_crossed_calls_the_lesser_id_gives_its_own_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "LESSER_SECONDS", 0.0)
-    monkeypatch.setattr(wire, "HANDSHAKE_SECONDS", 1000.0)
+    monkeypatch.setattr(peer_set, "LESSER_SECONDS", 0.0)
+    monkeypatch.setattr(connection, "HANDSHAKE_SECONDS", 1000.0)
 
     async def test() -> None:
         silent = Impostor()
@@ -188,7 +188,7 @@ def test_a_late_call_that_crossed_does_not_break_the_connection_and_a_new_one_do
         late.say(hello("n1", "n3"))
         assert await late.is_closed()
         assert node.events.empty()
-        monkeypatch.setattr(peers, "SETTLED_SECONDS", -1.0)
+        monkeypatch.setattr(peer_set, "SETTLED_SECONDS", -1.0)
         fresh = await dial(node.port)
         fresh.say(hello("n1", "n3"))
         assert await fresh.hear() == hello("n3", "n1")
@@ -221,7 +221,7 @@ def test_a_member_that_comes_is_called_and_one_that_is_named_no_more_is_not_call
 
 @pytest.mark.usefixtures("never_first")
 def test_a_call_under_way_is_broken_off_when_its_member_is_named_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "HANDSHAKE_SECONDS", 1000.0)
+    monkeypatch.setattr(connection, "HANDSHAKE_SECONDS", 1000.0)
 
     async def test() -> None:
         silent = Impostor()
@@ -383,7 +383,7 @@ def test_a_replica_of_this_cluster_that_is_not_named_yet_is_let_in_within_a_boun
 
 
 def test_callers_that_do_not_greet_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "HANDSHAKE_SECONDS", 1000.0)
+    monkeypatch.setattr(connection, "HANDSHAKE_SECONDS", 1000.0)
 
     async def test(node: Node) -> None:
         waiting = [await dial(node.port) for _ in range(PEER_HANDSHAKES_MAX)]
@@ -418,7 +418,7 @@ def test_what_a_stranger_says_closes_the_connection_and_counts_for_nothing(raw_b
 
 
 def test_a_caller_that_says_nothing_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "HANDSHAKE_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "HANDSHAKE_SECONDS", 0.05)
 
     async def test(node: Node) -> None:
         raw = await dial(node.port)

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from peer_world import LOOPS, NOWHERE, PATIENCE, Node, Raw, dial, hello, members, run, stop
 
-from raftmem import certs
 from raftmem.errors import BadRequest
-from raftmem.raft import frames, peers
+from raftmem.lifecycle import certs
 from raftmem.raft import messages as m
-from raftmem.raft.frames import Bye
-from raftmem.raft.peer_tls import PeerTls
+from raftmem.raft.transport import frames, peer_set
+from raftmem.raft.transport.frames import Bye
+from raftmem.raft.transport.tls import PeerTls
 
 EVERY_LOOP = pytest.mark.parametrize("loop", LOOPS)
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -38,7 +38,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def never_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """The lesser id does not get to dial within a test."""
-    monkeypatch.setattr(peers, "LESSER_SECONDS", 1000.0)
+    monkeypatch.setattr(peer_set, "LESSER_SECONDS", 1000.0)
 
 
 def tls(folder: Path, name: str) -> PeerTls:

@@ -9,19 +9,19 @@ import pytest
 from jepsen_like.simulator import scenario
 from jepsen_like.simulator.oracles import Violation
 from jepsen_like.simulator.scenario_commands import ScriptError
-from raftmem.clock import LogTime
 from raftmem.machine import entry
 from raftmem.machine.idempotency import Admitted
 from raftmem.raft import membership, rules
-from raftmem.raft.compacting import Compacting
-from raftmem.raft.following import Following
-from raftmem.raft.leadership import Leadership
-from raftmem.raft.progress import Progress
-from raftmem.raft.rounds import Rounds
-from raftmem.raft.shipping import Shipping
-from raftmem.raft.timing import Timing
-from raftmem.raft.writer import Writer
-from raftmem.seams import Clock
+from raftmem.raft.compaction import Compacting
+from raftmem.raft.follower.match_claim import Following
+from raftmem.raft.interfaces import Timing
+from raftmem.raft.leader.leadership import Leadership
+from raftmem.raft.leader.progress import Progress
+from raftmem.raft.leader.rounds import Rounds
+from raftmem.raft.leader.snapshot_sender import Shipping
+from raftmem.raft.log.writer import Writer
+from raftmem.raft.log_time import LogTime
+from raftmem.runtime.interfaces import Clock
 
 FOLDER = Path(__file__).parents[1] / "scenarios"
 FILES = sorted(FOLDER.glob("*.txt"))

@@ -13,9 +13,9 @@ from jepsen_like.simulator.oracles import Violation
 from jepsen_like.simulator.sometimes import Sometimes
 from jepsen_like.simulator.task_oracle import TaskOracle
 from jepsen_like.simulator.world import World
-from raftmem import expiry
-from raftmem.codec import Entry
-from raftmem.commands import (
+from raftmem.machine.run import Applied
+from raftmem.model.codec import Entry
+from raftmem.model.commands import (
     Actor,
     Guard,
     Header,
@@ -34,9 +34,9 @@ from raftmem.commands import (
     TaskHeartbeat,
     TaskRelease,
 )
-from raftmem.machine.run import Applied
-from raftmem.records import About, Outcome, Result, Step
-from raftmem.storage.contracts import EventRow
+from raftmem.model.records import About, Outcome, Result, Step
+from raftmem.service import expiry
+from raftmem.storage.state.contract import EventRow
 
 
 class Log:

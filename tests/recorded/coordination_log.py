@@ -2,7 +2,8 @@
 
 from recorder import BOB, SECOND, SYSTEM, Recorder, Step, add, change, json, members, merge
 
-from raftmem.commands import (
+from raftmem.limits import TASK_KEEP_US, TASK_TELL_MAX
+from raftmem.model.commands import (
     Backoff,
     Content,
     Delete,
@@ -33,8 +34,7 @@ from raftmem.commands import (
     Txn,
     Update,
 )
-from raftmem.limits import TASK_KEEP_US, TASK_TELL_MAX
-from raftmem.storage.contracts import LogEntry
+from raftmem.storage.log.contract import LogEntry
 
 
 def bare(*operations: Operation) -> tuple[Step, ...]:

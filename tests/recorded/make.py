@@ -12,21 +12,9 @@ from coordination_log import coordination
 from recorder import BOB, SECOND, SYSTEM, Recorder, add, change, json, members, merge
 from replay_digest import FOLDER, digests, entries, frame, replayed
 
-from raftmem.commands import (
-    Add,
-    Content,
-    Decision,
-    Delete,
-    Expire,
-    Fields,
-    Guard,
-    Noop,
-    Provenance,
-    Put,
-    Update,
-)
 from raftmem.limits import IDEMPOTENCY_KEEP_US_MAX, JSON_INTEGER_MAX
-from raftmem.storage.contracts import LogEntry
+from raftmem.model.commands import Add, Content, Decision, Delete, Expire, Fields, Guard, Noop, Provenance, Put, Update
+from raftmem.storage.log.contract import LogEntry
 
 
 def _adds(r: Recorder) -> None:

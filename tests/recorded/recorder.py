@@ -5,8 +5,8 @@ from typing import Final
 
 import msgspec
 
-from raftmem import codec
-from raftmem.commands import (
+from raftmem.model import codec
+from raftmem.model.commands import (
     Actor,
     Add,
     Content,
@@ -21,7 +21,7 @@ from raftmem.commands import (
     Operation,
     Update,
 )
-from raftmem.storage.contracts import LogEntry
+from raftmem.storage.log.contract import LogEntry
 
 ALICE: Final = Actor("agent", "alice")
 BOB: Final = Actor("user", "bob é", "reviewer")

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from raftmem.machine.run import Applied, step_entry
-from raftmem.storage.contracts import LogEntry
-from raftmem.storage.memory_state import MemoryStateStore
+from raftmem.storage.log.contract import LogEntry
+from raftmem.storage.state.in_memory import MemoryStateStore
 
 FOLDER: Final = Path(__file__).parent
 _frame = struct.Struct(">QI")

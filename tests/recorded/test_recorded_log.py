@@ -9,14 +9,14 @@ from typing import get_args
 import pytest
 from replay_digest import FOLDER, digests, entries, replayed
 
-from raftmem import codec
-from raftmem.commands import GateOperation, LockOperation, TaskOperation, Txn
-from raftmem.records import PutThing
-from raftmem.replay import replay
-from raftmem.storage.contracts import StateStore
-from raftmem.storage.memory_state import MemoryStateStore
-from raftmem.storage.state import LmdbStateStore
-from raftmem.things import Gate, Hold, Lock, Task, Waiter
+from raftmem.model import codec
+from raftmem.model.commands import GateOperation, LockOperation, TaskOperation, Txn
+from raftmem.model.coordination_rows import Gate, Hold, Lock, Task, Waiter
+from raftmem.model.records import PutThing
+from raftmem.replica.replay import replay
+from raftmem.storage.state.contract import StateStore
+from raftmem.storage.state.in_memory import MemoryStateStore
+from raftmem.storage.state.store import LmdbStateStore
 
 LOG = FOLDER / "v1.log"
 COORDINATION = FOLDER / "v1-coordination.log"

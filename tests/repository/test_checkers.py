@@ -11,7 +11,7 @@ from source_tree import ROOT, copy_of_source
 
 BIN = Path(sys.executable).parent
 FAULT = '\n\ndef planted() -> int:\n    """A type error."""\n    return "not an integer"\n'
-PLACES = ("api/times.py", "storage/mark.py")
+PLACES = ("api/http/times.py", "storage/state/clean_mark.py")
 
 
 def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -60,12 +60,12 @@ def test_imports_point_downwards_and_each_library_has_one_home() -> None:
 @pytest.mark.parametrize(
     ("place", "statement", "contract"),
     [
-        ("storage/mark.py", "import raftmem.replica", "imports point downwards only"),
-        ("raftmem/replica.py", "import raftmem.raft.consensus", "imports point downwards only"),
+        ("storage/state/clean_mark.py", "import raftmem.replica.apply_loop", "imports point downwards only"),
+        ("raftmem/replica/apply_loop.py", "import raftmem.raft.consensus", "imports point downwards only"),
         ("raftmem/machine/run.py", "import time", "the machine is pure"),
-        ("api/times.py", "import lmdb", "lmdb has one home"),
+        ("api/http/times.py", "import lmdb", "lmdb has one home"),
         ("raftmem/node.py", "import pysyncobj", "pysyncobj has one home"),
-        ("raftmem/service.py", "import fastapi", "frameworks stay at the edges"),
+        ("raftmem/service/interface.py", "import fastapi", "frameworks stay at the edges"),
     ],
 )
 def test_import_that_breaks_a_contract_is_found(place: str, statement: str, contract: str, tmp_path: Path) -> None:

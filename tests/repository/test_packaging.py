@@ -77,6 +77,6 @@ def test_console_script_of_the_wheel_runs_from_another_folder(wheel: Path, tmp_p
     site = next(clean.glob("lib/python*/site-packages"))
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")  # in place of a network
     assert run(clean / "bin" / "raftmem", "--version", cwd=elsewhere) == f"raftmem {__version__}\n"
-    modules = "raftmem, raftmem.api.app, raftmem.storage.state, raftmem.node"
+    modules = "raftmem, raftmem.api.app, raftmem.storage.state.store, raftmem.node"
     where = run(python, "-c", f"import {modules}; print(raftmem.api.app.__file__)", cwd=elsewhere)
     assert Path(where.strip()) == site / "raftmem" / "api" / "app.py"

@@ -5,8 +5,10 @@ import asyncio
 from msgspec.structs import replace
 from service_world import Client, One, draft, group_of, never, run, settled
 
-from raftmem.codec import decode, no_op
-from raftmem.commands import (
+from raftmem.limits import OPERATIONS_MAX, OWNER_RELEASE_MAX
+from raftmem.machine.run import Applied
+from raftmem.model.codec import decode, no_op
+from raftmem.model.commands import (
     Actor,
     Backoff,
     GateApprove,
@@ -19,13 +21,11 @@ from raftmem.commands import (
     TaskComplete,
     TaskRelease,
 )
-from raftmem.limits import OPERATIONS_MAX, OWNER_RELEASE_MAX
-from raftmem.machine.run import Applied
-from raftmem.records import Position, PutThing, Result, Step
-from raftmem.service import Point, ReadOptions, Written
-from raftmem.storage.contracts import EventRow
-from raftmem.things import Gate, Task, gate_key, owned_by
-from raftmem.wakes import Wakes
+from raftmem.model.coordination_rows import Gate, Task, gate_key, owned_by
+from raftmem.model.records import Position, PutThing, Result, Step
+from raftmem.service.interface import Point, ReadOptions, Written
+from raftmem.service.wait_registry import Wakes
+from raftmem.storage.state.contract import EventRow
 
 
 async def add(one: One, *ids: str, queue: str = "q", priority: int = 0, delay_ms: int = 0) -> None:

@@ -5,11 +5,11 @@ import asyncio
 import pytest
 from service_world import Client, One, draft, group_of, never, run, settled
 
-from raftmem.commands import LockAcquire, LockForceRelease, LockRelease, OwnerRelease
 from raftmem.errors import PlaceKept, TooManyRequests
 from raftmem.limits import WAITING_MAX
-from raftmem.service import Granted, Written
-from raftmem.things import Hold, Waiter, hold_key, queue_of, waiter_key
+from raftmem.model.commands import LockAcquire, LockForceRelease, LockRelease, OwnerRelease
+from raftmem.model.coordination_rows import Hold, Waiter, hold_key, queue_of, waiter_key
+from raftmem.service.interface import Granted, Written
 
 
 async def take(

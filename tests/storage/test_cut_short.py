@@ -8,12 +8,13 @@ import pytest
 from log_world import everything, marked, members, newest, small_log
 from storage_world import World, ids, put, store
 
-from raftmem.digest import GENESIS_HEAD
 from raftmem.errors import CutShort
-from raftmem.storage.contracts import Append, HardState, Query
-from raftmem.storage.log_files import segment_numbers, segment_path
-from raftmem.storage.mark import StateMark
-from raftmem.storage.state import LmdbStateStore
+from raftmem.model.digest import GENESIS_HEAD
+from raftmem.storage.log.contract import Append, HardState
+from raftmem.storage.log.files import segment_numbers, segment_path
+from raftmem.storage.state.clean_mark import StateMark
+from raftmem.storage.state.contract import Query
+from raftmem.storage.state.store import LmdbStateStore
 
 MAP_BYTES = 64 << 20
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from raftmem.errors import Corrupt, FolderRefused
-from raftmem.storage.contracts import Append, LogEntry
 from raftmem.storage.folder import Folder, ReadLock, open_folder, read_identity
-from raftmem.storage.log import SegmentLogStore
-from raftmem.storage.log_files import segment_path
-from raftmem.storage.log_load import has_log
+from raftmem.storage.log.contract import Append, LogEntry
+from raftmem.storage.log.files import segment_path
+from raftmem.storage.log.load import has_log
+from raftmem.storage.log.store import SegmentLogStore
 
 
 def bootstrap(path: Path, node_id: str = "n1", folder_id: str = "f0") -> Folder:

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from raftmem.errors import FolderRefused
-from raftmem.storage.contracts import Append, LogEntry
 from raftmem.storage.folder import Folder, genesis_of, open_folder, read_identity
-from raftmem.storage.log import SegmentLogStore
+from raftmem.storage.log.contract import Append, LogEntry
+from raftmem.storage.log.store import SegmentLogStore
 
 
 def join(path: Path, *, folder_id: str = "f4", birth: str = "b4", node_id: str = "n4") -> Folder:

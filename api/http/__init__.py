@@ -1,0 +1,1 @@
+"""HTTP for the API: requests parsed, parameters, levels, problems, streams."""

@@ -1,0 +1,89 @@
+"""Replies: every error becomes a problem document, every reply carries the common headers.
+
+What is not one of our errors is a defect: it is told as 500 without its story, and the app raises it again so that
+the server logs it.
+"""
+
+from functools import lru_cache
+from typing import Final
+
+from raftmem.api.http.asgi import joined
+from raftmem.api.http.call import Call, Endpoint, Reply
+from raftmem.api.http.problems import MEDIA_TYPE, from_error, internal
+from raftmem.api.responses import memory_views
+from raftmem.errors import BadRequest, IndexCompacted, NoQuorum, RaftmemError, ShuttingDown, UnknownOutcome
+
+_READS_MAX: Final = 3  # a lease that ends under three answers in a row is no lease to read under
+
+
+async def answer(call: Call, endpoint: Endpoint) -> Reply:
+    """The reply of an endpoint, errors included.
+
+    What was read under a lease is only told if the lease covers the answer as well; else it is read again.
+    """
+    for _ in range(_READS_MAX):
+        call.point = None
+        try:
+            reply = await endpoint(call)
+        except RaftmemError as error:
+            reply = refused(call, error)
+        if call.point is None or call.service.still_holds(call.point):
+            return reply
+    call.point = None
+    return refused(call, NoQuorum("the lease ran out each time before the answer was computed; try again"))
+
+
+def refused(call: Call, error: RaftmemError) -> Reply:
+    """The reply that tells one of our errors."""
+    problem, service = from_error(error), call.service
+    if isinstance(error, IndexCompacted):
+        problem.index = service.status().applied_index
+    if problem.kind.status == 503 and service.leader_id is not None:
+        problem.extra["leader"] = {"id": service.leader_id, "url": service.leader_url}
+    level = None if call.point is None else call.point.level
+    body = problem.body(instance=call.instance, request_id=call.request_id)
+    return Reply(problem.kind.status, memory_views.encode(body), problem.index, level, problem.headers, MEDIA_TYPE)
+
+
+def defect(call: Call) -> Reply:
+    """The reply to a request that failed in a way that none should."""
+    return refused(call, internal(call.request_id, write=call.writes))
+
+
+def cut_off(call: Call) -> Reply:
+    """The reply to a request that waits for what this replica will not see any more."""
+    if call.writes:
+        return refused(call, UnknownOutcome("this replica stops; ask another one, with the same Idempotency-Key"))
+    return refused(call, ShuttingDown("this replica stops; ask another one"))
+
+
+def malformed(call: Call, detail: str) -> Reply:
+    """The reply to what could not be read as a request."""
+    call.request_id = call.service.new_id()
+    return refused(call, BadRequest(detail))
+
+
+def head(call: Call, reply: Reply) -> bytes:
+    """All headers of a reply: its own, and those that stand on every one."""
+    service = call.service
+    standing = _standing(service.node_id, service.cluster, service.term, service.leader_id)
+    own = joined(reply.headers) if reply.headers else b""
+    index = b"" if reply.index is None else b"raftmem-index: %d\r\n" % reply.index
+    level = b"" if reply.level is None else b"raftmem-consistency: %b\r\n" % reply.level.encode()
+    what = b""
+    if reply.stream is not None:
+        what = b"content-type: %b\r\n" % reply.media_type
+    elif reply.status != 304:
+        what = b"content-type: %b\r\ncontent-length: %d\r\n" % (reply.media_type, len(reply.body))
+    return b"%bx-request-id: %b\r\n%b%b%b%b" % (standing, call.request_id.encode(), own, what, index, level)
+
+
+@lru_cache(maxsize=4)
+def _standing(node_id: str, cluster: str, term: int, leader: str | None) -> bytes:
+    """The headers that change only with the leader."""
+    common = [
+        (b"raftmem-term", b"%d" % term),
+        (b"raftmem-node", node_id.encode()),
+        (b"raftmem-cluster", cluster.encode()),
+    ]
+    return joined(common if leader is None else [*common, (b"raftmem-leader", leader.encode())])

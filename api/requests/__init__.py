@@ -1,0 +1,1 @@
+"""From JSON bodies to drafts of commands."""

@@ -1,0 +1,1 @@
+"""One module for the routes of each noun, and the table of all."""

@@ -1,0 +1,252 @@
+"""How an empty data folder becomes a new replica of a group that runs: `raftmem serve --join URL`.
+
+The folder gets its identity first, then the group is asked, over REST, to take it in; then its log gets a first entry
+at index 0: a membership without voters, so that it never stands and is sent everything else by the leader. A run that
+is cut short goes on where it was, under the same ids. A folder that is a member's already is left alone.
+
+It refuses another group than the one that the settings name, and timing that differs from the group's. The rule that
+must hold: the folder is ready only when the group has taken it in and the first entry is on disk.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+from msgspec import Meta, Struct
+
+from raftmem.errors import BadRequest, FolderRefused, NoLeader, WrongState
+from raftmem.model import codec
+from raftmem.model.addresses import check_rest_url, is_unspecified, split_address
+from raftmem.model.commands import Members
+from raftmem.runtime.interfaces import Randomness
+from raftmem.settings import Settings, check_timing
+from raftmem.storage.folder import Folder, open_folder, read_identity
+from raftmem.storage.log.contract import Append, HardState, LogEntry
+from raftmem.storage.log.store import SegmentLogStore
+
+log = logging.getLogger("raftmem.joining")
+ROUNDS_MAX: Final = 60  # over all members that were named, a pause between them: at least a minute, many elections
+PAUSE_S: Final = 1.0
+ANSWER_S: Final = 10.0  # a member that has not answered so long is passed over
+
+_A = TypeVar("_A", bound=Struct)
+_Positive = Annotated[int, Meta(ge=1)]
+
+
+class _Seen(Struct, frozen=True):
+    """A member, in `GET /v1/cluster`."""
+
+    id: str
+    peer_url: str
+    rest_url: str
+
+
+class _Cluster(Struct, frozen=True):
+    """What is needed of `GET /v1/cluster`."""
+
+    cluster_id: Annotated[str, Meta(min_length=1)]
+    members: list[_Seen]
+
+
+class _Group(Struct, frozen=True):
+    """What is needed of the reply to `POST /v1/cluster/members`."""
+
+    cluster_id: str
+    incarnation: _Positive
+    election_timeout_ms: _Positive
+    clock_drift_ppm: Annotated[int, Meta(ge=0)]
+    genesis: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class _Taken(Struct, frozen=True):
+    cluster: _Group
+
+
+class _Problem(Struct, frozen=True):
+    """What is needed of a problem document."""
+
+    code: str = ""
+    detail: str = ""
+    retryable: bool = False
+
+
+def prepare_joining(
+    settings: Settings,
+    *,
+    randomness: Randomness,
+    transport: httpx.BaseTransport | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Make `settings.data` the folder of a new member, if `settings.join` says so and it is not one yet. Blocking.
+
+    Raises: NoLeader when the group did not answer in time, WrongState when it refuses, FolderRefused, BadRequest.
+    """
+    if settings.join is None:
+        return
+    if _is_ready(settings.data):
+        log.warning("%s is a member's folder already: it goes on in its group, and join is ignored", settings.data)
+        return
+    group = _Remote(settings.join, transport, sleep)
+    try:
+        cluster = group.ask("GET", "/v1/cluster", None, _Cluster)
+        if settings.cluster_id not in (None, cluster.cluster_id):
+            raise FolderRefused(
+                f"{settings.join} is of cluster {cluster.cluster_id}, "
+                f"not {settings.cluster_id}; check join and cluster_id"
+            )
+        addresses = _advertised(settings, cluster)
+        folder_id = randomness.bytes(8).hex()
+        folder = open_folder(
+            settings.data,
+            node_id=settings.node_id,
+            cluster_id=cluster.cluster_id,
+            folder_id=folder_id,
+            birth=randomness.bytes(8).hex(),
+            joining=True,
+        )
+        try:
+            _enter(settings, folder, group, cluster, addresses, is_new=folder.identity.folder_id == folder_id)
+        finally:
+            folder.close()
+    finally:
+        group.close()
+
+
+def _is_ready(path: Path) -> bool:
+    identity = read_identity(path)
+    return identity is not None and identity.ready
+
+
+def _enter(
+    settings: Settings,
+    folder: Folder,
+    group: "_Remote",
+    cluster: _Cluster,
+    addresses: tuple[str, str],
+    *,
+    is_new: bool,
+) -> None:
+    """`is_new`: this run has begun the folder, so that nobody was ever asked to take it in."""
+    peer_url, rest_url = addresses
+    body = {
+        "id": settings.node_id,
+        "peer_url": peer_url,
+        "rest_url": rest_url,
+        "folder_id": folder.identity.folder_id,
+    }
+    try:
+        taken = group.ask("POST", "/v1/cluster/members", body, _Taken).cluster
+    except WrongState as error:
+        if group.unsure or not is_new:  # the id may be bound to this folder: without it, it would be lost for good
+            raise WrongState(
+                f"{error}; {folder.path} stays {settings.node_id}'s, an earlier request may have been taken: "
+                "start it again, or delete the folder to join under another id"
+            ) from error
+        folder.abandon()  # the group does not know this folder, so the next attempt may be under another id
+        raise
+    if taken.cluster_id != cluster.cluster_id:
+        raise FolderRefused(f"{settings.join} names members of different groups; name those of one")
+    check_timing(settings, election_timeout_ms=taken.election_timeout_ms, clock_drift_ppm=taken.clock_drift_ppm)
+    _write_first_entry(folder, taken)
+    folder.finish_bootstrap(genesis=taken.genesis, incarnation=taken.incarnation)
+    log.info("%s was taken into %s/%d as a learner", settings.node_id, taken.cluster_id, taken.incarnation)
+
+
+def _advertised(settings: Settings, cluster: _Cluster) -> tuple[str, str]:
+    """(peer, REST) address to be known by: the settings' own, or what `raftmem member add` said, where the settings
+    only say "listen everywhere". Raises: BadRequest."""
+    known = next((member for member in cluster.members if member.id == settings.node_id), None)
+    peer_url, rest_url = settings.peer, settings.rest_url
+    if is_unspecified(split_address(peer_url, name="peer")[0]):
+        if known is None:
+            raise BadRequest(
+                f"peer = {peer_url} names no address that the other replicas reach; set one, or run "
+                f"`raftmem member add {settings.node_id} --peer HOST:PORT --rest URL` first",
+                parameter="peer",
+            )
+        peer_url = known.peer_url
+    if is_unspecified(urlsplit(rest_url).hostname or ""):
+        if known is None:
+            raise BadRequest(f"rest_url = {rest_url} names no address that clients reach; set it", parameter="rest_url")
+        rest_url = known.rest_url
+    return peer_url, rest_url
+
+
+def _write_first_entry(folder: Folder, group: _Group) -> None:
+    nobody = Members(group.cluster_id, group.incarnation, (), group.election_timeout_ms, group.clock_drift_ppm)
+    store = SegmentLogStore(folder.log_path)
+    try:
+        first = LogEntry(0, 0, codec.membership(nobody, time=0, wall_ms=0))
+        store.commit([HardState(0, None), Append((first,))])
+    finally:
+        store.close()
+
+
+# --- asking -----------------------------------------------------------------------------------------
+class _Later(Exception):
+    """No answer that stands: ask another member, or later."""
+
+
+class _Remote:
+    """The members that were named, asked one after the other until one has an answer that stands.
+
+    `unsure`: a POST was sent, and no replica has answered it with a refusal: it may have been taken.
+    """
+
+    def __init__(self, urls: str, transport: httpx.BaseTransport | None, sleep: Callable[[float], None]) -> None:
+        self._urls = [url.strip().rstrip("/") for url in urls.split(",")]
+        for url in self._urls:
+            try:
+                check_rest_url(url, name="join")
+            except ValueError as error:
+                raise BadRequest(str(error), parameter="join") from error
+        self.unsure = False
+        self._sleep = sleep
+        self._client = httpx.Client(transport=transport, timeout=ANSWER_S, trust_env=False)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def ask(self, method: str, path: str, body: object, kind: type[_A]) -> _A:
+        """Raises: NoLeader when none had an answer for so long, WrongState when the group refuses."""
+        reason = ""
+        for attempt in range(ROUNDS_MAX):
+            for url in self._urls:
+                try:
+                    return self._attempt(url, method, path, body, kind)
+                except _Later as error:
+                    reason = str(error)
+            if attempt == 0:
+                log.warning("waiting for the group to answer: %s", reason)
+            self._sleep(PAUSE_S)
+        raise NoLeader(f"the group has not taken this replica in after {ROUNDS_MAX} attempts: {reason}; start it again")
+
+    def _attempt(self, url: str, method: str, path: str, body: object, kind: type[_A]) -> _A:
+        content = None if body is None else msgspec.json.encode(body)
+        headers = {"Raftmem-Actor": "system/join"} | ({} if body is None else {"Content-Type": "application/json"})
+        before, self.unsure = self.unsure, self.unsure or method == "POST"
+        try:
+            response = self._client.request(method, url + path, content=content, headers=headers)
+        except httpx.TransportError as error:
+            if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+                self.unsure = before  # nothing was sent
+            raise _Later(f"{url} does not answer ({error or type(error).__name__})") from error
+        status = response.status_code
+        try:
+            if response.is_success:
+                return msgspec.json.decode(response.content, type=kind)
+            problem = msgspec.json.decode(response.content, type=_Problem)
+        except msgspec.DecodeError as error:
+            if status >= 500:  # of a proxy in between
+                raise _Later(f"{url} answered {status}") from error
+            raise WrongState(f"{url} answered {status}, but not as a raftmem replica does: {error}") from error
+        if problem.retryable or status >= 500:
+            raise _Later(f"{url} says {problem.code}: {problem.detail}")
+        if problem.code:
+            self.unsure = before
+        raise WrongState(f"{url} refuses: {problem.code or status}: {problem.detail}")

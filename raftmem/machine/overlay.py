@@ -1,0 +1,179 @@
+"""The state as it stands inside one entry: what was there before it, under what its operations did so far.
+
+Refuses nothing. It must hold that dropping a `Working` undoes the whole entry: the state below is only read.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+from itertools import takewhile
+from typing import NamedTuple
+
+from raftmem.model.commands import Actor, Scope
+from raftmem.model.coordination_rows import (
+    Gate,
+    Hold,
+    Lock,
+    Task,
+    Thing,
+    Waiter,
+    gate_key,
+    hold_key,
+    lock_key,
+    marks,
+    task_key,
+    waiter_key,
+)
+from raftmem.model.digest import content_hash
+from raftmem.model.records import Change, Marked, Outcome, Position, PutContent, PutRecord, PutThing, Record, View
+
+
+class Moment(NamedTuple):
+    """When and by whom one operation is done. `now`: log time, microseconds. `wall_ms`: for people.
+
+    `term`: of the entry.
+    """
+
+    position: Position
+    now: int
+    wall_ms: int
+    actor: Actor
+    term: int = 0
+
+
+class Refusal(NamedTuple):
+    """Why an operation is not done: it becomes a refused `Outcome`, beside the event."""
+
+    code: str
+    path: str | None = None
+    failed: tuple[int, ...] = ()
+
+
+class Working:
+    """Later operations of an entry see the earlier ones through this. `changes` is what the entry makes.
+
+    `consequences`: what followed from its operations and is an event of its own (a grant, a gate that closed).
+    """
+
+    __slots__ = (
+        "_gone",
+        "_left",
+        "_marked",
+        "_newest",
+        "_taken",
+        "_things",
+        "_view",
+        "changes",
+        "consequences",
+        "told",
+    )
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._newest: dict[str, Record] = {}
+        self._things: dict[bytes, Thing | None] = {}
+        self._left: list[bytes] = []  # marks of the state below whose rows have changed; in order
+        self._gone: dict[bytes, bytes] = {}  # by prefix: below this nothing of the state below is left
+        self._taken: list[bytes] = []  # the marks of `_things`; in order
+        self._marked: dict[bytes, Thing] = {}  # and whose they are
+        self.changes: list[Change] = []
+        self.consequences: list[Outcome] = []
+        self.told = 0  # dependents of tasks that have ended
+
+    def memory(self, memory_id: str) -> Record | None:
+        """The newest version, tombstones too."""
+        return self._newest.get(memory_id) or self._view.memory(memory_id)
+
+    def active(self, memory_id: str) -> Record | None:
+        record = self.memory(memory_id)
+        return record if record is not None and record.status == "active" else None
+
+    def duplicate(self, sha256: bytes, scope: Scope) -> Record | None:
+        """The oldest active memory with this content hash and exactly these four scope ids."""
+        if not self._newest:
+            return self._view.duplicate(sha256, scope)
+        below = self._view.duplicate(sha256, scope, self._newest.keys())
+        found = [
+            record
+            for record in self._newest.values()
+            if record.sha256 == sha256 and record.status == "active" and record.scope == scope
+        ]
+        if below is not None:
+            found.append(below)
+        return min(found, key=lambda record: record.created, default=None)
+
+    def put(self, record: Record, *, old: Record | None, salt: bytes, vector: bytes | None) -> None:
+        """`record` is the newest version from here on. `old`: what stood under the same row; `salt`: of the slot."""
+        self._newest[record.id] = record
+        self.changes.append(PutRecord(record, old, content_hash(salt, record, vector), vector))
+
+    # --- coordination ---------------------------------------------------------------------------------
+    def thing(self, key: bytes) -> Thing | None:
+        return self._things[key] if key in self._things else self._view.thing(key)
+
+    def lock(self, name: str) -> Lock | None:
+        found = self.thing(lock_key(name))
+        assert found is None or isinstance(found, Lock)
+        return found
+
+    def hold(self, lock: str, owner: str) -> Hold | None:
+        found = self.thing(hold_key(lock, owner))
+        assert found is None or isinstance(found, Hold)
+        return found
+
+    def waiter(self, lock: str, owner: str) -> Waiter | None:
+        found = self.thing(waiter_key(lock, owner))
+        assert found is None or isinstance(found, Waiter)
+        return found
+
+    def task(self, task_id: str) -> Task | None:
+        found = self.thing(task_key(task_id))
+        assert found is None or isinstance(found, Task)
+        return found
+
+    def gate(self, name: str) -> Gate | None:
+        found = self.thing(gate_key(name))
+        assert found is None or isinstance(found, Gate)
+        return found
+
+    def scan(self, prefix: bytes, *, limit: int, start: bytes = b"", stop: bytes | None = None) -> list[Marked]:
+        """As `View.scan`, over what the entry has done so far."""
+        if not self._things:
+            return self._view.scan(prefix, limit=limit, start=start, stop=stop)
+        seek = max(prefix, start)
+        seek_below = max(seek, self._gone.get(prefix, b""))
+        left = set(_under(self._left, prefix, seek_below, stop))
+        below = self._view.scan(prefix, limit=limit + len(left), start=seek_below, stop=stop)
+        found = [marked for marked in below if marked.mark not in left]
+        if left and seek == prefix:
+            gone = next((at for at, marked in enumerate(below) if marked.mark not in left), len(below))
+            if gone:
+                self._gone[prefix] = below[gone - 1].mark + b"\0"
+        found += [Marked(mark, self._marked[mark]) for mark in _under(self._taken, prefix, seek, stop)]
+        return sorted(found, key=lambda marked: marked.mark)[:limit]
+
+    def put_thing(self, key: bytes, new: Thing | None, at: Position) -> None:
+        """`new` stands under `key` from here on; None: nothing does."""
+        old = self.thing(key)
+        if old == new:
+            return
+        self._things[key] = new
+        self.changes.append(PutThing(key, new, old, at))
+        if old is not None:
+            for mark in marks(old):
+                if self._marked.pop(mark, None) is None:
+                    insort(self._left, mark)
+                else:
+                    del self._taken[bisect_left(self._taken, mark)]
+        if new is not None:
+            for mark in marks(new):
+                self._marked[mark] = new
+                insort(self._taken, mark)
+
+    def put_content(self, at: Position, data: bytes) -> None:
+        self.changes.append(PutContent(at, data))
+
+
+def _under(in_order: list[bytes], prefix: bytes, seek: bytes, stop: bytes | None) -> Iterator[bytes]:
+    """Those from `seek` on with this prefix, and before `stop`."""
+    found = (in_order[place] for place in range(bisect_left(in_order, seek), len(in_order)))
+    return takewhile(lambda mark: mark.startswith(prefix) and (stop is None or mark < stop), found)

@@ -1,0 +1,81 @@
+"""Which part a message is for. What it says of terms is learnt first (obligations learn-terms, termed-answers).
+
+An answer of an older term than the sender's own leadership, or of a newer one, reaches nobody.
+"""
+
+from collections.abc import Callable
+
+from raftmem.raft import messages as m
+from raftmem.raft.election.timer import Election
+from raftmem.raft.election.votes import Voting
+from raftmem.raft.follower.append_handler import Appends
+from raftmem.raft.follower.snapshot_receiver import Installing
+from raftmem.raft.leadership_term import Tenure
+from raftmem.raft.pysyncobj_core import Core
+from raftmem.raft.requests import Requests
+
+
+class Inbox:
+    """`handle` takes decoded messages of authenticated replicas of this group, members or not yet."""
+
+    def __init__(
+        self,
+        *,
+        core: Core,
+        election: Election,
+        appends: Appends,
+        installing: Installing,
+        voting: Voting,
+        requests: Requests,
+        tenure: Tenure,
+        applied: Callable[[], int],
+    ) -> None:
+        self._core = core
+        self._election = election
+        self._appends = appends
+        self._installing = installing
+        self._voting = voting
+        self._requests = requests
+        self._tenure = tenure
+        self._applied = applied
+
+    def handle(self, peer: str, message: m.Message) -> None:
+        match message:
+            case m.Append():
+                if self._appends.take(peer, message, applied=self._applied()):
+                    self._election.heard_leader()
+            case m.Chunk():
+                if self._installing.take(peer, message):
+                    self._election.heard_leader()
+            case m.Refuse():
+                self._learn(message.term)
+            case m.Echo() | m.Accept() | m.Reject() | m.ChunkReply():
+                leading = self._tenure.leading
+                if self._learn(message.term) and leading is not None and message.term == leading.term:
+                    leading.answered(peer, message)
+            case m.PreVote():
+                self._voting.pre_vote(peer, message)
+            case m.PreVoteReply():
+                if self._learn(message.term):
+                    self._voting.would_vote(peer, message)
+            case m.Vote():
+                self._voting.vote(peer, message)
+            case m.VoteReply():
+                if self._learn(message.term):
+                    self._voting.voted(peer, message)
+            case m.TimeoutNow():
+                self._voting.stand_for(peer, message.term)
+            case m.Forward() | m.Change():
+                self._requests.answer(peer, message)
+            case m.ReadIndex():
+                self._requests.answer_read(peer, message)
+            case m.Forwarded() | m.ReadIndexReply():
+                self._requests.asks.answered(peer, message)
+
+    def _learn(self, term: int) -> bool:
+        """A higher term is adopted, whoever shows it. False if that happened."""
+        if term <= self._core.term:
+            return True
+        self._core.adopt(term)
+        self._tenure.observe()
+        return False

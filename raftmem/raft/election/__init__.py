@@ -1,0 +1,1 @@
+"""Election timer and votes."""

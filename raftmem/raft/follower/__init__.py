@@ -1,0 +1,1 @@
+"""What only a follower does: appends taken in, claims made, snapshots received."""

@@ -1,0 +1,79 @@
+"""A leader's appends, as its follower takes them: judged, handed to the library, echoed, and claimed once on disk.
+
+Order matters: the echo goes out before the claim and does not wait for the log's disk; the claim does.
+"""
+
+from raftmem.errors import Corrupt
+from raftmem.raft import messages as m
+from raftmem.raft import rules
+from raftmem.raft.follower.match_claim import Following
+from raftmem.raft.log.durable_outbox import Promises
+from raftmem.raft.log.journal import Journal
+from raftmem.raft.pysyncobj_core import LEADER, Core
+
+
+class Appends:
+    """`commit`: the highest index that leaders' words and this log together make committed."""
+
+    def __init__(self, *, core: Core, journal: Journal, promises: Promises, commit: int) -> None:
+        self._core = core
+        self._journal = journal
+        self._promises = promises
+        self._following = Following(commit=commit)
+
+    @property
+    def commit(self) -> int:
+        return self._following.commit
+
+    def take(self, leader: str, message: m.Append, *, applied: int) -> bool:
+        """Whether a live leader was heard: an append of an older term is refused instead.
+
+        Raises: Corrupt when it contradicts what was promised.
+        """
+        core = self._core
+        if not self._is_led_by(leader, message.term):
+            return False
+        verdict = rules.judge_append(self._journal, message, floor=max(core.commit_index, applied))
+        if isinstance(verdict, m.Reject):
+            core.deliver_append(leader, term=message.term, kept=0, entries=[], commit=0)
+        else:
+            core.deliver_append(
+                leader, term=message.term, kept=verdict.kept, entries=verdict.entries, commit=verdict.commit
+            )
+            self._following.verify(term=message.term, verified=verdict.verified, commit=verdict.commit)
+        if message.round:
+            self._promises.send(leader, m.Echo(message.term, message.round, applied))
+        if isinstance(verdict, m.Reject):
+            self._promises.send(leader, verdict)
+        else:
+            self.claim(owed=message.round > 0)
+        return True
+
+    def hear(self, leader: str, term: int) -> bool:
+        """A sign of life that says nothing of the log (a chunk of a snapshot). False: of an older term, refused."""
+        if not self._is_led_by(leader, term):
+            return False
+        self._core.deliver_append(leader, term=term, kept=0, entries=[], commit=0)
+        return True
+
+    def _is_led_by(self, leader: str, term: int) -> bool:
+        if term < self._core.term:
+            self._promises.send(leader, m.Refuse(self._core.term))
+            return False
+        if self._core.role == LEADER and term == self._core.term:
+            raise Corrupt("raft", f"two leaders in term {term}: this replica and {leader}")
+        return True
+
+    def vouch(self, index: int) -> None:
+        """The log up to `index` is committed, or known to be the leader's: claim that much of it, as an answer."""
+        self._following.verify(term=self._core.term, verified=index, commit=0)
+        self.claim(owed=True)
+
+    def claim(self, *, owed: bool) -> None:
+        """Say how far this log is verified and on disk, if that is news or an answer is owed (termed-answers)."""
+        leader, term = self._core.leader, self._core.term
+        if leader is None or self._core.role == LEADER or self._journal.is_resetting:
+            return
+        match = self._following.claim(term=term, durable=self._journal.durable_index, owed=owed)
+        if match is not None:
+            self._promises.send(leader, m.Accept(term, match))

@@ -1,0 +1,27 @@
+"""Messages that promise something: they leave when what they promise is on disk, or never (sync-before-promise)."""
+
+from collections.abc import Callable
+
+from raftmem.raft import messages as m
+from raftmem.raft.log.journal import Journal
+
+
+class Promises:
+    """`current_term()` at the moment of release must be the one the message was made in (termed-answers)."""
+
+    def __init__(
+        self, *, journal: Journal, current_term: Callable[[], int], send: Callable[[str, m.Message], None]
+    ) -> None:
+        self._journal = journal
+        self._current_term = current_term
+        self._send = send
+
+    def send(self, peer: str, message: m.Message, *, unless: Callable[[], bool] = lambda: False) -> None:
+        """Once the hard state of now is on disk; dropped if the term moved by then, or `unless` says so."""
+        term = self._current_term()
+
+        def release() -> None:
+            if self._current_term() == term and not unless():
+                self._send(peer, message)
+
+        self._journal.writer.when_durable(self._journal.hard_number, release)

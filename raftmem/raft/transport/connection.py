@@ -1,0 +1,215 @@
+"""One connection between two replicas: greetings, then frames in order, or a broken connection.
+
+It decides nothing about who may talk: its `Owner` does. Whoever dialled greets first, the other end answers with a
+greeting of its own or with a Bye. What piles up too high for a slow reader breaks the connection.
+"""
+
+import asyncio
+import logging
+import socket
+from typing import Final, Protocol, runtime_checkable
+
+import msgspec
+
+from raftmem.limits import FRAME_BYTES_MAX, PEER_BUFFER_BYTES_MAX
+from raftmem.raft.transport import frames, tls
+from raftmem.raft.transport.frames import Bye, Hello, Unframer
+
+log = logging.getLogger("raftmem.peers")
+_TLS_GREETING = b"\x16\x03"  # how a ClientHello begins (RFC 8446, 5.1)
+HANDSHAKE_SECONDS = 2.0  # for the certificates, and again for the greetings
+SILENT_SECONDS: Final = 10  # bytes unacknowledged, or no life sign of an idle peer, for this long: the host is gone
+
+
+class Owner(Protocol):
+    """What a wire asks and tells."""
+
+    def opened(self, wire: "Wire") -> None: ...
+    def may_greet(self, wire: "Wire") -> bool:
+        """Dialled: whether it is still wanted."""
+        ...
+
+    def greeted(self, wire: "Wire", greeting: Hello) -> bool:
+        """The other end's greeting came; False: the owner has closed the wire. It counts when `joined` is called."""
+        ...
+
+    def joined(self, wire: "Wire") -> None: ...
+    def refused(self, wire: "Wire", bye: Bye) -> None: ...
+    def heard(self, wire: "Wire", data: bytes) -> bool:
+        """A frame after the greetings; False: it is no message, and the wire is closed."""
+        ...
+
+    def broken(self, wire: "Wire", error: Exception) -> None:
+        """Before the greetings were through."""
+        ...
+
+    def left(self, wire: "Wire") -> None: ...
+    def hello(self, to_node: str) -> Hello: ...
+
+
+@runtime_checkable
+class _Pipe(Protocol):
+    """What is used of a transport; uvloop's are no subclasses of asyncio's."""
+
+    def write(self, data: bytes) -> None: ...
+    def get_write_buffer_size(self) -> int: ...
+    def is_closing(self) -> bool: ...
+    def get_extra_info(self, name: str) -> object: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+@runtime_checkable
+class _Options(Protocol):
+    """A socket, as either loop shows it."""
+
+    def setsockopt(self, level: int, option: int, value: int, /) -> None: ...
+
+
+def _tune(connection: _Options) -> None:
+    """Frames leave at once, and a host that vanished is noticed: else TCP would hold its connection for minutes."""
+    for level, option, value in (
+        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+        (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_SECONDS * 1000),
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, SILENT_SECONDS // 2),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2),
+    ):
+        connection.setsockopt(level, option, value)
+
+
+class Wire(asyncio.Protocol):
+    """`expected`: whom we dialled. `peer`: None until both greetings are checked.
+
+    `names`: the ids that the other end's certificate names, None without TLS.
+    """
+
+    def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop, expected: str | None) -> None:
+        self.expected = expected
+        self.peer: str | None = None
+        self.names: frozenset[str] | None = None
+        self.joined_at = 0.0
+        self.is_confirmed = False  # a message has come: the other end accepted our greeting too
+        self._owner = owner
+        self._loop = loop
+        self._unframer = Unframer(frames.HELLO_BYTES_MAX)
+        self._transport: _Pipe | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._corked: list[bytes] = []
+        self._corked_bytes = 0
+        self._closed = asyncio.Event()
+
+    async def over(self) -> None:
+        """Until the connection is lost."""
+        await self._closed.wait()
+
+    def was_good(self) -> bool:
+        """Whether both ends accepted each other."""
+        return self.peer is not None and (self.expected is not None or self.is_confirmed)
+
+    def is_unknown(self) -> bool:
+        """Open, or about to be, and not greeted yet."""
+        return self.peer is None and not self._closed.is_set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, _Pipe)
+        self._transport = transport
+        self._owner.opened(self)
+        connection = transport.get_extra_info("socket")
+        if isinstance(connection, _Options):
+            _tune(connection)
+        if transport.get_extra_info("sslcontext") is not None:
+            self.names = tls.names(transport.get_extra_info("peercert"))
+        self._deadline = self._loop.call_later(HANDSHAKE_SECONDS, self._too_slow)
+        if self.expected is not None and self._owner.may_greet(self):
+            self.write(frames.encode(self._owner.hello(self.expected)))
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for whole in self._unframer.feed(data):
+                if self._transport is None:
+                    return
+                if self.peer is None:
+                    self._greeted(whole)
+                else:
+                    self._heard(self.peer, whole)
+        except (frames.FrameTooLarge, msgspec.DecodeError) as error:
+            tls = self.peer is None and data.startswith(_TLS_GREETING)
+            what = "it speaks TLS, this replica does not: set peer_cert, peer_key and peer_ca" if tls else str(error)
+            log.warning("closing the connection to %s: %s", self.peer or "a stranger", what)
+            self.close()
+
+    def _greeted(self, data: bytes) -> None:
+        greeting = frames.decode_greeting(data)
+        if isinstance(greeting, Bye):
+            self._owner.refused(self, greeting)
+            self.close()
+        elif self._owner.greeted(self, greeting):
+            if self.expected is None:
+                self.write(frames.encode(self._owner.hello(greeting.node_id)))
+            if self._deadline is not None:
+                self._deadline.cancel()
+            self._unframer.bytes_max = FRAME_BYTES_MAX
+            self.peer = greeting.node_id
+            self.joined_at = self._loop.time()
+            self._owner.joined(self)
+
+    def _heard(self, peer: str, data: bytes) -> None:
+        bye = frames.farewell(data)
+        if bye is not None:
+            self._owner.refused(self, bye)
+            self.close()
+        elif not self._owner.heard(self, data):
+            log.warning("closing the connection to %s: what it says is no message", peer)
+            self.close()
+
+    def _too_slow(self) -> None:
+        if self.peer is None:
+            self.close(abort=True)
+
+    def write(self, data: bytes) -> None:
+        """Send a frame, with all others of this turn of the loop; past a bound, break the connection instead."""
+        transport = self._transport
+        if transport is None:
+            return
+        if self._corked_bytes + transport.get_write_buffer_size() > PEER_BUFFER_BYTES_MAX:
+            log.warning("%s reads too slowly; breaking the connection", self.peer)
+            self.close(abort=True)
+            return
+        if not self._corked:
+            self._loop.call_soon(self._uncork)
+        self._corked.append(frames.frame(data))
+        self._corked_bytes += len(data)
+
+    def _uncork(self) -> None:
+        corked, self._corked, self._corked_bytes = self._corked, [], 0
+        if self._transport is not None and corked and not self._transport.is_closing():
+            self._transport.write(b"".join(corked))
+
+    def part(self, bye: Bye) -> None:
+        """Say why not, and close."""
+        self.write(frames.encode(bye))
+        self.close()
+
+    def close(self, *, abort: bool = False) -> None:
+        """Nothing is heard or sent any more; unless `abort`, what was written still leaves, within bounds."""
+        self._uncork()
+        transport, self._transport = self._transport, None
+        if transport is None:
+            return
+        if abort:
+            transport.abort()
+        else:
+            transport.close()
+            if self._deadline is not None:
+                self._deadline.cancel()
+            self._deadline = self._loop.call_later(HANDSHAKE_SECONDS, transport.abort)  # the other end may not read
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if exc is not None and self.peer is None and self._transport is not None:
+            self._owner.broken(self, exc)
+        self._transport = None
+        self._closed.set()
+        self._owner.left(self)

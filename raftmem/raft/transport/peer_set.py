@@ -1,0 +1,365 @@
+"""Connections to the other replicas: one per pair, to every member that the membership in force names.
+
+Whoever names another dials it while they are not connected, so that a pair meets whichever side knows the other, in
+whatever role. Of two that dial each other the greater id's dial is kept: it tries first, and the lesser gives its own
+try up. A connection counts after both greetings were checked (`frames.objection`, and the certificate); a replica of
+this cluster that the membership here does not name yet may connect, within a bound. What is sent to a peer that is not
+connected is lost, as Raft allows.
+"""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from raftmem.limits import PEER_STRANGERS_MAX
+from raftmem.model.addresses import split_address
+from raftmem.model.commands import Member, Members
+from raftmem.raft.transport import connection as timing
+from raftmem.raft.transport import frames
+from raftmem.raft.transport.connection import Wire
+from raftmem.raft.transport.dialer import Address, Dial
+from raftmem.raft.transport.frames import Bye, Hello
+from raftmem.raft.transport.listener import Accepting
+from raftmem.raft.transport.tls import PeerTls
+from raftmem.runtime.interfaces import Randomness
+
+log = logging.getLogger("raftmem.peers")
+CONNECT_SECONDS = 2.0
+LESSER_SECONDS = 0.5  # how much longer the lesser id waits before it dials
+SETTLED_SECONDS = 1.0  # the connection that we dialled is not replaced by a call that crossed it, for so long
+STRANGER: Final = "a stranger"
+STRANGERS_SILENT_SECONDS: Final = 1.0  # between two lines in the log about them
+
+
+class PeerEvents:
+    """What the network tells: consensus has the first three methods (structural, see `Consensus`).
+
+    `removed(node, reason)`: that member says that the group has removed this replica.
+    """
+
+    def __init__(
+        self,
+        *,
+        receive: Callable[[str, bytes], bool],
+        connected: Callable[[str], None],
+        disconnected: Callable[[str], None],
+        removed: Callable[[str, str], None],
+    ) -> None:
+        self.receive = receive
+        self.connected = connected
+        self.disconnected = disconnected
+        self.removed = removed
+
+
+class Peers:
+    """The network of one replica. Everything runs on the loop's thread.
+
+    `addresses`: (host, port) of members, in place of those in the membership. `known_birth(node)`: the birth of the
+    folder that a member was first met with, `remember(node, birth)` is on disk when it returns.
+    """
+
+    def __init__(
+        self,
+        *,
+        me: Hello,
+        events: PeerEvents,
+        known_birth: Callable[[str], str | None],
+        remember: Callable[[str, str], None],
+        randomness: Randomness,
+        addresses: Mapping[str, Address] | None = None,
+        tls: PeerTls | None = None,
+    ) -> None:
+        self._me = me
+        self._events = events
+        self._known_birth = known_birth
+        self._remember = remember
+        self._randomness = randomness
+        self._addresses = addresses or {}
+        self._tls = tls
+        self._loop = asyncio.get_running_loop()
+        self._is_running = False
+        self._named: dict[str, Member] = {}
+        self._removed: frozenset[str] = frozenset()
+        self._wires: dict[str, Wire] = {}
+        self._greetings: dict[str, Hello] = {}
+        self._complaints: dict[str, str] = {}
+        self._strangers_silent_until = 0.0
+        self._open: set[Wire] = set()
+        self._dials: dict[str, Dial] = {}
+        self._accepting = Accepting(
+            make=lambda: Wire(self, self._loop, None),
+            complain=lambda reason: self._complain(STRANGER, reason),
+            tls=tls,
+        )
+
+    # --- used by the node ----------------------------------------------------------------------------
+    async def start(self, listening: socket.socket) -> None:
+        """Listen, and dial every member that is named. The socket is ours from here on."""
+        self._is_running = True
+        self._accepting.start(listening)
+        self._redial()
+
+    async def stop(self) -> None:
+        self._is_running = False
+        await self._accepting.stop()
+        await asyncio.gather(*(dial.stop() for dial in self._dials.values()))
+        for wire in list(self._open):
+            wire.close()
+
+    def set_members(self, members: Members) -> None:
+        """The membership in force: at the start, and whenever it changes. No event comes from within this call.
+
+        A connection to a replica that is named no more stays until its removal is committed: it must hear of that.
+        """
+        both = (*members.voters, *members.learners)
+        self._named = {member.id: member for member in both if member.id != self._me.node_id}
+        self._forget_strangers()
+        for node in self._complaints.keys() - self._named.keys() - {STRANGER}:
+            del self._complaints[node]
+        self._redial()
+        for wire in self._wires.values():
+            self._loop.call_soon(self._look_again, wire)
+
+    def set_removed(self, ids: Iterable[str]) -> None:
+        """Replicas whose removal is committed: they are told, and not heard again. No event comes from within."""
+        self._removed = frozenset(ids)
+        self._redial()
+        for wire in self._wires.values():
+            self._loop.call_soon(self._look_again, wire)
+
+    def send(self, peer: str, data: bytes) -> None:
+        wire = self._wires.get(peer)
+        if wire is not None:
+            wire.write(data)
+
+    def greeting(self, peer: str) -> Hello | None:
+        """What a member said of itself when it last connected."""
+        return self._greetings.get(peer)
+
+    def is_connected(self, peer: str) -> bool:
+        return peer in self._wires
+
+    # --- used by the wires -----------------------------------------------------------------------------
+    def opened(self, wire: Wire) -> None:
+        self._open.add(wire)
+
+    def hello(self, to_node: str) -> Hello:
+        return msgspec.structs.replace(self._me, to_node_id=to_node)
+
+    def may_greet(self, wire: Wire) -> bool:
+        dial = self._dials.get(wire.expected or "")
+        if dial is None or wire.expected is None or wire.expected in self._wires:
+            wire.close()
+            return False
+        bye = self._misnamed(wire, wire.expected)
+        if bye is not None:
+            self._complain(wire.expected, bye.reason)
+            wire.part(bye)
+            return False
+        dial.pending = wire
+        return True
+
+    def greeted(self, wire: Wire, greeting: Hello) -> bool:
+        node = greeting.node_id
+        bye = self._objection(wire, greeting)
+        if bye is None and wire.expected is None and not self._takes(node):
+            wire.close()
+            return False
+        if bye is None:
+            bye = self._acquaint(greeting)
+        if bye is not None:
+            self._complain(node, bye.reason)
+            wire.part(bye)
+            return False
+        self._greetings[node] = greeting
+        return True
+
+    def joined(self, wire: Wire) -> None:
+        assert wire.peer is not None
+        node = wire.peer
+        dial = self._dials.get(node)
+        if dial is not None:
+            own, dial.pending = dial.pending, None
+            if own is wire:
+                dial.is_unanswered = False
+            elif own is not None:
+                own.close(abort=True)
+        old = self._wires.get(node)
+        if old is not None:
+            self._drop(old)
+            old.close(abort=True)
+        self._wires[node] = wire
+        self._events.connected(node)
+
+    def heard(self, wire: Wire, data: bytes) -> bool:
+        assert wire.peer is not None
+        if not wire.is_confirmed:
+            wire.is_confirmed = True
+            self._complaints.pop(wire.peer, None)  # nothing is wrong with it: what goes wrong next is news
+        return self._events.receive(wire.peer, data)
+
+    def refused(self, wire: Wire, bye: Bye) -> None:
+        """A Bye counts as the word of its sender only if we know who that is."""
+        node = wire.peer or wire.expected
+        self._complain(node or STRANGER, f"refuses this replica: {bye.reason}")
+        if node is not None and bye.removed and (wire.names is not None or node in self._named or not self._named):
+            self._events.removed(node, bye.reason)
+
+    def broken(self, wire: Wire, error: Exception) -> None:
+        self._complain(wire.expected or STRANGER, f"the connection broke before the greeting: {error}")
+
+    def left(self, wire: Wire) -> None:
+        self._open.discard(wire)
+        dial = self._dials.get(wire.expected or "")
+        if dial is not None and dial.pending is wire:
+            dial.pending, dial.is_unanswered = None, True
+        self._drop(wire)
+
+    # --- who may talk ------------------------------------------------------------------------------------
+    def _objection(self, wire: Wire, greeting: Hello) -> Bye | None:
+        node = greeting.node_id
+        member = self._named.get(node)
+        bye = frames.objection(
+            self._me,
+            greeting,
+            is_removed=node in self._removed,
+            bound_folder=None if member is None else member.folder_id,
+            known_birth=self._birth_of(member, node),
+        )
+        if bye is None and wire.expected is not None and node != wire.expected:
+            bye = Bye(f"{node} answers at the address of {wire.expected}")
+        return bye or self._misnamed(wire, node)
+
+    def _birth_of(self, member: Member | None, node: str) -> str | None:
+        """As the membership has it, else as this replica first met it."""
+        return self._known_birth(node) if member is None or member.birth is None else member.birth
+
+    def _misnamed(self, wire: Wire, node: str) -> Bye | None:
+        if wire.names is None or node in wire.names:
+            return None
+        return Bye(f"its certificate is for {', '.join(sorted(wire.names)) or 'nobody'}, not for {node}")
+
+    def _acquaint(self, greeting: Hello) -> Bye | None:
+        """Remember a member when it is first met; strangers only within their bound, and not on disk."""
+        node = greeting.node_id
+        if node in self._named:
+            if self._known_birth(node) is None:
+                self._remember(node, greeting.birth)
+            return None
+        if len(self._wires.keys() - self._named.keys() - {node}) >= PEER_STRANGERS_MAX:
+            return Bye(f"{PEER_STRANGERS_MAX} replicas that the membership does not name are connected already")
+        return None
+
+    def _takes(self, node: str) -> bool:
+        """Whether a call of this node is taken although we may be connected to it, or be calling it ourselves.
+
+        Nobody calls while connected: so a call says that its connection is gone there, unless the calls crossed.
+        """
+        old = self._wires.get(node)
+        if old is not None:
+            return old.expected is None or self._loop.time() - old.joined_at > SETTLED_SECONDS
+        dial = self._dials.get(node)
+        if dial is None or dial.pending is None or self._me.node_id < node:
+            return True
+        return dial.is_unanswered  # whoever answers there may not be this node
+
+    def _look_again(self, wire: Wire) -> None:
+        """What is in force has changed: what was in order at the greeting may be so no more."""
+        node = wire.peer
+        if node is None or self._wires.get(node) is not wire:
+            return
+        bye = self._objection(wire, self._greetings[node]) or self._acquaint(self._greetings[node])
+        if bye is not None:
+            self._complain(node, bye.reason)
+            wire.part(bye)
+            self._drop(wire)
+
+    def _drop(self, wire: Wire) -> None:
+        """It counts no more."""
+        if wire.peer is not None and self._wires.get(wire.peer) is wire:
+            del self._wires[wire.peer]
+            self._forget_strangers()
+            self._events.disconnected(wire.peer)
+
+    def _forget_strangers(self) -> None:
+        for node in self._greetings.keys() - self._named.keys() - self._wires.keys():
+            del self._greetings[node]
+
+    def _complain(self, node: str, reason: str) -> None:
+        """Once a reason: a dial is tried again and again. Names of strangers are not kept."""
+        node = node if node in self._named else STRANGER
+        now = self._loop.time()
+        if node == STRANGER and now < self._strangers_silent_until:
+            return  # whoever can call could fill the log
+        if self._complaints.get(node) != reason:
+            self._complaints[node] = reason
+            if node == STRANGER:
+                self._strangers_silent_until = now + STRANGERS_SILENT_SECONDS
+            log.warning("no connection with %s: %s", node, "".join(c if c.isprintable() else "?" for c in reason))
+
+    # --- dialling ------------------------------------------------------------------------------------------
+    def _redial(self) -> None:
+        """One dial for each member that is named, at its address; the others end."""
+        if not self._is_running:
+            return
+        wanted: dict[str, Address] = {}
+        for node, member in self._named.items():
+            address = None if node in self._removed else self._address(member)
+            if address is not None:
+                wanted[node] = address
+        for node, dial in list(self._dials.items()):
+            if wanted.get(node) != dial.address:
+                del self._dials[node]
+                dial.cancel()
+                wire = self._wires.get(node)
+                if node in wanted and wire is not None and wire.expected is not None:
+                    self._loop.call_soon(wire.close)  # to be met where it is said to be now
+        for node, address in wanted.items():
+            if node not in self._dials:
+                self._dials[node] = self._dial(node, address)
+
+    def _address(self, member: Member) -> Address | None:
+        if member.id in self._addresses:
+            return self._addresses[member.id]
+        try:
+            return split_address(member.peer_url, name=f"peer of {member.id}")
+        except ValueError as error:
+            self._complain(member.id, str(error))
+            return None
+
+    def _dial(self, node: str, address: Address) -> Dial:
+        dial = Dial(
+            address=address,
+            patience=LESSER_SECONDS if self._me.node_id < node else 0.0,
+            connect=lambda address: self._connect(node, address),
+            current=lambda: self._wires.get(node),
+            randomness=self._randomness,
+        )
+        dial.start()
+        return dial
+
+    async def _connect(self, node: str, address: Address) -> Wire | None:
+        host, port = address
+        wire = Wire(self, self._loop, node)
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                if self._tls is None:
+                    await self._loop.create_connection(lambda: wire, host, port)
+                else:
+                    await self._loop.create_connection(
+                        lambda: wire,
+                        host,
+                        port,
+                        ssl=self._tls.client(),
+                        server_hostname="",  # the certificate is checked for the node's id
+                        ssl_shutdown_timeout=timing.HANDSHAKE_SECONDS,
+                    )
+        except OSError as error:  # a timeout, and whatever TLS objects to, too
+            reason = error.strerror or str(error) or "no answer in time"
+            self._complain(node, f"cannot connect to {host}:{port}: {reason}")
+            return None
+        return wire

@@ -1,0 +1,99 @@
+"""Ends what has outlived its time: the leader looks at log time and proposes one entry for many.
+
+Memories, holds and waits of locks, and whatever is due with a task (its claim, its delay, dependents to be told, its
+end). An expiry is a command like any other. It says what it saw (a version, how often it was renewed, since when a task
+stands so) and in which term, and is nothing if that has moved on.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from raftmem.errors import NotApplied
+from raftmem.limits import EXPIRE_PER_ENTRY_MAX
+from raftmem.model import codec
+from raftmem.model.commands import Actor, Draft, Expire, Header, LockExpire, Operation, TaskExpire
+from raftmem.model.coordination_rows import DUE, Hold, Task, Thing, Waiter, due_until
+from raftmem.raft.consensus import Consensus
+from raftmem.replica.apply_loop import Replica
+from raftmem.runtime.interfaces import Loop, Randomness
+from raftmem.storage.state.contract import StateReader
+
+PERIOD_SECONDS: Final = 0.05
+ACTOR: Final = Actor("system", "raftmem")
+
+
+class Expiry:
+    """Looks every `PERIOD_SECONDS` while this replica leads; one expiry entry is under way at a time.
+
+    `things_expired`: how many ends of holds, waits and tasks this replica has proposed.
+    """
+
+    def __init__(
+        self,
+        *,
+        consensus: Consensus,
+        replica: Replica,
+        loop: Loop,
+        randomness: Randomness,
+        has_room: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self.things_expired = 0
+        self._consensus = consensus
+        self._replica = replica
+        self._loop = loop
+        self._randomness = randomness
+        self._has_room = has_room
+        self._under_way = (0, 0)  # index and term: of another term than this one it may have lost its place for good
+        self._count = 0
+
+    def start(self) -> None:
+        if self._consensus.stopped:
+            return
+        self._loop.call_later(PERIOD_SECONDS, self.start)
+        self._look()
+
+    def _look(self) -> None:
+        now = self._consensus.log_time()
+        if now is None or self._is_under_way() or not self._has_room():
+            return
+        reader = self._replica.reader()
+        things = _due(reader, now, self._consensus.term)
+        memories = (Expire(memory_id, version) for memory_id, version in reader.expiring(now, EXPIRE_PER_ENTRY_MAX))
+        operations = (*things, *memories)
+        if not operations:
+            return
+        self._count += 1
+        header = Header(
+            actor=ACTOR,
+            request_id=f"expiry-{self._consensus.node_id}-{self._consensus.term}-{self._count}",
+            operations=operations,
+            atomic=False,
+        )
+        body = codec.encode_draft(Draft(header, (None,) * len(operations)), self._randomness.bytes)
+        try:
+            self._under_way = self._consensus.propose(body)
+        except NotApplied:
+            return  # no longer the leader, or its disk is slow: whoever leads looks again
+        self.things_expired += len(things)
+
+    def _is_under_way(self) -> bool:
+        index, term = self._under_way
+        return term == self._consensus.term and index > self._replica.applied
+
+
+def _due(reader: StateReader, now: int, term: int) -> list[Operation]:
+    """One operation for each thing that is due, earliest first, as it stands now."""
+    marked = reader.scan(DUE, limit=EXPIRE_PER_ENTRY_MAX, stop=due_until(now))
+    return [_expire(found.thing, term) for found in marked]
+
+
+def _expire(thing: Thing, term: int) -> Operation:
+    match thing:
+        case Hold():
+            return LockExpire(thing.lock, thing.owner, thing.token, thing.renewals, term)
+        case Waiter():
+            return LockExpire(thing.lock, thing.owner, None, thing.renewals, term)
+        case Task():
+            return TaskExpire(thing.id, thing.updated.index, thing.updated.seq, term)
+        case _:
+            raise AssertionError(f"{thing} has no time at which it would be due")

@@ -1,0 +1,47 @@
+"""One question to the leader: asked, waited for, and its refusal turned back into the error that it was there.
+
+Rule (no-blind-retry): an answer that is lost or late is told apart from a refusal: nobody here knows what became of it.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from raftmem import errors
+from raftmem.raft.forwarding import Place
+from raftmem.raft.messages import Forwarded
+from raftmem.raft.pending_requests import OnForwarded
+from raftmem.runtime.promise import Deadline, Promise, TimedOut
+
+_REFUSALS: Final[dict[str, type[errors.NotApplied | errors.TooLarge]]] = {
+    cls.code: cls
+    for cls in (
+        errors.NoLeader,
+        errors.TooManyRequests,
+        errors.NoSpace,
+        errors.ShuttingDown,
+        errors.ChangeUnderWay,
+        errors.WrongState,
+        errors.NotFound,
+        errors.TooLarge,
+    )
+}
+
+
+class AnswerLost(Exception):
+    """Asked, and not answered in time or at all."""
+
+
+async def ask(send: Callable[[OnForwarded], None], deadline: Deadline) -> Place:
+    """Where it stands. Raises: AnswerLost; NotApplied errors, TooLarge and BadRequest as the leader said; what `send`
+    raises, which has sent nothing then."""
+    promise: Promise[Forwarded | None] = Promise()
+    send(promise.resolve)
+    try:
+        reply = await promise.wait(deadline)
+    except TimedOut:
+        reply = None
+    if reply is None:
+        raise AnswerLost
+    if reply.code is not None:
+        raise _REFUSALS.get(reply.code, errors.BadRequest)(reply.detail or reply.code)
+    return Place(reply.index, reply.term, reply.seq)

@@ -1,0 +1,227 @@
+"""Who follows the log at this replica: each applied entry is noted for those alone whom it may concern.
+
+A follower names topics that must all hold; it is found under the most selective one, so an entry costs nothing to
+those who follow something else. What is noted is an index: the truth stays in the event table. The rule: a follower
+is told of every entry under its topic that was applied since it began, or that it must look everything up anew.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from raftmem.errors import ShuttingDown, TooManyRequests
+from raftmem.limits import WATCH_PENDING_MAX, WATCHERS_MAX
+from raftmem.machine.run import Applied
+from raftmem.model.records import Outcome
+from raftmem.runtime.interfaces import Clock, Loop
+from raftmem.service.interface import Topic
+from raftmem.service.watch_fair_share import Turns
+
+_SELECTIVE: Final = ("lock", "gate", "queue", "memory_id", "run_id", "agent_id", "user_id", "app_id", "op", "all")
+_RANK: Final = {kind: rank for rank, kind in enumerate(_SELECTIVE)}
+_ALL: Final[Topic] = ("all", "")
+_INTERNAL: Final = ("RAFT", "MEMBER")  # what an entry without events shows as
+_TRIM: Final = 256
+
+
+def _names(kind: str, found: Outcome) -> tuple[str | None, ...]:
+    """What an outcome says under a kind of topic."""
+    about, scope = found.about, found.scope
+    match kind:
+        case "op":
+            return (found.op,)
+        case "memory_id":
+            return (found.memory_id,)
+        case "lock":
+            return () if about is None else (about.lock,)
+        case "gate":
+            return () if about is None else (about.gate,)
+        case "queue":
+            return () if about is None else about.queues
+        case _:
+            return () if scope is None else (getattr(scope, kind),)
+
+
+class _Channel:
+    """The indexes under one topic, kept once for everyone who follows it.
+
+    dropped <= place.at <= end for each place that is not told to look everything up anew.
+    """
+
+    __slots__ = ("_trim_at", "dropped", "indexes", "places", "topic", "waiting")
+
+    def __init__(self, topic: Topic) -> None:
+        self.topic = topic
+        self.indexes: list[int] = []
+        self.dropped = 0  # how many stood before the first one
+        self.places: set[Place] = set()
+        self.waiting: dict[Place, asyncio.Future[None]] = {}
+        self._trim_at = _TRIM
+
+    @property
+    def end(self) -> int:
+        return self.dropped + len(self.indexes)
+
+    def note(self, index: int) -> None:
+        if self.indexes and self.indexes[-1] == index:
+            return
+        self.indexes.append(index)
+        if len(self.indexes) >= self._trim_at:
+            self._trim()
+
+    def _trim(self) -> None:
+        """What everyone took goes; past the bound, so does the older half, whoever has not."""
+        count = len(self.indexes)
+        surplus = min(place.at for place in self.places) - self.dropped
+        if count >= WATCH_PENDING_MAX:
+            surplus = max(surplus, count // 2)
+        self._drop(max(surplus, 0))
+        self._trim_at = min(WATCH_PENDING_MAX, max(_TRIM, 2 * len(self.indexes)))
+
+    def _drop(self, count: int) -> None:
+        del self.indexes[:count]
+        self.dropped += count
+
+    def forget(self) -> None:
+        """Everyone must look everything up anew."""
+        self._drop(len(self.indexes))
+        self.dropped += 1
+
+
+class Place:
+    """Implements `raftmem.service.interface.Follower`."""
+
+    __slots__ = ("_awaited", "_channel", "_closed", "_hub", "at")
+
+    def __init__(self, hub: "Hub", channel: _Channel) -> None:
+        self._hub = hub
+        self._channel = channel
+        self._closed = False
+        self._awaited: asyncio.Future[None] | None = None
+        self.at = channel.end
+
+    def take(self) -> list[int] | None:
+        channel = self._channel
+        at, self.at = self.at, channel.end
+        return None if at < channel.dropped else channel.indexes[at - channel.dropped :]
+
+    async def wait(self, seconds: float) -> None:
+        channel = self._channel
+        if self.at < channel.end:
+            await self.turn()
+            return
+        if self._closed or self.closing:
+            return
+        self._awaited = channel.waiting[self] = asyncio.get_running_loop().create_future()
+        timer = self._hub.loop.call_later(seconds, self._wait_no_more)
+        try:
+            await self._awaited
+        finally:
+            timer.cancel()
+            channel.waiting.pop(self, None)
+
+    async def turn(self) -> None:
+        if self._closed or self.closing:
+            return
+        self._awaited = asyncio.get_running_loop().create_future()
+        self._hub.turns.ask(self._awaited)
+        await self._awaited
+
+    def _wait_no_more(self) -> None:
+        if self._channel.waiting.pop(self, None) is not None:  # else its turn is coming
+            self.wake()
+
+    def wake(self) -> None:
+        """At once, whoever's turn it is."""
+        if self._awaited is not None and not self._awaited.done():
+            self._awaited.set_result(None)
+
+    @property
+    def closing(self) -> bool:
+        return self._hub.closing
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._hub.part(self, self._channel)
+            self.wake()
+
+
+class Hub:
+    """An `Observer` of a replica. Loop thread only."""
+
+    def __init__(self, *, loop: Loop, clock: Clock) -> None:
+        self.loop = loop
+        self.turns = Turns(loop=loop, clock=clock)
+        self.closing = False
+        self.followers = 0
+        self._channels: dict[str, dict[str, _Channel]] = {}  # kind -> name
+
+    def follow(self, topics: Sequence[Topic]) -> Place:
+        """Raises: TooManyRequests, ShuttingDown."""
+        if self.closing:
+            raise ShuttingDown("this replica is leaving; ask another one")
+        if self.followers >= WATCHERS_MAX:
+            raise TooManyRequests(
+                f"{self.followers} streams are open here, the most there may be; close some, or ask another replica"
+            )
+        kind, name = topic = min(topics, key=lambda topic: _RANK[topic[0]], default=_ALL)
+        channel = self._channels.setdefault(kind, {}).setdefault(name, _Channel(topic))
+        place = Place(self, channel)
+        channel.places.add(place)
+        self.followers += 1
+        return place
+
+    def part(self, place: Place, channel: _Channel) -> None:
+        """This one follows no more."""
+        self.followers -= 1
+        channel.places.remove(place)
+        if not channel.places:
+            kind, name = channel.topic
+            del self._channels[kind][name]
+            if not self._channels[kind]:
+                del self._channels[kind]
+
+    def close(self) -> None:
+        """The replica is leaving: everyone is told."""
+        self.closing = True
+        for channel in self._every():
+            for place in channel.places:
+                place.wake()
+
+    # --- as an observer -----------------------------------------------------------------------------
+    def applied(self, entries: Sequence[Applied]) -> None:
+        self.turns.count(len(entries))
+        for kind, channels in self._channels.items():
+            for one in entries:
+                for channel in self._concerned(kind, channels, one):
+                    channel.note(one.row.index)
+                    if channel.waiting:
+                        self._call(channel)
+
+    @staticmethod
+    def _concerned(kind: str, channels: dict[str, _Channel], one: Applied) -> Iterator[_Channel]:
+        """Those of one kind; one may come more than once."""
+        if kind == "all":
+            yield from channels.values()
+            return
+        for found in one.row.result.outcomes:
+            for name in _names(kind, found):
+                if name is not None and name in channels:
+                    yield channels[name]
+        if kind == "op" and not one.row.result.outcomes:
+            yield from (channels[op] for op in _INTERNAL if op in channels)
+
+    def installed(self) -> None:
+        for channel in self._every():
+            channel.forget()
+            self._call(channel)
+
+    def _call(self, channel: _Channel) -> None:
+        for waiting in channel.waiting.values():
+            self.turns.ask(waiting)
+        channel.waiting.clear()
+
+    def _every(self) -> Iterator[_Channel]:
+        for channels in self._channels.values():
+            yield from channels.values()

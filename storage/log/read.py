@@ -1,0 +1,22 @@
+"""Entries read from the segments, each of them checked."""
+
+import os
+from typing import Final
+
+from raftmem.storage.log.contract import LogEntry
+from raftmem.storage.log.files import read
+from raftmem.storage.log.offsets import Run
+from raftmem.storage.log.records import unpack_entry
+
+READ_BYTES: Final = 1 << 20  # of a segment at once
+
+
+def entries_of(run: Run) -> list[LogEntry]:
+    """Raises: Corrupt naming file and index, FileNotFoundError when the segment is gone."""
+    base, path = run.offsets[0], run.path
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        content = read(file, base, run.end - base)
+    finally:
+        os.close(file)
+    return [unpack_entry(path, index, content, at - base) for index, at in enumerate(run.offsets, run.first)]

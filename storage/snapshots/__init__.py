@@ -1,0 +1,1 @@
+"""Consistent copies of the state as files, and the twin in memory."""

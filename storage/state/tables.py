@@ -1,0 +1,197 @@
+"""The tables of the state environment and the bytes of their keys (`docs/format.md`).
+
+Rule: no part of a key can be taken for another, and no name is too long for LMDB's 511 bytes. A user's string enters
+a key as a BLAKE2b-128 hash, but for short ids of memories (`id_key`), which are often made in the order of time: the
+rows that are born together lie together. The full string stands in the value and is compared there.
+
+A *row* is one life of one memory, from ADD to the tombstone: its created position, index u64 and seq u16.
+
+    ids         id_key(id) -> row, row, id    the newest row of the id, and its first
+    heads       row -> Record                 its newest version
+    versions    row, updated -> Record        versions that were overwritten
+    vectors     row, vector_at -> float32     never removed
+    duplicates  hash(sha256, scope), row ->   active memories only
+    postings    hash(label), row ->           every scope id and tag that the row ever carried; never removed
+    expiry      expires, row ->               active memories only
+    events      index -> term, data, result, digest
+    subjects    id_key(id), index, seq ->     the outcomes that concern an id, but for the ADD that began its first row
+    keys        hash(actor, key) -> IdempotencyRow
+    key_order   index -> hash(actor, key)
+    meta        head, format
+
+What coordination keeps, in tables of their own; keys and marks are those of `things.py`:
+
+    things          key -> Thing              the row that stands
+    thing_versions  key, position -> Thing    every version of the VERSIONED kinds, empty: it went; never removed
+    marks           mark -> key
+    contents        position -> JSON text     what the operation there brought; never removed
+
+Format 1 had hash(id) for id_key(id) in both; a state that was written so goes on so (`Tables.id_key`).
+
+A state that was written before there were things has not these four. They are made when it is opened to be written; a
+mere look at it finds them absent, which is: empty.
+"""
+
+import struct
+from collections.abc import Callable
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+import msgspec
+
+from raftmem.errors import FolderRefused
+from raftmem.model.commands import Actor, Scope
+from raftmem.model.coordination_rows import Thing
+from raftmem.model.records import Head, IdempotencyRow, Position, Record, Result
+from raftmem.storage.lmdb.environment import Environment, Table
+
+FORMAT_VERSION: Final = 2
+HEAD_KEY: Final = b"head"
+FORMAT_KEY: Final = b"format"
+HASH_BYTES: Final = 16
+ROW_BYTES: Final = 10
+_LABELS_CACHED: Final = 8192  # hashes of scope ids and tags kept in memory
+_PLAIN_ID_BYTES_MAX: Final = 64
+_HASHED: Final = b"\xff"  # no UTF-8 begins with it
+_TIME_ZERO: Final = 1 << 63  # times before 0 sort first too
+
+_position = struct.Struct(">QH")
+_index = struct.Struct(">Q")
+
+encode = msgspec.msgpack.Encoder().encode
+decode_record = msgspec.msgpack.Decoder(Record).decode
+decode_head = msgspec.msgpack.Decoder(Head).decode
+decode_key = msgspec.msgpack.Decoder(IdempotencyRow).decode
+decode_thing = msgspec.msgpack.Decoder(Thing).decode
+decode_event = msgspec.msgpack.Decoder(tuple[int, bytes, Result, bytes]).decode
+DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError)
+
+
+class ThingTables(NamedTuple):
+    things: Table
+    thing_versions: Table
+    marks: Table
+    contents: Table
+
+
+class Tables(NamedTuple):
+    ids: Table
+    heads: Table
+    versions: Table
+    vectors: Table
+    duplicates: Table
+    postings: Table
+    expiry: Table
+    events: Table
+    subjects: Table
+    keys: Table
+    key_order: Table
+    meta: Table
+    coordination: ThingTables | None  # None: absent
+    id_key: Callable[[str], bytes]  # of the format in which this state is written
+
+
+_PLAIN: Final = Tables._fields[:-2]
+TABLES_MAX: Final = len(_PLAIN) + len(ThingTables._fields)
+
+
+def open_tables(env: Environment) -> Tables:
+    """Raises: FolderRefused for another format."""
+    tables = Tables._make([*map(env.table, _PLAIN), _thing_tables(env), id_key])
+    txn = env.read()
+    try:
+        raw = txn.get(tables.meta, FORMAT_KEY)
+    finally:
+        txn.release()
+    written_by = _ID_KEYS.get(encode(FORMAT_VERSION) if raw is None else raw)
+    if written_by is None:
+        raise FolderRefused(
+            f"{env.path}: was written in another format than 1 to {FORMAT_VERSION}; use the program that wrote it"
+        )
+    return tables._replace(id_key=written_by)
+
+
+def _thing_tables(env: Environment) -> ThingTables | None:
+    """Nothing stands in any before all of them are there: a writer that was killed while it made them is no matter."""
+    found = [table for table in map(env.find_table, ThingTables._fields) if table is not None]
+    return ThingTables(*found) if len(found) == len(ThingTables._fields) else None
+
+
+def index_key(index: int) -> bytes:
+    return _index.pack(index)
+
+
+def index_of(key: bytes) -> int:
+    index: int = _index.unpack_from(key)[0]
+    return index
+
+
+def position_key(position: Position) -> bytes:
+    return _position.pack(position.index, position.seq)
+
+
+def position_of(key: bytes, offset: int = 0) -> Position:
+    return Position(*_position.unpack_from(key, offset))
+
+
+def key_after(key: bytes) -> bytes:
+    """The next key of the same width. No row, and no position under a hash, is all ones."""
+    return (int.from_bytes(key, "big") + 1).to_bytes(len(key), "big")
+
+
+def key_before(key: bytes) -> bytes:
+    """The key before. No row is all zeros: indexes begin at 1."""
+    return (int.from_bytes(key, "big") - 1).to_bytes(len(key), "big")
+
+
+def time_key(time: int) -> bytes:
+    return _index.pack(time + _TIME_ZERO)
+
+
+def _hash(data: bytes) -> bytes:
+    return blake2b(data, digest_size=HASH_BYTES).digest()
+
+
+def id_hash(memory_id: str) -> bytes:
+    return _hash(memory_id.encode())
+
+
+def id_key(memory_id: str) -> bytes:
+    """The id and a zero byte; of one that is long, or holds a zero byte itself, its hash behind 0xff."""
+    name = memory_id.encode()
+    if len(name) > _PLAIN_ID_BYTES_MAX or b"\0" in name:
+        return _HASHED + _hash(name)
+    return name + b"\0"
+
+
+_ID_KEYS: Final = {encode(1): id_hash, encode(FORMAT_VERSION): id_key}
+
+
+@lru_cache(_LABELS_CACHED)
+def label_hash(kind: str, value: str) -> bytes:
+    """`kind`: a field of Scope, or `tag`."""
+    return _hash(encode((kind, value)))
+
+
+def content_hash(sha256: bytes, scope: Scope) -> bytes:
+    return _hash(encode((sha256, scope)))
+
+
+def idempotency_hash(actor: Actor, key: str) -> bytes:
+    return _hash(encode((actor.type, actor.id, key)))
+
+
+def labels(record: Record) -> set[bytes]:
+    """The hashes under which a version is found: its scope ids that are set, and its tags."""
+    scope = record.scope
+    found = {label_hash("tag", tag) for tag in record.tags}
+    if scope.app_id is not None:
+        found.add(label_hash("app_id", scope.app_id))
+    if scope.user_id is not None:
+        found.add(label_hash("user_id", scope.user_id))
+    if scope.agent_id is not None:
+        found.add(label_hash("agent_id", scope.agent_id))
+    if scope.run_id is not None:
+        found.add(label_hash("run_id", scope.run_id))
+    return found

@@ -1,0 +1,1 @@
+"""The vector index on FAISS, derived from the state, and the twin in memory."""

@@ -1,0 +1,621 @@
+"""The HTTP server on a real socket: order, bounds, and what a client may send that is no request at all."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from raftmem.api.http.exchange import Disconnected, Exchange
+from raftmem.limits import BODY_BYTES_MAX, HEAD_BYTES_MAX
+from raftmem.server import connection
+from raftmem.server.connection import Connection, Outbox
+from raftmem.server.server import HttpServer
+
+BOUND = 0.2
+PATIENCE = 20.0
+Answer = Callable[["Exchange"], Awaitable[None]]
+
+
+async def text(exchange: Exchange, body: bytes, status: int = 200) -> None:
+    await exchange.reply(status, b"content-length: %d\r\n" % len(body), body)
+
+
+async def echo(exchange: Exchange) -> None:
+    """Method, path and query, and the length of the body."""
+    size = len(await exchange.body())
+    await text(exchange, b"%b %b %b %d" % (exchange.method.encode(), exchange.path, exchange.query, size))
+
+
+class App:
+    """What a server serves. `answer`: to everything that is a request."""
+
+    def __init__(self, answer: Answer = echo) -> None:
+        self._answer = answer
+        self.served = 0
+
+    async def serve(self, exchange: Exchange) -> None:
+        self.served += 1
+        with suppress(Disconnected):
+            await self._answer(exchange)
+
+    async def refuse(self, exchange: Exchange, detail: str) -> None:
+        await text(exchange, detail.encode(), 400)
+
+
+class Client:
+    """One connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def send(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def until(self, end: bytes) -> bytes:
+        return await asyncio.wait_for(self._reader.readuntil(end), PATIENCE)
+
+    async def rest(self) -> bytes:
+        """Until the server closes."""
+        return await asyncio.wait_for(self._reader.read(), PATIENCE)
+
+    def leave(self) -> None:
+        self._writer.transport.abort()
+
+
+class Served:
+    def __init__(self, server: HttpServer, port: int) -> None:
+        self.server = server
+        self._port = port
+
+    async def connect(self) -> Client:
+        return Client(*await asyncio.open_connection("127.0.0.1", self._port, limit=1 << 24))
+
+    async def ask(self, data: bytes) -> bytes:
+        """Send, then read until the server closes."""
+        client = await self.connect()
+        await client.send(data)
+        answer = await client.rest()
+        client.leave()
+        return answer
+
+
+@asynccontextmanager
+async def serving(app: App) -> AsyncIterator[Served]:
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = HttpServer(app, drain_seconds=1)
+    running = asyncio.create_task(server.serve(sockets=[listening]))
+    yield Served(server, listening.getsockname()[1])
+    server.should_exit = True
+    await asyncio.wait_for(running, PATIENCE)
+
+
+def run(work: Coroutine[object, object, None]) -> None:
+    asyncio.run(work)
+
+
+def bodies(answer: bytes) -> list[bytes]:
+    """Of replies that follow each other, each with its length."""
+    found: list[bytes] = []
+    while answer:
+        head, _, answer = answer.partition(b"\r\n\r\n")
+        size = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        found.append(answer[:size])
+        answer = answer[size:]
+    return found
+
+
+# --- bounds -----------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("sent", "answered"),
+    [
+        pytest.param(b"", b"", id="nothing at all"),
+        pytest.param(b"GET / HT", b"", id="half a request line"),
+        pytest.param(b"GET / HTTP/1.1\r\nhost: x\r\n", b"", id="half the headers"),
+        pytest.param(b"POST / HTTP/1.1\r\ncontent-length: 9\r\n\r\nhalf", b"", id="half a body"),
+        pytest.param(b"GET / HTTP/1.1\r\n\r\nGET / HT", b"GET /  0", id="a request and a half"),
+    ],
+)
+def test_a_request_that_does_not_end_is_given_up_within_the_bound(
+    sent: bytes, answered: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "REQUEST_SECONDS_MAX", BOUND)
+
+    async def work() -> None:
+        async with serving(App()) as served:
+            answer = await served.ask(sent)
+        assert answer.endswith(answered)
+        assert bool(answer) == bool(answered)
+
+    run(work())
+
+
+def test_a_connection_without_a_request_is_closed_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "REQUEST_SECONDS_MAX", BOUND)
+    monkeypatch.setattr(connection, "KEEP_ALIVE_SECONDS", BOUND)
+
+    async def work() -> None:
+        async with serving(App()) as served:
+            assert bodies(await served.ask(b"GET / HTTP/1.1\r\n\r\n")) == [b"GET /  0"]
+
+    run(work())
+
+
+def test_a_request_that_takes_long_to_answer_is_given_all_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "REQUEST_SECONDS_MAX", BOUND)
+    monkeypatch.setattr(connection, "KEEP_ALIVE_SECONDS", BOUND)
+
+    async def slow(exchange: Exchange) -> None:
+        await asyncio.sleep(3 * BOUND)
+        await echo(exchange)
+
+    async def work() -> None:
+        async with serving(App(slow)) as served:
+            assert bodies(await served.ask(b"GET / HTTP/1.1\r\n\r\n")) == [b"GET /  0"]
+
+    run(work())
+
+
+def test_a_head_past_its_limit_is_refused() -> None:
+    async def work() -> None:
+        async with serving(App()) as served:
+            client = await served.connect()
+            await client.send(b"GET / HTTP/1.1\r\n")
+            await asyncio.sleep(BOUND)
+            await client.send(b"x: " + b"y" * (HEAD_BYTES_MAX - 2))
+            assert b"past its limit of %d bytes" % HEAD_BYTES_MAX in await client.rest()
+            client.leave()
+
+    run(work())
+
+
+def test_of_a_body_past_its_limit_no_more_is_kept_and_the_connection_serves_the_next() -> None:
+    async def too_large(exchange: Exchange) -> None:
+        size = len(await exchange.body())
+        await text(exchange, b"past" if BODY_BYTES_MAX < size < 2 * BODY_BYTES_MAX else b"%d" % size)
+
+    async def work() -> None:
+        async with serving(App(too_large)) as served:
+            client = await served.connect()
+            size = 4 * BODY_BYTES_MAX
+            await client.send(b"POST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % size)
+            await client.send(b"x" * size)
+            await client.send(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n")
+            assert bodies(await client.rest())[0] == b"past"
+
+    run(work())
+
+
+# --- order and framing ------------------------------------------------------------------------------
+def test_requests_sent_at_once_are_answered_in_their_order_whether_they_wait_or_not() -> None:
+    async def some_wait(exchange: Exchange) -> None:
+        for _ in range(int(exchange.path[1:]) % 3):
+            await asyncio.sleep(0)
+        await text(exchange, exchange.path)
+
+    async def work() -> None:
+        async with serving(App(some_wait)) as served:
+            paths = [b"/%d" % n for n in range(200)]
+            requests = b"".join(b"GET %b HTTP/1.1\r\n\r\n" % path for path in paths)
+            answer = await served.ask(requests + b"GET /0 HTTP/1.1\r\nconnection: close\r\n\r\n")
+            assert bodies(answer) == [*paths, b"/0"]
+
+    run(work())
+
+
+def test_a_client_that_does_not_read_its_replies_is_not_served_any_further() -> None:
+    many, size = 4000, 64 << 10
+
+    async def large(exchange: Exchange) -> None:
+        await text(exchange, b"x" * size)
+
+    async def work() -> None:
+        app = App(large)
+        async with serving(app) as served:
+            client = await served.connect()
+            await client.send(b"GET / HTTP/1.1\r\n\r\n" * many)
+            before = -1
+            while app.served > before:
+                before = app.served
+                await asyncio.sleep(BOUND)
+            assert app.served * size < 64 << 20
+            for _ in range(many):
+                await client.until(b"\r\n\r\n")
+                await client.until(b"x" * size)
+            client.leave()
+        assert app.served == many
+
+    run(work())
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer"),
+    [
+        (b"POST /a?b=c HTTP/1.1\r\ncontent-length: 3\r\nconnection: close\r\n\r\nabc", b"POST /a b=c 3"),
+        (
+            b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+            b"3\r\nabc\r\n2\r\nde\r\n0\r\nx: y\r\n\r\n",
+            b"POST /  5",
+        ),
+        (b"GET / HTTP/1.0\r\n\r\n", b"GET /  0"),
+        (b"GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n", b"GET /  0"),
+        (b"GET http://x/a?b#c HTTP/1.1\r\nconnection: close\r\n\r\n", b"GET /a b 0"),
+        (b"GET /a#b HTTP/1.1\r\nconnection: close\r\n\r\n", b"GET /a  0"),
+        (b"PURGE /%2F HTTP/1.1\r\nconnection: close\r\n\r\n", b"PURGE /%2F  0"),
+        (b"GET / HTTP/1.1\r\nconnection: upgrade, close\r\nupgrade: h2c\r\n\r\n", b"GET /  0"),
+    ],
+)
+@pytest.mark.parametrize("piece", [1, 1000])
+def test_a_request_is_understood_however_it_comes_in(request_: bytes, answer: bytes, piece: int) -> None:
+    async def work() -> None:
+        async with serving(App()) as served:
+            client = await served.connect()
+            for start in range(0, len(request_), piece):
+                await client.send(request_[start : start + piece])
+                await asyncio.sleep(0)
+            whole = await client.rest()
+            assert bodies(whole) == [answer]
+            assert b"\r\nconnection: close\r\n" in whole
+
+    run(work())
+
+
+def test_a_request_to_change_the_protocol_is_answered_and_so_is_the_next() -> None:
+    upgrade = b"GET /%d HTTP/1.1\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
+
+    async def work() -> None:
+        async with serving(App()) as served:
+            last = b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n"
+            answer = await served.ask(b"".join(upgrade % n for n in range(2000)) + last)
+            assert bodies(answer) == [*(b"GET /%d  0" % n for n in range(2000)), b"GET /  0"]
+
+    run(work())
+
+
+def test_trailers_are_no_headers() -> None:
+    async def names(exchange: Exchange) -> None:
+        await exchange.body()
+        await text(exchange, b" ".join(name for name, _ in exchange.headers))
+
+    async def work() -> None:
+        async with serving(App(names)) as served:
+            head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+            answer = await served.ask(head + b"1\r\na\r\n0\r\nIf-Match: x\r\n\r\n")
+            assert bodies(answer) == [b"transfer-encoding connection"]
+
+    run(work())
+
+
+def test_a_reply_to_head_has_no_body_so_that_the_next_reply_on_the_connection_is_understood() -> None:
+    async def refused(exchange: Exchange) -> None:
+        await text(exchange, b"no", 405)
+
+    async def work() -> None:
+        async with serving(App(refused)) as served:
+            answer = await served.ask(b"HEAD / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nconnection: close\r\n\r\n")
+        first, second, body = answer.split(b"\r\n\r\n")
+        assert first.startswith(b"HTTP/1.1 405")
+        assert second.startswith(b"HTTP/1.1 405")
+        assert body == b"no"
+
+    run(work())
+
+
+def test_a_body_that_waits_to_be_asked_for_is_asked_for_when_it_is_needed() -> None:
+    async def work() -> None:
+        async with serving(App()) as served:
+            client = await served.connect()
+            await client.send(
+                b"POST / HTTP/1.1\r\ncontent-length: 2\r\nexpect: 100-Continue\r\nconnection: close\r\n\r\n"
+            )
+            assert await client.until(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            await client.send(b"ab")
+            assert bodies(await client.rest()) == [b"POST /  2"]
+
+    run(work())
+
+
+def test_a_body_that_nobody_needs_is_not_asked_for() -> None:
+    async def unread(exchange: Exchange) -> None:
+        await text(exchange, b"no", 404)
+
+    async def work() -> None:
+        async with serving(App(unread)) as served:
+            head = b"POST / HTTP/1.1\r\ncontent-length: 2\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n"
+            assert bodies(await served.ask(head)) == [b"no"]
+
+    run(work())
+
+
+@pytest.mark.parametrize(
+    ("version", "body"), [(b"1.1", b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"), (b"1.0", b"abcde")], ids=["1.1", "1.0"]
+)
+def test_a_reply_without_a_length_comes_in_chunks_to_those_who_know_them(version: bytes, body: bytes) -> None:
+    async def stream(exchange: Exchange) -> None:
+        await exchange.begin(200, b"")
+        await exchange.put(b"abc")
+        await asyncio.sleep(0)
+        await exchange.put(b"")
+        await exchange.end(b"de")
+
+    async def work() -> None:
+        async with serving(App(stream)) as served:
+            answer = await served.ask(b"GET / HTTP/%b\r\nconnection: close\r\n\r\n" % version)
+            head, _, rest = answer.partition(b"\r\n\r\n")
+            assert rest == body
+            assert (b"chunked" in head) == (version == b"1.1")
+
+    run(work())
+
+
+def test_many_requests_sent_at_once_leave_turns_to_other_connections() -> None:
+    async def work() -> None:
+        served: list[bytes] = []
+
+        async def note(exchange: Exchange) -> None:
+            served.append(exchange.path)
+            await text(exchange, b"")
+
+        async with serving(App(note)) as on:
+            many, one = await on.connect(), await on.connect()
+            await many.send(b"GET /many HTTP/1.1\r\n\r\n" * 1000)
+            await one.send(b"GET /one HTTP/1.1\r\n\r\n")
+            await one.until(b"\r\n\r\n")
+            assert served.index(b"/one") < 100
+            for _ in range(1000):
+                await many.until(b"\r\n\r\n")
+            many.leave()
+            one.leave()
+
+    run(work())
+
+
+def test_a_body_in_the_smallest_chunks_is_put_together() -> None:
+    async def work() -> None:
+        async with serving(App()) as served:
+            head = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+            assert bodies(await served.ask(head + b"1\r\nx\r\n" * 5000 + b"0\r\n\r\n")) == [b"POST /  5000"]
+
+    run(work())
+
+
+def test_replies_of_one_turn_are_written_at_its_end_and_who_left_keeps_none_from_another() -> None:
+    class Line(asyncio.Transport):
+        """Keeps what is written. A closed one refuses to be written to, as uvloop's does."""
+
+        def __init__(self, *, closed: bool) -> None:
+            super().__init__()
+            self.closed = closed
+            self.written: list[bytes] = []
+
+        def is_closing(self) -> bool:
+            return self.closed
+
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            assert not self.closed
+            self.written.append(bytes(data))
+
+    async def work() -> None:
+        loop, outbox = asyncio.get_running_loop(), Outbox()
+        lines = [Line(closed=False), Line(closed=True), Line(closed=False)]
+        for number, line in enumerate(lines):
+            connection = Connection(App(), outbox, set(), set())
+            connection.transport = line
+            connection.write(b"%d" % number)
+            connection.write(b"!")
+        assert [line.written for line in lines] == [[], [], []]
+        flushed = loop.create_future()
+        loop.call_soon(flushed.set_result, None)
+        await flushed
+        assert [line.written for line in lines] == [[b"0!"], [], [b"2!"]]
+
+    run(work())
+
+
+def test_a_server_that_leaves_in_the_turn_of_a_reply_sends_it_first() -> None:
+    class Line(asyncio.Transport):
+        def __init__(self) -> None:
+            super().__init__()
+            self.written = b""
+            self.closed = False
+
+        def is_closing(self) -> bool:
+            return self.closed
+
+        def close(self) -> None:
+            self.closed = True
+
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            assert not self.closed
+            self.written += bytes(data)
+
+    async def work() -> None:
+        connection, line = Connection(App(), Outbox(), set(), set()), Line()
+        connection.connection_made(line)
+        connection.data_received(b"GET / HTTP/1.1\r\n\r\n")
+        assert line.written == b""
+        connection.shutdown()
+        assert (bodies(line.written), line.closed) == ([b"GET /  0"], True)
+        connection.connection_lost(None)
+
+    run(work())
+
+
+def test_trailers_are_not_kept() -> None:
+    async def work() -> None:
+        connection = Connection(App(), Outbox(), set(), set())
+        connection.connection_made(asyncio.Transport())
+        connection.data_received(b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n")
+        for _ in range(100):
+            connection.data_received(b"trailer: %b\r\n" % (b"x" * 1000))
+        assert len(connection._headers) == 1
+        connection.connection_lost(None)
+
+    run(work())
+
+
+# --- what is no request -------------------------------------------------------------------------------
+BROKEN = [
+    pytest.param(b"hello\r\n\r\n", id="another language"),
+    pytest.param(b"GET / HTTP/1.1\r\nno colon\r\n\r\n", id="a header without a colon"),
+    pytest.param(b"GET / HTTP/1.1\r\ncontent-length: x\r\n\r\n", id="a length that is none"),
+    pytest.param(b"GET / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n", id="two lengths"),
+    pytest.param(b"GET / HTTP/1.1\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n", id="smuggled"),
+    pytest.param(b"GET /\xc3\xa9 HTTP/1.1\r\n\r\n", id="a path that is not ASCII"),
+    pytest.param(b"CONNECT x:1 HTTP/1.1\r\n\r\n", id="a tunnel"),
+    pytest.param(b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nz\r\n", id="a chunk without a size"),
+    pytest.param(b"GET / HTTP/3.7\r\n\r\n", id="another version"),
+]
+
+
+@pytest.mark.parametrize("sent", BROKEN)
+@pytest.mark.parametrize("piece", [1, 1000])
+def test_what_is_no_request_is_refused_after_those_before_it_were_answered(sent: bytes, piece: int) -> None:
+    async def waits(exchange: Exchange) -> None:
+        if exchange.path == b"/wait":
+            await asyncio.sleep(0.01)
+        await echo(exchange)
+
+    async def work() -> None:
+        async with serving(App(waits)) as served:
+            client = await served.connect()
+            whole = b"GET /wait HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n" + sent
+            for start in range(0, len(whole), piece):
+                await client.send(whole[start : start + piece])
+                await asyncio.sleep(0)
+            first, second, refusal = bodies(await client.rest())
+            assert (first, second) == (b"GET /wait  0", b"GET /b  0")
+            assert b"not an HTTP" in refusal
+
+    run(work())
+
+
+# --- who leaves -----------------------------------------------------------------------------------------
+def test_who_leaves_while_its_request_waits_is_noticed() -> None:
+    async def work() -> None:
+        left = asyncio.Event()
+
+        async def wait(exchange: Exchange) -> None:
+            await exchange.gone()
+            left.set()
+
+        async with serving(App(wait)) as served:
+            client = await served.connect()
+            await client.send(b"GET / HTTP/1.1\r\n\r\n")
+            await asyncio.sleep(0)
+            client.leave()
+            await asyncio.wait_for(left.wait(), PATIENCE)
+
+    run(work())
+
+
+def test_who_leaves_in_the_middle_of_a_body_is_answered_nothing() -> None:
+    async def work() -> None:
+        ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        async def read(exchange: Exchange) -> None:
+            try:
+                await exchange.body()
+            except Disconnected:
+                ended.set_result("left")
+                raise
+
+        async with serving(App(read)) as served:
+            client = await served.connect()
+            await client.send(b"POST / HTTP/1.1\r\ncontent-length: 9\r\n\r\nhalf")
+            await asyncio.sleep(BOUND)
+            client.leave()
+            assert await asyncio.wait_for(ended, PATIENCE) == "left"
+
+    run(work())
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_request_that_fails_unanswered_is_logged_and_closes_its_connection(
+    waits: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(exchange: Exchange) -> None:  # noqa: ARG001
+        if waits:
+            await asyncio.sleep(0)
+        raise ValueError("a defect")
+
+    async def work() -> None:
+        async with serving(App(fail)) as served:
+            assert await served.ask(b"GET /x HTTP/1.1\r\n\r\n") == b""
+
+    run(work())
+    assert [record.getMessage() for record in caplog.records if record.name == "raftmem.http"] == ["GET /x failed"]
+
+
+def test_a_server_that_leaves_answers_what_is_under_way_then_closes() -> None:
+    async def work() -> None:
+        let_on = asyncio.Event()
+
+        async def wait(exchange: Exchange) -> None:
+            await let_on.wait()
+            await echo(exchange)
+
+        async with serving(App(wait)) as served:
+            idle, client = await served.connect(), await served.connect()
+            await client.send(b"GET / HTTP/1.1\r\n\r\n")
+            await asyncio.sleep(BOUND)
+            served.server.leave(drains=True)
+            assert await idle.rest() == b""
+            let_on.set()
+            answer = await client.rest()
+            assert bodies(answer) == [b"GET /  0"]
+            assert b"connection: close" in answer
+
+    run(work())
+
+
+def test_a_server_that_cannot_wait_cuts_off_what_is_under_way() -> None:
+    async def work() -> None:
+        cut: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        async def wait(exchange: Exchange) -> None:
+            try:
+                await exchange.gone()
+            except asyncio.CancelledError:
+                cut.set_result(None)
+                await text(exchange, b"cut off", 503)
+                raise
+
+        async with serving(App(wait)) as served:
+            client = await served.connect()
+            await client.send(b"GET / HTTP/1.1\r\n\r\n")
+            await asyncio.sleep(BOUND)
+            served.server.leave(drains=False)
+            assert bodies(await client.rest()) == [b"cut off"]
+            await cut
+
+    run(work())
+
+
+# --- the app on it --------------------------------------------------------------------------------------
+def test_what_is_no_request_is_told_as_a_problem_by_the_app() -> None:
+    from raftmem.api.app import create_app
+
+    class Nothing:
+        node_id, cluster, term, leader_id, leader_url = "n1", "c/1", 3, None, None
+
+        def new_id(self) -> str:
+            return "an-id"
+
+        def metrics(self) -> dict[str, float]:
+            return {}
+
+    async def work() -> None:
+        async with serving(create_app(Nothing())) as served:  # type: ignore[arg-type]  # asked for no more
+            answer = await served.ask(b"hello\r\n\r\n")
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 ")
+        assert b"\r\nx-request-id: an-id\r\n" in head
+        assert b"\r\ncontent-type: application/problem+json\r\n" in head
+        assert json.loads(body)["code"] == "invalid-request"
+
+    run(work())
