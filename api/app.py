@@ -15,7 +15,7 @@ from raftmem.api.http.call import Call, Reply
 from raftmem.api.http.exchange import Disconnected, Exchange
 from raftmem.api.http.respond import answer, cut_off, defect, head, malformed, refused
 from raftmem.api.http.settings import ApiSettings
-from raftmem.api.responses.json_cache import Shown
+from raftmem.api.responses.json_cache import JsonCache
 from raftmem.api.responses.metrics import Exposition, Requests
 from raftmem.api.routes import status
 from raftmem.api.routes.table import match
@@ -35,7 +35,7 @@ class App:
         self._service = service
         self._settings = settings
         self._requests = Requests()
-        self._shown = Shown()
+        self._shown = JsonCache()
         self._cold = status.create(Exposition(service, self._requests))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from raftmem.model.commands import Actor, Scope
 from raftmem.model.records import Head, Position, PutRecord, Record, Result, Step
 from raftmem.storage.state.contract import EventRow, Query
-from raftmem.storage.state.in_memory import MemoryStateStore
+from raftmem.storage.state.in_memory import InMemoryStateStore
 from raftmem.storage.vectors.contract import VectorQuery
 from raftmem.storage.vectors.index import FaissVectorIndex
 
@@ -73,7 +73,7 @@ class Stored:
     """Rows applied as entries are. `apply_us`: what one costs the loop; `flush_s`: all chores beside it."""
 
     def __init__(self, vectors: Floats, folder: Path) -> None:
-        self._store, executor = MemoryStateStore(), Inline()
+        self._store, executor = InMemoryStateStore(), Inline()
         self._executor = executor
         self.index = FaissVectorIndex(folder, executor=executor, snapshot=self._store.read_private)
         applying = 0.0

@@ -21,22 +21,22 @@ from raftmem.api.app import create_app
 from raftmem.api.http.settings import ApiSettings
 from raftmem.errors import BadRequest, NoSpace, Removed, Stop
 from raftmem.lifecycle.join import prepare_joining
-from raftmem.lifecycle.open_folder import open_disks
+from raftmem.lifecycle.open_folder import open_stores
 from raftmem.model.commands import Members
 from raftmem.raft.consensus import Consensus
 from raftmem.raft.interfaces import Timing
 from raftmem.raft.transport.frames import MAGIC, PROTOCOL_VERSION, Hello
-from raftmem.raft.transport.peer_set import PeerEvents, Peers
+from raftmem.raft.transport.peer_set import PeerEvents, PeerSet
 from raftmem.raft.transport.tls import PeerTls
 from raftmem.replica.apply_loop import Replica
 from raftmem.replica.snapshot_keeper import SnapshotKeeper
-from raftmem.replica.snapshot_policy import Housekeeping, Policy
+from raftmem.replica.snapshot_policy import SnapshotPolicy, SnapshotThresholds
 from raftmem.runtime.system import AsyncioLoop, SystemClock, SystemRandomness, ThreadExecutor
 from raftmem.server.server import HttpServer
 from raftmem.service.expiry import Expiry
-from raftmem.service.replica_service import LocalService
+from raftmem.service.replica_service import ReplicaService
 from raftmem.settings import Settings, split_address
-from raftmem.storage.known_births import Acquaintances
+from raftmem.storage.known_births import KnownBirths
 from raftmem.storage.state.contract import StateReader
 from raftmem.storage.vectors.index import FaissVectorIndex
 
@@ -100,7 +100,7 @@ class Node:
         self._failure: Stop | None = None
         self._randomness = SystemRandomness()
         self._clock = SystemClock()
-        self._disks = open_disks(settings, self._randomness, self._clock)
+        self._disks = open_stores(settings, self._randomness, self._clock)
         members = self._disks.members
         self._timing = Timing(
             members.election_timeout_ms / 1000, settings.heartbeat_ms / 1000, members.clock_drift_ppm / 1e6
@@ -116,7 +116,7 @@ class Node:
         self.replica = Replica(state, self._vectors)
         if self.replica.applied == 0 and self._disks.first.index == 1:
             self.replica.apply([self._disks.first])
-        self._acquaintances = Acquaintances(self._disks.folder.path / "acquaintances.json")
+        self._acquaintances = KnownBirths(self._disks.folder.path / "acquaintances.json")
         self.peers = self._make_peers()
         self.snapshots = self._make_snapshots()
         self.consensus = self._make_consensus()
@@ -143,13 +143,13 @@ class Node:
             self.consensus.fail(error)
             raise
 
-    def _make_peers(self) -> Peers:
+    def _make_peers(self) -> PeerSet:
         settings, identity, members = self._settings, self._disks.folder.identity, self._disks.members
         known = self._acquaintances
         tls = None
         if settings.peer_cert is not None and settings.peer_key is not None and settings.peer_ca is not None:
             tls = PeerTls(cert=settings.peer_cert, key=settings.peer_key, ca=settings.peer_ca)
-        return Peers(
+        return PeerSet(
             me=Hello(
                 magic=MAGIC,
                 protocol=PROTOCOL_VERSION,
@@ -222,10 +222,10 @@ class Node:
             append_bytes_max=self._settings.append_bytes_max,
         )
 
-    def _make_housekeeping(self) -> Housekeeping:
+    def _make_housekeeping(self) -> SnapshotPolicy:
         settings = self._settings
-        return Housekeeping(
-            policy=Policy(
+        return SnapshotPolicy(
+            policy=SnapshotThresholds(
                 entries=settings.snapshot_entries,
                 bytes=settings.snapshot_bytes,
                 age_seconds=settings.snapshot_age_s,
@@ -238,12 +238,12 @@ class Node:
             clock=self._clock,
         )
 
-    def _make_service(self) -> LocalService:
+    def _make_service(self) -> ReplicaService:
         def greeting(node: str) -> tuple[str, str] | None:
             hello = self.peers.greeting(node)
             return None if hello is None else (hello.rest_url, hello.version)
 
-        return LocalService(
+        return ReplicaService(
             genesis=self._disks.folder.identity.genesis,
             incarnation=self._disks.incarnation,
             consensus=self.consensus,

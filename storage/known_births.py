@@ -11,7 +11,7 @@ from raftmem.errors import Corrupt
 from raftmem.storage.atomic_file import write_atomic
 
 
-class Acquaintances:
+class KnownBirths:
     """node id -> birth of its data folder, in one small file."""
 
     def __init__(self, path: Path) -> None:

@@ -15,7 +15,7 @@ from raftmem.api.http.exchange import Exchange, Header
 from raftmem.api.http.parameters import Parameters, parse
 from raftmem.api.http.problems import Problem
 from raftmem.api.http.settings import ApiSettings
-from raftmem.api.responses.json_cache import Shown
+from raftmem.api.responses.json_cache import JsonCache
 from raftmem.errors import BadRequest, TooLarge
 from raftmem.limits import BODY_BYTES_MAX
 from raftmem.service.interface import Point, ReadOptions, Service
@@ -65,7 +65,7 @@ class Call:
         "shown",
     )
 
-    def __init__(self, exchange: Exchange, service: Service, settings: ApiSettings, shown: Shown) -> None:
+    def __init__(self, exchange: Exchange, service: Service, settings: ApiSettings, shown: JsonCache) -> None:
         self.exchange = exchange
         self._json: object = UNSET
         self._headers: dict[bytes, bytes] = dict(exchange.headers)

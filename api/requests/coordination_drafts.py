@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import UNSET
 
 from raftmem.api.http import strict_json
-from raftmem.api.http.parameters import memory_id as thing_id
+from raftmem.api.http.parameters import memory_id as row_id
 from raftmem.api.http.parameters import name
 from raftmem.api.requests.coordination_bodies import (
     AcquireFields,
@@ -56,13 +56,13 @@ def add_task(body: TaskFields, new_id: Callable[[], str], at: str = "") -> Step:
     """`new_id`: makes the id when the client chose none."""
     backoff = body.backoff
     operation = commands.TaskAdd(
-        id=new_id() if body.id is UNSET else thing_id(body.id, at + "id"),
+        id=new_id() if body.id is UNSET else row_id(body.id, at + "id"),
         queue=name(body.queue, at + "queue"),
         priority=body.priority,
         delay_ms=body.delay_ms,
         max_attempts=body.max_attempts,
         backoff=Backoff(backoff.initial_ms, round(backoff.factor * _FACTOR_MILLI), backoff.max_ms),
-        depends_on=_each(body.depends_on, thing_id, at + "depends_on"),
+        depends_on=_each(body.depends_on, row_id, at + "depends_on"),
         unique_key=None if body.unique_key is None else name(body.unique_key, at + "unique_key"),
         id_given=body.id is not UNSET,
     )
@@ -89,7 +89,7 @@ def fail(task: str, body: FailFields, at: str = "") -> Step:
 
 # --- gates ----------------------------------------------------------------------------------------
 def put_gate(gate: str, body: GateFields, at: str = "") -> Step:
-    pins = tuple(Pin(thing_id(pin.memory, f"{at}pins[{n}].memory"), pin.version) for n, pin in enumerate(body.pins))
+    pins = tuple(Pin(row_id(pin.memory, f"{at}pins[{n}].memory"), pin.version) for n, pin in enumerate(body.pins))
     if len({pin.memory for pin in pins}) < len(pins):
         raise BadRequest(f"{at}pins names a memory twice; pin each once", parameter=at + "pins")
     approvers = tuple(dict.fromkeys(_each(body.approvers, name, at + "approvers")))

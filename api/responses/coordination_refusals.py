@@ -131,9 +131,9 @@ def _holders_of(written: Written, name: str, owner: str | None) -> Problem:
 
 def _place(reader: StateReader, name: str, owner: str) -> int | None:
     """Of an owner in the queue, from 1."""
-    if reader.thing(waiter_key(name, owner)) is None:
+    if reader.coordination_row(waiter_key(name, owner)) is None:
         return None
-    queue = [one.thing for one in reader.scan(queue_of(name), limit=WAITERS_MAX)]
+    queue = [one.row for one in reader.scan(queue_of(name), limit=WAITERS_MAX)]
     return next((at for at, one in enumerate(queue, 1) if isinstance(one, Waiter) and one.owner == owner), None)
 
 
@@ -194,7 +194,7 @@ def _not_allowed(
     if outcome.op != "TASK_RETRY":
         return f"task {task_id} was claimed by this very request; end that claim in another one"
     for needed in () if current is None or state not in ("dead", "cancelled") else current.depends_on:
-        row = reader.thing(task_key(needed), after)
+        row = reader.coordination_row(task_key(needed), after)
         if isinstance(row, Task) and row.state in ("dead", "cancelled"):
             return f"task {task_id} is {state} and depends on {needed}, which is {row.state}: retry that one first"
     return f"task {task_id} is {state}; only dead, cancelled and scheduled ones are retried: read it, decide again"

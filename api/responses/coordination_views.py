@@ -116,7 +116,7 @@ def remaining_ms(until: int, now: int) -> int:
 
 # --- locks ----------------------------------------------------------------------------------------
 def lock_row(reader: StateReader, name: str) -> Lock | None:
-    found = reader.thing(lock_key(name))
+    found = reader.coordination_row(lock_key(name))
     return found if isinstance(found, Lock) else None
 
 
@@ -126,13 +126,13 @@ def lock(reader: StateReader, name: str, now: int) -> LockView:
     if row is None:
         return LockView(name, 1, [], [])
     waiting = reader.scan(queue_of(name), limit=WAITERS_MAX) if row.waiting else []
-    queue = [WaiterView(one.thing.owner, at) for at, one in enumerate(waiting, 1) if isinstance(one.thing, Waiter)]
+    queue = [WaiterView(one.row.owner, at) for at, one in enumerate(waiting, 1) if isinstance(one.row, Waiter)]
     return LockView(name, row.permits, holds(reader, name, now), queue)
 
 
 def holds(reader: StateReader, name: str, now: int) -> list[HolderView]:
     """Who holds it, oldest first."""
-    found = [one.thing for one in reader.scan(holders(name), limit=PERMITS_MAX)]
+    found = [one.row for one in reader.scan(holders(name), limit=PERMITS_MAX)]
     return [
         HolderView(
             one.owner,
@@ -148,7 +148,7 @@ def holds(reader: StateReader, name: str, now: int) -> list[HolderView]:
 # --- tasks ----------------------------------------------------------------------------------------
 def task_at(reader: StateReader, task_id: str, at: Position, now: int) -> TaskView | None:
     """As the operation at `at` left it."""
-    found = reader.thing(task_key(task_id), at)
+    found = reader.coordination_row(task_key(task_id), at)
     return task(reader, found, now) if isinstance(found, Task) else None
 
 
@@ -186,7 +186,7 @@ def task(reader: StateReader, row: Task, now: int) -> TaskView:
 # --- gates ----------------------------------------------------------------------------------------
 def gate_at(reader: StateReader, name: str, at: Position) -> GateView | None:
     """As the operation at `at` left it."""
-    found = reader.thing(gate_key(name), at)
+    found = reader.coordination_row(gate_key(name), at)
     return gate(reader, found) if isinstance(found, Gate) else None
 
 

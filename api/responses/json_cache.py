@@ -14,7 +14,7 @@ _SHOWN_MAX: Final = 8192
 _BYTES_MAX: Final = 2048  # a larger one costs more to keep than to write out
 
 
-class Shown:
+class JsonCache:
     """Loop thread only."""
 
     def __init__(self) -> None:

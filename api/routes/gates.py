@@ -29,7 +29,7 @@ async def put(call: Call) -> Reply:
     raw = await call.json()
     body = convert(raw, GateBody)
     done = await write(call, query, coordination_drafts.put_gate(target, body), body, raw)
-    row = done.written.reader.thing(gate_key(target), done.at)
+    row = done.written.reader.coordination_row(gate_key(target), done.at)
     is_new = isinstance(row, Gate) and row.created == done.at
     return _changed(done, target, status=201 if is_new else 200)
 
@@ -82,7 +82,7 @@ async def one(call: Call) -> Reply:
         point = call.point = await call.service.await_gate(target, options, wait_ms=wait_ms, gone=call.gone)
     else:
         point = await call.read(options)
-    row = point.reader.thing(gate_key(target))
+    row = point.reader.coordination_row(gate_key(target))
     if not isinstance(row, Gate):
         raise not_found(f"there is no gate {target}; PUT makes one", index=point.index)
     return Reply(200, memory_views.encode(coordination_views.gate(point.reader, row)), point.index, point.level)

@@ -82,7 +82,7 @@ def _forwards(reader: StateReader, prefix: bytes, place: Position | None) -> Ite
     start = prefix if place is None else after(prefix, place)
     while True:
         found = reader.scan(prefix, limit=_AT_ONCE, start=start)
-        yield from (marked.thing for marked in found)
+        yield from (marked.row for marked in found)
         if len(found) < _AT_ONCE:
             return
         start = found[-1].mark + b"\0"
@@ -98,7 +98,7 @@ def _backwards(reader: StateReader, prefix: bytes, place: Position | None) -> It
         if len(found) == _AT_ONCE and width > 1:
             width = max(1, width >> 2)
             continue
-        yield from (marked.thing for marked in reversed(found))
+        yield from (marked.row for marked in reversed(found))
         stop, width = start, width << 1
 
 

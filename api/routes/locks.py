@@ -106,7 +106,7 @@ def _renewed(call: Call, done: Applied, asked: LockRenew) -> Renewed:
 
 def _remaining_ms(call: Call, written: Written, asked: LockRenew) -> int:
     """After a renewal that was applied."""
-    hold = written.reader.thing(hold_key(asked.lock, asked.owner))
+    hold = written.reader.coordination_row(hold_key(asked.lock, asked.owner))
     held = hold if isinstance(hold, Hold) and hold.token == asked.token else None
     if written.replayed:
         return 0 if held is None else coordination_views.remaining_ms(held.expires, call.service.log_time())
@@ -190,7 +190,7 @@ async def many(call: Call) -> Reply:
 
 def _concerns(reader: StateReader, lock: Lock, owner: str) -> bool:
     """Whether the owner holds it or waits for it."""
-    return any(reader.thing(key(lock.name, owner)) is not None for key in (hold_key, waiter_key))
+    return any(reader.coordination_row(key(lock.name, owner)) is not None for key in (hold_key, waiter_key))
 
 
 def _of_owner(reader: StateReader, owner: str) -> list[Lock] | None:
@@ -198,7 +198,7 @@ def _of_owner(reader: StateReader, owner: str) -> list[Lock] | None:
     found = reader.scan(owned_by(owner), limit=LIST_SCAN_ROWS_MAX)
     if len(found) == LIST_SCAN_ROWS_MAX:
         return None
-    rows = (coordination_views.lock_row(reader, m.thing.lock) for m in found if isinstance(m.thing, Hold | Waiter))
+    rows = (coordination_views.lock_row(reader, m.row.lock) for m in found if isinstance(m.row, Hold | Waiter))
     return [row for row in rows if row is not None]
 
 

@@ -82,7 +82,7 @@ def claimed(done: Applied) -> list[TaskView]:
 
 def _as_of_now(task: TaskView, reader: StateReader, now: int) -> TaskView:
     """What remains of a claim that was answered before."""
-    row = reader.thing(task_key(task.id))
+    row = reader.coordination_row(task_key(task.id))
     until = row.due if isinstance(row, Task) and row.token == task.token else None
     return replace(task, remaining_ms=0 if until is None else coordination_views.remaining_ms(until, now))
 
@@ -100,7 +100,7 @@ async def heartbeat(call: Call) -> Reply:
 
 def cancel_requested(done: Applied, target: str) -> bool:
     """Right after a heartbeat."""
-    row = done.written.reader.thing(task_key(target), done.at)
+    row = done.written.reader.coordination_row(task_key(target), done.at)
     return isinstance(row, Task) and row.cancel_requested
 
 
@@ -167,7 +167,7 @@ async def one(call: Call) -> Reply:
     given = call.parameters(once=levels.READ)
     target = task_id(call.segments[0])
     point = await call.read(levels.read_options(given, call.settings.level()))
-    row = point.reader.thing(task_key(target))
+    row = point.reader.coordination_row(task_key(target))
     if not isinstance(row, Task):
         raise not_found(f"there is no task {target}; finished ones are forgotten after a day", index=point.index)
     text = memory_views.encode(coordination_views.task(point.reader, row, call.service.log_time()))
@@ -198,5 +198,5 @@ async def many(call: Call) -> Reply:
 
 def _of_worker(reader: StateReader, worker: str) -> list[Task] | None:
     """All that it has claimed; None: more than a page looks at."""
-    found = [marked.thing for marked in reader.scan(owned_by(worker), limit=LIST_SCAN_ROWS_MAX)]
+    found = [marked.row for marked in reader.scan(owned_by(worker), limit=LIST_SCAN_ROWS_MAX)]
     return None if len(found) == LIST_SCAN_ROWS_MAX else [row for row in found if isinstance(row, Task)]

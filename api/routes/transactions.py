@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from raftmem.api.http import levels
 from raftmem.api.http.call import Call, Reply
-from raftmem.api.http.parameters import memory_id as thing_id
+from raftmem.api.http.parameters import memory_id as row_id
 from raftmem.api.http.parameters import name
 from raftmem.api.requests import coordination_drafts, memory_drafts
 from raftmem.api.requests.memory_bodies import AddItem, DeleteItem, NoopItem, UpdateItem, convert
@@ -170,7 +170,7 @@ def _task_step(call: Call, item: TaskItem, at: str) -> Step:
             return coordination_drafts.add_task(item, call.service.new_id, at)
         case TaskClaimItem():
             return coordination_drafts.claim(item, at)
-    task = thing_id(item.id, at + "id")
+    task = row_id(item.id, at + "id")
     match item:
         case TaskHeartbeatItem():
             return coordination_drafts.heartbeat(task, item)

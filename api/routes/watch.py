@@ -21,7 +21,7 @@ from raftmem.api.routes.watch_lines import Word
 from raftmem.errors import BadRequest, FutureIndex, IndexCompacted, ShuttingDown
 from raftmem.limits import JSON_INTEGER_MAX, WATCH_BOOKMARK_SECONDS, WATCH_PIECE_BYTES
 from raftmem.model.commands import Scope
-from raftmem.service.interface import Follower, Level, ReadOptions
+from raftmem.service.interface import Level, ReadOptions, Subscription
 from raftmem.storage.state.contract import StateReader
 
 LOOKS_A_TURN: Final = 100  # events looked at in one turn of the loop: about a millisecond
@@ -83,7 +83,7 @@ class _Stream:
     """
 
     def __init__(
-        self, call: Call, follower: Follower, items: Items, line: watch_lines.Line, past: range, *, resumes: bool
+        self, call: Call, follower: Subscription, items: Items, line: watch_lines.Line, past: range, *, resumes: bool
     ) -> None:
         self._call = call
         self._follower = follower

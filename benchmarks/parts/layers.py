@@ -24,7 +24,7 @@ from raftmem.replica.apply_loop import Replica
 from raftmem.storage.log.contract import Append, HardState, LogEntry
 from raftmem.storage.log.store import SegmentLogStore
 from raftmem.storage.state.store import LmdbStateStore
-from raftmem.storage.vectors.in_memory import MemoryVectorIndex
+from raftmem.storage.vectors.in_memory import InMemoryVectorIndex
 
 TOGETHER: Final = (1, 16, 64)
 ENTRIES: Final = 4096
@@ -110,7 +110,7 @@ def _log(path: Path) -> Iterator[Callable[[list[LogEntry]], object]]:
 def _replica(path: Path) -> Iterator[Replica]:
     """Its state on disk, its vectors in memory: no ADD here has one."""
     state = LmdbStateStore(path)
-    replica = Replica(state, MemoryVectorIndex())
+    replica = Replica(state, InMemoryVectorIndex())
     replica.apply([first_entry(0)])
     try:
         yield replica

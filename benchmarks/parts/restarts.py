@@ -28,7 +28,7 @@ from raftmem.storage.folder import open_folder
 from raftmem.storage.log.contract import Append, HardState, LogEntry
 from raftmem.storage.log.store import SegmentLogStore
 from raftmem.storage.state.store import LmdbStateStore
-from raftmem.storage.vectors.in_memory import MemoryVectorIndex
+from raftmem.storage.vectors.in_memory import InMemoryVectorIndex
 
 RESTART: Final = "restart"
 CLUSTER: Final = "00be4c40"
@@ -91,7 +91,7 @@ def fill(folder: Path, port: int, entries: int, *, say: Callable[[str], None]) -
     log.commit([Append((first,)), HardState(1, "n1")])
     held.finish_bootstrap()
     state = LmdbStateStore(held.state_path, mark=held.state_mark())
-    replica = Replica(state, MemoryVectorIndex())
+    replica = Replica(state, InMemoryVectorIndex())
     replica.apply([first])
     texts = values(size=VALUE_BYTES)
     for start in range(2, entries + 1, GROUP):

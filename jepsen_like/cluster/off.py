@@ -13,13 +13,13 @@ from jepsen_like.simulator.off import Swap
 from jepsen_like.simulator.without import TABLE
 from raftmem.machine import entry, guards
 from raftmem.machine.idempotency import Admitted
-from raftmem.machine.overlay import Working
+from raftmem.machine.overlay import Overlay
 from raftmem.model.commands import Actor, Guard, Idempotency
 from raftmem.model.records import View
 from raftmem.raft.leader.leadership import Leadership
 from raftmem.runtime.promise import Deadline
 from raftmem.service.interface import Level, Point, ReadOptions
-from raftmem.service.read_barrier import Barrier
+from raftmem.service.read_barrier import ReadBarrier
 
 ONLY_SIMULATED: Final = ("checked-files", "no-amnesia")  # what they swap is the simulator's own
 
@@ -28,12 +28,12 @@ def _commits_alone(self: Leadership) -> None:
     self._core.raise_commit(self._journal.durable_index)
 
 
-async def _asks_nobody(self: Barrier, options: ReadOptions, deadline: Deadline) -> int:
+async def _asks_nobody(self: ReadBarrier, options: ReadOptions, deadline: Deadline) -> int:
     del self, options, deadline
     return 0
 
 
-async def _waits_for_nothing(self: Barrier, options: ReadOptions) -> Point:
+async def _waits_for_nothing(self: ReadBarrier, options: ReadOptions) -> Point:
     """`at` goes on as it should: only what a session has seen is not waited for."""
     if options.at is not None:
         return await self._at(options.at, Deadline(options.timeout_ms))
@@ -42,7 +42,7 @@ async def _waits_for_nothing(self: Barrier, options: ReadOptions) -> Point:
     return self.open_now(options) or await _as_it_was(self, options)
 
 
-_as_it_was = Barrier.pass_through
+_as_it_was = ReadBarrier.pass_through
 
 
 def _remembers_no_key(view: View, actor: Actor, key: Idempotency, now: int) -> Admitted:
@@ -50,12 +50,12 @@ def _remembers_no_key(view: View, actor: Actor, key: Idempotency, now: int) -> A
     return Admitted(())
 
 
-def _believes_every_token(working: Working, name: str, token: int | None, owner: str | None) -> bool:
+def _believes_every_token(working: Overlay, name: str, token: int | None, owner: str | None) -> bool:
     del working, name, token, owner
     return True
 
 
-def _looks_at_no_guard(working: Working, asked: Sequence[Guard]) -> tuple[int, ...]:
+def _looks_at_no_guard(working: Overlay, asked: Sequence[Guard]) -> tuple[int, ...]:
     del working, asked
     return ()
 
@@ -68,11 +68,11 @@ SERVED: Final[dict[str, tuple[str, tuple[Swap, ...]]]] = {
     ),
     "follower-reads": (
         "a follower asks its leader how far it must be before it answers",
-        ((Barrier, "_needed", _asks_nobody),),
+        ((ReadBarrier, "_needed", _asks_nobody),),
     ),
     "session-reads": (
         "a session read waits for what the session has seen",
-        ((Barrier, "pass_through", _waits_for_nothing),),
+        ((ReadBarrier, "pass_through", _waits_for_nothing),),
     ),
     "one-effect": (
         "a request that is asked again under its key has no second effect",

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from raftmem.raft.consensus import Consensus
 from raftmem.replica.apply_loop import Replica as ApplyLoop
 from raftmem.replica.snapshot_keeper import SnapshotKeeper
-from raftmem.replica.snapshot_policy import Housekeeping, Policy
+from raftmem.replica.snapshot_policy import SnapshotPolicy, SnapshotThresholds
 from raftmem.storage.log.contract import LogEntry
 from raftmem.storage.snapshots.contract import SnapshotMeta, SnapshotStore
-from raftmem.storage.vectors.in_memory import MemoryVectorIndex
+from raftmem.storage.vectors.in_memory import InMemoryVectorIndex
 
 if TYPE_CHECKING:
     from jepsen_like.simulator.replicas import Replica
@@ -79,7 +79,7 @@ class WatchedSnapshots(SnapshotKeeper):
             clock=machine,
             members_at=members_at,
             holds=holds,
-            vectors=MemoryVectorIndex.open,
+            vectors=InMemoryVectorIndex.open,
             on_failed=lambda error: replica.stops(machine, error),
         )
         self._of = replica
@@ -120,8 +120,8 @@ class Chores:
     def begin(self, consensus: Consensus) -> None:
         self._consensus = consensus
         group, machine = self._of.group, self._of.machine
-        Housekeeping(
-            policy=Policy(group.compact_entries, NEVER, NEVER, group.keep_entries, share=0.0),
+        SnapshotPolicy(
+            policy=SnapshotThresholds(group.compact_entries, NEVER, NEVER, group.keep_entries, share=0.0),
             replica=self._apply_loop,
             snapshots=self.snapshots,
             compact=consensus.compact,

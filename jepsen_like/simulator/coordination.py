@@ -14,10 +14,10 @@ from raftmem.machine.run import Applied
 from raftmem.model import codec
 from raftmem.model.commands import Draft
 from raftmem.raft.consensus import Consensus
-from raftmem.raft.forwarding import OnPlaced, Place, Refused
+from raftmem.raft.forwarding import EntryAddress, OnProposed, Refused
 from raftmem.replica.apply_loop import Replica as ApplyLoop
 from raftmem.service.expiry import Expiry
-from raftmem.service.renewal_batch import Renewals, is_renewal
+from raftmem.service.renewal_batch import RenewalBatch, is_renewal
 
 if TYPE_CHECKING:
     from jepsen_like.simulator.group import Group
@@ -34,7 +34,7 @@ class Coordination:
         self.tasks = TaskOracle(self.leases, sometimes, fail)
         self.seqs: dict[int, int] = {}
         self._group = group
-        self._renewals: dict[str, Renewals] = {}
+        self._renewals: dict[str, RenewalBatch] = {}
         group.referee.watchers.append(self._applies)
 
     def _applies(self, applied: Applied) -> None:
@@ -63,13 +63,13 @@ class Coordination:
         """A new life."""
         machine = replica.machine
         Expiry(consensus=consensus, replica=apply_loop, loop=machine, randomness=machine).start()
-        renewals = self._renewals[replica.name] = Renewals(consensus=consensus, loop=machine, randomness=machine)
+        renewals = self._renewals[replica.name] = RenewalBatch(consensus=consensus, loop=machine, randomness=machine)
 
-        def take(body: bytes, draft: Draft, placed: OnPlaced) -> None:
+        def take(body: bytes, draft: Draft, placed: OnProposed) -> None:
             if is_renewal(draft):
                 renewals.add(draft, placed)
             else:
-                placed(Place(*consensus.propose(body)))
+                placed(EntryAddress(*consensus.propose(body)))
 
         consensus.on_forward(take)
 
@@ -80,8 +80,8 @@ class Coordination:
         if consensus is None:
             return
 
-        def placed(what: Place | Refused) -> None:
-            if isinstance(what, Place):
+        def placed(what: EntryAddress | Refused) -> None:
+            if isinstance(what, EntryAddress):
                 self.seqs[number] = what.seq
                 if what.seq > 0:
                     self._group.sometimes.saw("renewals in one entry")
@@ -91,7 +91,7 @@ class Coordination:
             if is_renewal(draft):
                 self._renewals[replica.name].add(draft, placed)
             else:
-                placed(Place(*consensus.propose(_body(draft))))
+                placed(EntryAddress(*consensus.propose(_body(draft))))
         except NotApplied:
             return  # its agent hears nothing
 

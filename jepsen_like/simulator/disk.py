@@ -18,12 +18,12 @@ from jepsen_like.simulator.oracles import Referee
 from jepsen_like.simulator.sometimes import Sometimes
 from raftmem.errors import StorageFailed
 from raftmem.storage.log.contract import Append, HardState, LogEntry, LogStore, LogWrite, Reset
-from raftmem.storage.log.in_memory import MemoryLogStore
+from raftmem.storage.log.in_memory import InMemoryLogStore
 from raftmem.storage.snapshots.contract import SnapshotStore
-from raftmem.storage.snapshots.in_memory import MemorySnapshotStore
+from raftmem.storage.snapshots.in_memory import InMemorySnapshotStore
 from raftmem.storage.state.contract import StateStore
-from raftmem.storage.state.in_memory import MemoryStateStore
-from raftmem.storage.state.in_memory_copy import MemoryFiles
+from raftmem.storage.state.in_memory import InMemoryStateStore
+from raftmem.storage.state.in_memory_copy import InMemoryFiles
 
 
 class WatchedLog:
@@ -146,13 +146,13 @@ class MemoryDisk:
 
     def __init__(self, folder: Folder, log: NewLog) -> None:
         self.folder = folder
-        self.log = log(MemoryLogStore())
-        self._files = MemoryFiles()
+        self.log = log(InMemoryLogStore())
+        self._files = InMemoryFiles()
         self.state = self._new_state()
-        self.snapshots = MemorySnapshotStore(self._files, self.state)
+        self.snapshots = InMemorySnapshotStore(self._files, self.state)
 
-    def _new_state(self) -> MemoryStateStore:
-        return MemoryStateStore(snapshots=self._files, has_room=lambda: not self.log.full)
+    def _new_state(self) -> InMemoryStateStore:
+        return InMemoryStateStore(snapshots=self._files, has_room=lambda: not self.log.full)
 
     def open(self, *, power_lost: bool) -> None:
         self.log.restarted()
@@ -163,7 +163,7 @@ class MemoryDisk:
                 del part[len(part) // 2 :]
         else:
             self.state.close(clean=False)
-        self.snapshots = MemorySnapshotStore(self._files, self.state)
+        self.snapshots = InMemorySnapshotStore(self._files, self.state)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -11,29 +11,29 @@ from typing import Final
 from jepsen_like.simulator import replicas
 from jepsen_like.simulator.disk import MemoryDisk
 from raftmem.machine import lock_release, locks, tasks
-from raftmem.machine.overlay import Moment, Refusal, Working
+from raftmem.machine.overlay import Moment, Overlay, Refusal
 from raftmem.model.commands import LockExpire, TaskExpire
 from raftmem.model.records import Outcome, Step
 from raftmem.raft import messages as m
 from raftmem.raft import rules
-from raftmem.raft.dispatch import Inbox
+from raftmem.raft.dispatch import Dispatch
 from raftmem.raft.election import timer
-from raftmem.raft.election.votes import Voting
-from raftmem.raft.follower.match_claim import Following
-from raftmem.raft.follower.snapshot_receiver import Installing
+from raftmem.raft.election.votes import Votes
+from raftmem.raft.follower.match_claim import MatchClaim
+from raftmem.raft.follower.snapshot_receiver import SnapshotReceiver
 from raftmem.raft.leader.leadership import Leadership, OnIndex
 from raftmem.raft.leader.progress import Progress
 from raftmem.raft.leader.rounds import Rounds
-from raftmem.raft.log.apply_queue import Applying
-from raftmem.raft.log.durable_outbox import Promises
+from raftmem.raft.log.apply_queue import ApplyQueue
+from raftmem.raft.log.durable_outbox import DurableOutbox
 from raftmem.raft.log.journal import Journal
 from raftmem.raft.log_time import LogTime
-from raftmem.raft.pending_requests import Asks
+from raftmem.raft.pending_requests import PendingRequests
 from raftmem.raft.pysyncobj_core import Core
 from raftmem.raft.transport import frames
 from raftmem.storage.log.contract import LogEntry
-from raftmem.storage.snapshots.in_memory import MemorySnapshotStore
-from raftmem.storage.state.in_memory import MemoryStateStore
+from raftmem.storage.snapshots.in_memory import InMemorySnapshotStore
+from raftmem.storage.state.in_memory import InMemoryStateStore
 
 Swap = tuple[object, str, object]  # whose attribute, its name, what stands in its place
 _ABSENT: Final = object()
@@ -58,12 +58,12 @@ def _put_back(owner: object, name: str, before: object) -> None:
 
 
 # --- durability ------------------------------------------------------------------------------------------
-def _at_once(self: Promises, peer: str, message: m.Message, *, unless: Callable[[], bool] = lambda: False) -> None:
+def _at_once(self: DurableOutbox, peer: str, message: m.Message, *, unless: Callable[[], bool] = lambda: False) -> None:
     if not unless():
         self._send(peer, message)
 
 
-def _claims_what_is_queued(self: Following, *, term: int, **_: object) -> int | None:
+def _claims_what_is_queued(self: MatchClaim, *, term: int, **_: object) -> int | None:
     return self._verified if term == self._term and self._verified else None
 
 
@@ -90,15 +90,15 @@ def _trusts_what_was_not_synced(self: MemoryDisk, *, power_lost: bool) -> None:
     _open(self, power_lost=power_lost)
     if not power_lost:
         return
-    self.state = MemoryStateStore(snapshots=self._files)
+    self.state = InMemoryStateStore(snapshots=self._files)
     kept, reached = before._kept, before.head().index
     with self.state.write() as writer:
         for (row, step), head in zip(kept.events, kept.heads[1:], strict=False):
             writer.put(row, step if row.index < reached - 8 else Step(step.result, ()), head)
-    self.snapshots = MemorySnapshotStore(self._files, self.state)
+    self.snapshots = InMemorySnapshotStore(self._files, self.state)
 
 
-def _skips_what_found_no_room(self: Applying, entries: list[LogEntry]) -> bool:
+def _skips_what_found_no_room(self: ApplyQueue, entries: list[LogEntry]) -> bool:
     try:
         self._apply(entries)
     except OSError:
@@ -124,10 +124,10 @@ def _commits_unverified(log: rules.LogView, message: m.Append, *, floor: int) ->
     return verdict._replace(commit=min(message.commit, max(verdict.verified, log.last_index)))
 
 
-_handle = Inbox.handle
+_handle = Dispatch.handle
 
 
-def _takes_any_answer(self: Inbox, peer: str, message: m.Message) -> None:
+def _takes_any_answer(self: Dispatch, peer: str, message: m.Message) -> None:
     leading = self._tenure.leading
     if leading is not None and isinstance(message, m.Accept):
         leading.answered(peer, message)
@@ -141,17 +141,17 @@ def _follows_the_last_refusal(self: Progress, _log: rules.LogView, reject: m.Rej
 
 
 # --- elections -----------------------------------------------------------------------------------------------
-def _counts_votes(self: Voting, peer: str, reply: m.VoteReply) -> None:
+def _counts_votes(self: Votes, peer: str, reply: m.VoteReply) -> None:
     if reply.granted:
         self._core.deliver_vote(peer, term=reply.term)
 
 
-def _stands_unasked(self: Voting) -> None:
+def _stands_unasked(self: Votes) -> None:
     self._core.follow_nobody()
     self._begin()
 
 
-def _learns_nothing(self: Inbox, term: int) -> bool:
+def _learns_nothing(self: Dispatch, term: int) -> bool:
     return term <= self._core.term
 
 
@@ -169,7 +169,7 @@ def _confirms_unasked(self: Leadership, *, quorum: bool, callback: OnIndex) -> N
 _expire_task = tasks._expire
 
 
-def _ends_the_hold(working: Working, moment: Moment, operation: LockExpire) -> Outcome | Refusal:
+def _ends_the_hold(working: Overlay, moment: Moment, operation: LockExpire) -> Outcome | Refusal:
     """Its leader has seen that the time is over: what is there to look at?"""
     name, owner = operation.lock, operation.owner
     row = working.waiter(name, owner) if operation.token is None else working.hold(name, owner)
@@ -179,7 +179,7 @@ def _ends_the_hold(working: Working, moment: Moment, operation: LockExpire) -> O
     return lock_release.expire(working, moment._replace(now=max(moment.now, row.expires)), seen)
 
 
-def _ends_the_claim(working: Working, moment: Moment, operation: TaskExpire) -> Outcome | Refusal:
+def _ends_the_claim(working: Overlay, moment: Moment, operation: TaskExpire) -> Outcome | Refusal:
     task = working.task(operation.task_id)
     if task is None or task.due is None:
         return Refusal("moved")
@@ -192,7 +192,7 @@ def _goes_by_the_wall(self: LogTime) -> int:
     return self._previous
 
 
-_first = Asks.__init__
+_first = PendingRequests.__init__
 _objection = frames.objection
 
 
@@ -203,25 +203,25 @@ def _any_folder_will_do(
 
 
 SWITCHES: Final[dict[str, tuple[Swap, ...]]] = {
-    "sync-before-promise": ((Promises, "send", _at_once), (Following, "claim", _claims_what_is_queued)),
+    "sync-before-promise": ((DurableOutbox, "send", _at_once), (MatchClaim, "claim", _claims_what_is_queued)),
     "durable-commit": ((Core, "_set_commit", _commits_what_is_counted),),
     "atomic-files": ((Journal, "truncate", _cut_leaves_the_durable_index),),
     "checked-files": ((MemoryDisk, "open", _trusts_what_was_not_synced),),
     "truncate-on-conflict": ((rules, "judge_append", _cuts_what_matches),),
     "verified-commit": ((rules, "judge_append", _commits_unverified),),
-    "termed-answers": ((Inbox, "handle", _takes_any_answer),),
-    "vote-set": ((Voting, "voted", _counts_votes),),
-    "whole-snapshots": ((Installing, "_needs", lambda _self, _meta: True),),
-    "apply-once": ((Applying, "_try", _skips_what_found_no_room),),
-    "pre-vote": ((Voting, "ask_around", _stands_unasked),),
+    "termed-answers": ((Dispatch, "handle", _takes_any_answer),),
+    "vote-set": ((Votes, "voted", _counts_votes),),
+    "whole-snapshots": ((SnapshotReceiver, "_needs", lambda _self, _meta: True),),
+    "apply-once": ((ApplyQueue, "_try", _skips_what_found_no_room),),
+    "pre-vote": ((Votes, "ask_around", _stands_unasked),),
     "stickiness": ((timer, "is_sticky", lambda **_: False),),
-    "learn-terms": ((Inbox, "_learn", _learns_nothing),),
+    "learn-terms": ((Dispatch, "_learn", _learns_nothing),),
     "check-quorum": ((Rounds, "silent_seconds", lambda _self: 0.0),),
     "transfer": ((Leadership, "lease_index", _keeps_its_lease),),
     "lease": ((Rounds, "holds_lease", lambda self: self.confirmed > 0),),
     "read-index": ((Leadership, "confirm", _confirms_unasked),),
     "membership": ((Leadership, "is_settled", lambda _self: True),),
-    "no-blind-retry": ((Asks, "__init__", lambda self, first: _first(self, first * 0)),),
+    "no-blind-retry": ((PendingRequests, "__init__", lambda self, first: _first(self, first * 0)),),
     "bounded-backtrack": ((Progress, "rejected", _follows_the_last_refusal),),
     "no-amnesia": (
         (frames, "objection", _any_folder_will_do),

@@ -16,7 +16,7 @@ from raftmem.model.commands import Members
 from raftmem.raft import messages as m
 from raftmem.raft.consensus import Consensus
 from raftmem.storage.log.contract import Append, Compact, HardState, LogEntry, LogStore, LogWrite, Reset, Truncate
-from raftmem.storage.state.in_memory import MemoryStateStore
+from raftmem.storage.state.in_memory import InMemoryStateStore
 
 
 class Violation(AssertionError):
@@ -49,7 +49,7 @@ class Referee:
         self._world = world
         self._sometimes = sometimes
         self._disks = disks
-        self._model = MemoryStateStore()
+        self._model = InMemoryStateStore()
         self._committed_in: dict[int, int] = {}  # term -> the highest index that was certainly committed in it
         self._written: dict[tuple[int, int], tuple[int, bytes]] = {}  # (index, term) -> (term before it, data)
         self._bodies: dict[bytes, int] = {}

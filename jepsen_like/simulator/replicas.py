@@ -20,7 +20,7 @@ from raftmem.replica.apply_loop import Replica as ApplyLoop
 from raftmem.storage.log.contract import LogEntry, LogStore
 from raftmem.storage.reconcile import check_open, restore
 from raftmem.storage.snapshots.contract import SnapshotMeta
-from raftmem.storage.vectors.in_memory import MemoryVectorIndex
+from raftmem.storage.vectors.in_memory import InMemoryVectorIndex
 
 if TYPE_CHECKING:
     from jepsen_like.simulator.group import Group
@@ -85,7 +85,7 @@ class Replica:
         except Stop as error:
             raise group.referee.fail(f"{self.name} cannot start: {error}") from error
         state = self.disk.state
-        self.state = replica = ApplyLoop(state, MemoryVectorIndex.open(state.read()))
+        self.state = replica = ApplyLoop(state, InMemoryVectorIndex.open(state.read()))
         if log.first_index() == 1 and replica.applied == 0:
             self._apply(log.read(1, 2))
         self.chores = chores = Chores(self, replica)

@@ -158,7 +158,7 @@ def _holders(stage: Stage, lock: str) -> dict[str, list[str]]:
     """At each replica that is as far as any."""
     newest = [one for one in _up(stage) if one.state.head().index == stage.oracle.newest]
     found = {one.name: one.state.read().scan(holders(lock), limit=PERMITS_MAX) for one in newest}
-    return {name: [m.thing.owner for m in marked if isinstance(m.thing, Hold)] for name, marked in found.items()}
+    return {name: [m.row.owner for m in marked if isinstance(m.row, Hold)] for name, marked in found.items()}
 
 
 def _held(stage: Stage, words: Sequence[str]) -> str:

@@ -31,7 +31,7 @@ def _unlock(stage: Stage, words: Sequence[str], options: dict[str, str]) -> None
 def _token(stage: Stage, lock: str, owner: str) -> int:
     """Of the hold of that owner, as the state that is furthest has it; 0: it has none."""
     newest = max((replica.state for replica in stage.replicas.values()), key=lambda state: state.head().index)
-    hold = newest.read().thing(hold_key(lock, owner))
+    hold = newest.read().coordination_row(hold_key(lock, owner))
     return hold.token if isinstance(hold, Hold) else 0
 
 

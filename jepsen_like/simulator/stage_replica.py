@@ -19,13 +19,13 @@ from raftmem.replica.snapshot_keeper import SnapshotKeeper
 from raftmem.runtime.interfaces import TimerHandle
 from raftmem.service.expiry import Expiry
 from raftmem.storage.log.contract import Append, Compact, LogEntry, LogWrite, Reset, Truncate
-from raftmem.storage.log.in_memory import MemoryLogStore
+from raftmem.storage.log.in_memory import InMemoryLogStore
 from raftmem.storage.reconcile import check_open, restore
 from raftmem.storage.snapshots.contract import SnapshotMeta
-from raftmem.storage.snapshots.in_memory import MemorySnapshotStore
-from raftmem.storage.state.in_memory import MemoryStateStore
-from raftmem.storage.state.in_memory_copy import MemoryFiles
-from raftmem.storage.vectors.in_memory import MemoryVectorIndex
+from raftmem.storage.snapshots.in_memory import InMemorySnapshotStore
+from raftmem.storage.state.in_memory import InMemoryStateStore
+from raftmem.storage.state.in_memory_copy import InMemoryFiles
+from raftmem.storage.vectors.in_memory import InMemoryVectorIndex
 
 CLUSTER = "5f2a9c01"
 
@@ -44,7 +44,7 @@ class Setting(Protocol):
     def members_moved(self, name: str) -> None: ...
 
 
-class _ShownLog(MemoryLogStore):
+class _ShownLog(InMemoryLogStore):
     """Says what is taken off it."""
 
     def __init__(self, name: str, say: Callable[[str], None]) -> None:
@@ -126,12 +126,12 @@ class StageReplica:
         self.births += 1
         self.log = _ShownLog(self.name, self._setting.say)
         self.log.commit([Append((first_entry(voters, self._setting.timing),))])
-        self._files = MemoryFiles()
+        self._files = InMemoryFiles()
         self.lose_state()
 
     def lose_state(self) -> None:
         """The machine lost its power: the state was not synced, and is not trusted."""
-        self.state = MemoryStateStore(snapshots=self._files)
+        self.state = InMemoryStateStore(snapshots=self._files)
 
     # --- lives --------------------------------------------------------------------------------------
     def start(self) -> None:
@@ -140,11 +140,11 @@ class StageReplica:
         self.stopped_by = None
         self.machine = machine = VirtualMachine(self._world, sync_seconds=0.0)
         self.state.close(clean=False)  # a kill, unless it is the first life
-        snapshots = MemorySnapshotStore(self._files, self.state)
+        snapshots = InMemorySnapshotStore(self._files, self.state)
         if check_open(self.log, self.state, path=self.name):
             meta = restore(self.log, self.state, snapshots.all(), path=self.name)
             self._setting.say(f"{self.name} restores its state from the snapshot of {meta.index}/{meta.term}")
-        self.replica = Replica(self.state, MemoryVectorIndex.open(self.state.read()))
+        self.replica = Replica(self.state, InMemoryVectorIndex.open(self.state.read()))
         if self.log.first_index() == 1 and self.replica.applied == 0:
             self.replica.apply(self.log.read(1, 2))
         self.keeper = keeper = _SmallPieces(
@@ -155,7 +155,7 @@ class StageReplica:
             clock=machine,
             members_at=self._members_at,
             holds=self._holds,
-            vectors=MemoryVectorIndex.open,
+            vectors=InMemoryVectorIndex.open,
             on_failed=self._stops,
         )
         keeper.chunk_bytes = self._setting.chunk_bytes

@@ -2,7 +2,7 @@
 
 It refuses a log that is damaged anywhere, a state that does not belong to it, and a recovery that was cut short. A
 state that is behind the log's first entry (discarded after a stop of the machine or because its file was cut short, or
-a snapshot's install that was cut short) is made again from a snapshot. The rule that must hold: after `open_disks`,
+a snapshot's install that was cut short) is made again from a snapshot. The rule that must hold: after `open_stores`,
 first index <= applied <= last index.
 """
 
@@ -28,7 +28,7 @@ from raftmem.storage.state.store import LmdbStateStore
 log = logging.getLogger("raftmem.disks")
 
 
-class Disks(NamedTuple):
+class Stores(NamedTuple):
     """`members`: the membership in force at the end of the log. `first`: the log's first entry. `incarnation`: the
     group's; the log of a replica that is still catching up may hold a membership of an older one."""
 
@@ -47,7 +47,7 @@ class Disks(NamedTuple):
         self.folder.close()
 
 
-def open_disks(settings: Settings, randomness: Randomness, clock: Clock | None = None) -> Disks:
+def open_stores(settings: Settings, randomness: Randomness, clock: Clock | None = None) -> Stores:
     """Raises: Corrupt, FolderRefused, BadRequest; then nothing stays open."""
     with ExitStack() as opened:
         folder = open_folder(
@@ -81,7 +81,7 @@ def open_disks(settings: Settings, randomness: Randomness, clock: Clock | None =
         _catch_up(store, state, snapshots, folder)
         opened.pop_all()
     incarnation = max(folder.identity.incarnation, members.incarnation)
-    return Disks(folder, store, state, snapshots, space, members, first, incarnation)
+    return Stores(folder, store, state, snapshots, space, members, first, incarnation)
 
 
 def _check_recovered(folder: Folder, members: Members) -> None:

@@ -15,7 +15,7 @@ from msgspec import Struct
 from raftmem.machine import gates, locks, memory, tasks
 from raftmem.machine.guards import false_guards
 from raftmem.machine.idempotency import Admitted, Replay, admit, used
-from raftmem.machine.overlay import Moment, Refusal, Working
+from raftmem.machine.overlay import Moment, Overlay, Refusal
 from raftmem.model.codec import Entry
 from raftmem.model.commands import (
     Add,
@@ -54,7 +54,7 @@ def apply(view: View, index: int, term: int, entry: Entry) -> Step:
             case Replay(first):
                 return Step(Result(replay_of=first), ())
             case Refusal() as refusal:
-                return Step(Result(_all_refused(Working(view), header, refusal)), ())
+                return Step(Result(_all_refused(Overlay(view), header, refusal)), ())
             case Admitted() as admission:
                 pass
     run = _Entry(view, index, term, now, entry, header).run()
@@ -78,47 +78,47 @@ class _Entry:
 
     def run(self) -> _Run:
         header = self._header
-        working = Working(self._view)
-        failed = false_guards(working, header.guards) if header.guards else ()
+        overlay = Overlay(self._view)
+        failed = false_guards(overlay, header.guards) if header.guards else ()
         first = header.operations[0] if header.operations else None
         if isinstance(first, Txn):
-            return self._transaction(working, first, failed)
+            return self._transaction(overlay, first, failed)
         if failed:
-            return _Run(_guarded(working, header, failed), [])
-        outcomes = self._operations(working, range(len(header.operations)), first_seq=0, atomic=header.atomic)
+            return _Run(_guarded(overlay, header, failed), [])
+        outcomes = self._operations(overlay, range(len(header.operations)), first_seq=0, atomic=header.atomic)
         if isinstance(outcomes, _Refused):
-            return _Run(_batch_refused(Working(self._view), header.operations, outcomes.seq, outcomes.why), [])
-        return _Run((*outcomes, *working.consequences), working.changes)
+            return _Run(_batch_refused(Overlay(self._view), header.operations, outcomes.seq, outcomes.why), [])
+        return _Run((*outcomes, *overlay.consequences), overlay.changes)
 
-    def _transaction(self, working: Working, txn: Txn, failed: tuple[int, ...]) -> _Run:
+    def _transaction(self, overlay: Overlay, txn: Txn, failed: tuple[int, ...]) -> _Run:
         """One arm runs, whole or not at all."""
         count = len(self._header.operations)
         if not 0 <= txn.then < count:
-            return _Run((_refused(working, txn, Refusal("invalid-request")),), [])
+            return _Run((_refused(overlay, txn, Refusal("invalid-request")),), [])
         arm = range(1 + txn.then, count) if failed else range(1, 1 + txn.then)
         ran = Outcome("TXN", applied=True, failed=failed, about=About(succeeded=not failed))
-        outcomes = self._operations(working, arm, first_seq=1, atomic=True)
+        outcomes = self._operations(overlay, arm, first_seq=1, atomic=True)
         if isinstance(outcomes, _Refused):
             why = outcomes.why
             head = Outcome("TXN", applied=False, code=why.code, failed=failed, about=ran.about, path=why.path)
             arm_operations = [self._header.operations[place] for place in arm]
-            refused = _batch_refused(Working(self._view), arm_operations, outcomes.seq - 1, why)
+            refused = _batch_refused(Overlay(self._view), arm_operations, outcomes.seq - 1, why)
             return _Run((head, *refused), [])
-        return _Run((ran, *outcomes, *working.consequences), working.changes)
+        return _Run((ran, *outcomes, *overlay.consequences), overlay.changes)
 
     def _operations(
-        self, working: Working, places: range, *, first_seq: int, atomic: bool
+        self, overlay: Overlay, places: range, *, first_seq: int, atomic: bool
     ) -> "list[Outcome] | _Refused":
         outcomes: list[Outcome] = []
         entry = self._entry
         for seq, place in enumerate(places, first_seq):
             operation = self._header.operations[place]
             moment = Moment(Position(self._index, seq), self._now, entry.wall_ms, self._header.actor, self._term)
-            outcome = _perform(working, moment, operation, entry.contents[place], entry.salts[place])
+            outcome = _perform(overlay, moment, operation, entry.contents[place], entry.salts[place])
             if isinstance(outcome, Refusal):
                 if atomic:
                     return _Refused(seq, outcome)
-                outcome = _refused(working, operation, outcome)
+                outcome = _refused(overlay, operation, outcome)
             outcomes.append(outcome)
         return outcomes
 
@@ -131,56 +131,56 @@ class _Refused(Struct, frozen=True):
 
 
 def _perform(
-    working: Working, moment: Moment, operation: Operation, content: Content | None, salt: bytes
+    overlay: Overlay, moment: Moment, operation: Operation, content: Content | None, salt: bytes
 ) -> Outcome | Refusal:
     if isinstance(operation, MemoryOperation):  # the usual case first
-        outcome = memory.perform(working, moment, operation, content, salt)
+        outcome = memory.perform(overlay, moment, operation, content, salt)
         if isinstance(outcome, Outcome) and outcome.memory_id is not None and outcome.op != "NOOP":
-            gates.follow(working, moment, outcome.memory_id)
+            gates.follow(overlay, moment, outcome.memory_id)
         return outcome
     if isinstance(operation, LockOperation):
-        return locks.perform(working, moment, operation, content)
+        return locks.perform(overlay, moment, operation, content)
     if isinstance(operation, TaskOperation):
-        return tasks.perform(working, moment, operation, content)
+        return tasks.perform(overlay, moment, operation, content)
     if isinstance(operation, GateOperation):
-        return gates.perform(working, moment, operation, content)
+        return gates.perform(overlay, moment, operation, content)
     return Refusal("invalid-request")  # a TXN that does not stand first
 
 
-def _refused(working: Working, operation: Operation, refusal: Refusal) -> Outcome:
+def _refused(overlay: Overlay, operation: Operation, refusal: Refusal) -> Outcome:
     if isinstance(operation, MemoryOperation):
-        return memory.refused(working, operation, refusal)
+        return memory.refused(overlay, operation, refusal)
     if isinstance(operation, LockOperation):
-        return locks.refused(working, operation, refusal)
+        return locks.refused(overlay, operation, refusal)
     if isinstance(operation, TaskOperation):
-        return tasks.refused(working, operation, refusal)
+        return tasks.refused(overlay, operation, refusal)
     if isinstance(operation, GateOperation):
-        return gates.refused(working, operation, refusal)
+        return gates.refused(overlay, operation, refusal)
     return Outcome("TXN", applied=False, code=refusal.code, failed=refusal.failed, about=About())
 
 
-def _all_refused(working: Working, header: Header, refusal: Refusal) -> tuple[Outcome, ...]:
+def _all_refused(overlay: Overlay, header: Header, refusal: Refusal) -> tuple[Outcome, ...]:
     """For its key; a transaction has not come to any arm then."""
     if header.operations and isinstance(header.operations[0], Txn):
-        return (_refused(working, header.operations[0], refusal),)
-    return tuple(_refused(working, operation, refusal) for operation in header.operations)
+        return (_refused(overlay, header.operations[0], refusal),)
+    return tuple(_refused(overlay, operation, refusal) for operation in header.operations)
 
 
-def _guarded(working: Working, header: Header, failed: tuple[int, ...]) -> tuple[Outcome, ...]:
+def _guarded(overlay: Overlay, header: Header, failed: tuple[int, ...]) -> tuple[Outcome, ...]:
     """Nothing runs. An ADD of an id that exists says so: that is checked before the guards."""
     false = Refusal("precondition-failed", failed=failed)
     exists = Refusal("already-exists")
-    refusals = [exists if isinstance(op, Add) and working.active(op.id) else false for op in header.operations]
+    refusals = [exists if isinstance(op, Add) and overlay.active(op.id) else false for op in header.operations]
     if header.atomic:
-        return _batch_refused(working, header.operations, 0, refusals[0]) if refusals else ()
-    return tuple(_refused(working, op, why) for op, why in zip(header.operations, refusals, strict=True))
+        return _batch_refused(overlay, header.operations, 0, refusals[0]) if refusals else ()
+    return tuple(_refused(overlay, op, why) for op, why in zip(header.operations, refusals, strict=True))
 
 
 def _batch_refused(
-    working: Working, operations: Sequence[Operation], place: int, refusal: Refusal
+    overlay: Overlay, operations: Sequence[Operation], place: int, refusal: Refusal
 ) -> tuple[Outcome, ...]:
     """The operation at `place` keeps its reason, all others stand and fall with it."""
     return tuple(
-        _refused(working, op, refusal if position == place else _BATCH_REFUSED)
+        _refused(overlay, op, refusal if position == place else _BATCH_REFUSED)
         for position, op in enumerate(operations)
     )

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from raftmem import limits
 from raftmem.machine import json_text
-from raftmem.machine.overlay import Moment, Refusal, Working
+from raftmem.machine.overlay import Moment, Overlay, Refusal
 from raftmem.model.commands import (
     Actor,
     ActorType,
@@ -35,48 +35,48 @@ from raftmem.model.records import About, Outcome
 _TYPES: Final = frozenset(get_args(ActorType))
 
 
-def perform(working: Working, moment: Moment, operation: GateOperation, content: Content | None) -> Outcome | Refusal:
+def perform(overlay: Overlay, moment: Moment, operation: GateOperation, content: Content | None) -> Outcome | Refusal:
     """One operation; guards and idempotency have been looked at."""
     match operation:
         case GatePut():
-            return _put(working, moment, operation)
+            return _put(overlay, moment, operation)
         case GateApprove():
-            return _approve(working, moment, operation, content)
+            return _approve(overlay, moment, operation, content)
         case GateRevoke():
-            return _revoke(working, moment, operation)
+            return _revoke(overlay, moment, operation)
         case GateConsume():
-            return _consume(working, moment, operation)
+            return _consume(overlay, moment, operation)
         case _:
             assert_never(operation)
 
 
-def refused(working: Working, operation: GateOperation, refusal: Refusal) -> Outcome:
+def refused(overlay: Overlay, operation: GateOperation, refusal: Refusal) -> Outcome:
     """The outcome of an operation that was not done; `open` as the state in `working` has it."""
-    gate = working.gate(operation.gate)
+    gate = overlay.gate(operation.gate)
     about = About(gate=operation.gate, open=None if gate is None else gate.open)
     return Outcome(
         _name_of(operation), applied=False, code=refusal.code, failed=refusal.failed, path=refusal.path, about=about
     )
 
 
-def follow(working: Working, moment: Moment, memory_id: str) -> None:
+def follow(overlay: Overlay, moment: Moment, memory_id: str) -> None:
     """A memory has changed: gates that pin the version that it had, or the one that it has now, are looked at again.
 
     Each that was open and is not any more is a consequence `GATE_CLOSE`.
     """
-    record = working.memory(memory_id) if working.scan(PINS, limit=1) else None
+    record = overlay.memory(memory_id) if overlay.scan(PINS, limit=1) else None
     if record is None:  # the usual case: no memory is pinned
         return
     prefix = pinned_by(memory_id)
     start, stop = pinned_by(memory_id, record.version - 1), pinned_by(memory_id, record.version + 1)
-    for found in working.scan(prefix, limit=2 * limits.GATES_PINNING_MAX, start=start, stop=stop):
-        gate = found.thing
+    for found in overlay.scan(prefix, limit=2 * limits.GATES_PINNING_MAX, start=start, stop=stop):
+        gate = found.row
         assert isinstance(gate, Gate)
-        if gate.open == _is_open(working, gate):
+        if gate.open == _is_open(overlay, gate):
             continue
-        _keep(working, moment, gate)
+        _keep(overlay, moment, gate)
         if gate.open:
-            working.consequences.append(_done("GATE_CLOSE", replace(gate, open=False)))
+            overlay.consequences.append(_done("GATE_CLOSE", replace(gate, open=False)))
 
 
 def _name_of(operation: GateOperation) -> str:
@@ -101,32 +101,32 @@ def _nothing_done(requested_op: str, gate: Gate) -> Outcome:
     return Outcome("NOOP", applied=True, requested_op=requested_op, about=About(gate=gate.name, open=gate.open))
 
 
-def _keep(working: Working, moment: Moment, gate: Gate) -> Gate:
+def _keep(overlay: Overlay, moment: Moment, gate: Gate) -> Gate:
     """The row as it stands from here on: open or not, as it is now."""
-    kept = replace(gate, open=_is_open(working, gate), updated=moment.position)
-    working.put_thing(gate_key(gate.name), kept, moment.position)
+    kept = replace(gate, open=_is_open(overlay, gate), updated=moment.position)
+    overlay.put_row(gate_key(gate.name), kept, moment.position)
     return kept
 
 
-def _is_open(working: Working, gate: Gate) -> bool:
+def _is_open(overlay: Overlay, gate: Gate) -> bool:
     return (
         gate.consumed is None
         and len(gate.approvals) >= gate.required
-        and all(_pin_holds(working, pin) for pin in gate.pins)
+        and all(_pin_holds(overlay, pin) for pin in gate.pins)
     )
 
 
-def _pin_holds(working: Working, pin: Pin) -> bool:
-    record = working.active(pin.memory)
+def _pin_holds(overlay: Overlay, pin: Pin) -> bool:
+    record = overlay.active(pin.memory)
     return record is not None and record.version == pin.version
 
 
 # --- the operations -------------------------------------------------------------------------------
-def _put(working: Working, moment: Moment, operation: GatePut) -> Outcome | Refusal:
-    stood = working.gate(operation.gate)
+def _put(overlay: Overlay, moment: Moment, operation: GatePut) -> Outcome | Refusal:
+    stood = overlay.gate(operation.gate)
     if stood is not None and stood.consumed is None and _is_same(stood, operation):
         return _nothing_done("GATE_PUT", stood)
-    refusal = _unusable(working, operation)
+    refusal = _unusable(overlay, operation)
     if refusal is not None:
         return refusal
     gate = Gate(
@@ -139,7 +139,7 @@ def _put(working: Working, moment: Moment, operation: GatePut) -> Outcome | Refu
         created=moment.position if stood is None else stood.created,
         updated=moment.position,
     )
-    return _done("GATE_PUT", _keep(working, moment, gate))
+    return _done("GATE_PUT", _keep(overlay, moment, gate))
 
 
 def _is_same(gate: Gate, operation: GatePut) -> bool:
@@ -151,7 +151,7 @@ def _is_same(gate: Gate, operation: GatePut) -> bool:
     )
 
 
-def _unusable(working: Working, operation: GatePut) -> Refusal | None:
+def _unusable(overlay: Overlay, operation: GatePut) -> Refusal | None:
     if not 0 <= operation.required <= limits.APPROVERS_MAX:
         return Refusal("invalid-request", path="required")
     if len(operation.approvers) > limits.APPROVERS_MAX:
@@ -161,20 +161,20 @@ def _unusable(working: Working, operation: GatePut) -> Refusal | None:
         return Refusal("invalid-request", path="pins")
     if not all(1 <= pin.version <= limits.JSON_INTEGER_MAX for pin in pins):
         return Refusal("invalid-request", path="pins")
-    if any(_is_crowded(working, operation.gate, pin) for pin in pins):
+    if any(_is_crowded(overlay, operation.gate, pin) for pin in pins):
         return Refusal("too-large", path="pins")
     return None
 
 
-def _is_crowded(working: Working, name: str, pin: Pin) -> bool:
+def _is_crowded(overlay: Overlay, name: str, pin: Pin) -> bool:
     """As many other gates as may pin this version of the memory do."""
     limit = limits.GATES_PINNING_MAX
-    found = working.scan(pinned_by(pin.memory, pin.version), limit=limit)
-    return len(found) == limit and not any(isinstance(one.thing, Gate) and one.thing.name == name for one in found)
+    found = overlay.scan(pinned_by(pin.memory, pin.version), limit=limit)
+    return len(found) == limit and not any(isinstance(one.row, Gate) and one.row.name == name for one in found)
 
 
-def _approve(working: Working, moment: Moment, operation: GateApprove, content: Content | None) -> Outcome | Refusal:
-    gate = working.gate(operation.gate)
+def _approve(overlay: Overlay, moment: Moment, operation: GateApprove, content: Content | None) -> Outcome | Refusal:
+    gate = overlay.gate(operation.gate)
     if gate is None:
         return Refusal("not-found")
     if gate.approvers and not any(_names(entry, moment.actor) for entry in gate.approvers):
@@ -189,9 +189,9 @@ def _approve(working: Working, moment: Moment, operation: GateApprove, content: 
     if comment is not UNSET:
         if len(comment) > limits.GATE_COMMENT_BYTES_MAX or json_text.parse(comment) is None:
             return Refusal("invalid-request", path="comment")
-        working.put_content(moment.position, comment)
+        overlay.put_content(moment.position, comment)
     approval = Approval(moment.actor, moment.position, has_comment=comment is not UNSET)
-    return _done("GATE_APPROVE", _keep(working, moment, replace(gate, approvals=(*gate.approvals, approval))))
+    return _done("GATE_APPROVE", _keep(overlay, moment, replace(gate, approvals=(*gate.approvals, approval))))
 
 
 def _names(entry: str, actor: Actor) -> bool:
@@ -207,8 +207,8 @@ def _is_by(approval: Approval, actor: Actor) -> bool:
     return (approval.actor.type, approval.actor.id) == (actor.type, actor.id)
 
 
-def _revoke(working: Working, moment: Moment, operation: GateRevoke) -> Outcome | Refusal:
-    gate = working.gate(operation.gate)
+def _revoke(overlay: Overlay, moment: Moment, operation: GateRevoke) -> Outcome | Refusal:
+    gate = overlay.gate(operation.gate)
     if gate is None:
         return Refusal("not-found")
     kept = tuple(approval for approval in gate.approvals if not _is_by(approval, moment.actor))
@@ -216,13 +216,13 @@ def _revoke(working: Working, moment: Moment, operation: GateRevoke) -> Outcome 
         return _nothing_done("GATE_REVOKE", gate)
     if gate.consumed is not None:
         return Refusal("wrong-state")
-    return _done("GATE_REVOKE", _keep(working, moment, replace(gate, approvals=kept)))
+    return _done("GATE_REVOKE", _keep(overlay, moment, replace(gate, approvals=kept)))
 
 
-def _consume(working: Working, moment: Moment, operation: GateConsume) -> Outcome | Refusal:
-    gate = working.gate(operation.gate)
+def _consume(overlay: Overlay, moment: Moment, operation: GateConsume) -> Outcome | Refusal:
+    gate = overlay.gate(operation.gate)
     if gate is None:
         return Refusal("not-found")
     if not gate.open:
         return Refusal("wrong-state")
-    return _done("GATE_CONSUME", _keep(working, moment, replace(gate, consumed=moment.position)))
+    return _done("GATE_CONSUME", _keep(overlay, moment, replace(gate, consumed=moment.position)))

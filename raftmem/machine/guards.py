@@ -7,28 +7,28 @@ log says that it is not: an expiry that has not come yet leaves its guard true, 
 
 from collections.abc import Sequence
 
-from raftmem.machine.overlay import Working
+from raftmem.machine.overlay import Overlay
 from raftmem.model.commands import Guard
 from raftmem.model.coordination_rows import Hold, holders
 
 
-def false_guards(working: Working, guards: Sequence[Guard]) -> tuple[int, ...]:
+def false_guards(overlay: Overlay, guards: Sequence[Guard]) -> tuple[int, ...]:
     """Positions of all guards that are false, in order."""
-    return tuple(position for position, guard in enumerate(guards) if not _holds(working, guard))
+    return tuple(position for position, guard in enumerate(guards) if not _holds(overlay, guard))
 
 
-def _holds(working: Working, guard: Guard) -> bool:
+def _holds(overlay: Overlay, guard: Guard) -> bool:
     if guard.memory is None and guard.lock is None and guard.gate is None:
         return False
     return (
-        (guard.memory is None or _is_so(working, guard.memory, guard))
-        and (guard.lock is None or _is_held(working, guard.lock, guard.token, guard.owner))
-        and (guard.gate is None or _stands(working, guard.gate, guard.open))
+        (guard.memory is None or _is_so(overlay, guard.memory, guard))
+        and (guard.lock is None or _is_held(overlay, guard.lock, guard.token, guard.owner))
+        and (guard.gate is None or _stands(overlay, guard.gate, guard.open))
     )
 
 
-def _is_so(working: Working, memory_id: str, guard: Guard) -> bool:
-    record = working.active(memory_id)
+def _is_so(overlay: Overlay, memory_id: str, guard: Guard) -> bool:
+    record = overlay.active(memory_id)
     if guard.exists is not None and guard.exists != (record is not None):
         return False
     if guard.version is not None and (record is None or record.version != guard.version):
@@ -36,20 +36,20 @@ def _is_so(working: Working, memory_id: str, guard: Guard) -> bool:
     return guard.sha256 is None or (record is not None and record.sha256.hex() == guard.sha256)
 
 
-def _is_held(working: Working, name: str, token: int | None, owner: str | None) -> bool:
+def _is_held(overlay: Overlay, name: str, token: int | None, owner: str | None) -> bool:
     """With exactly that token. Where several may hold, a token alone can be of two of them: it takes the owner too."""
     if owner is not None:
-        hold = working.hold(name, owner)
+        hold = overlay.hold(name, owner)
         return hold is not None and hold.token == token
-    lock = working.lock(name)
+    lock = overlay.lock(name)
     if lock is None or lock.permits > 1:
         return False
     return any(
-        isinstance(found.thing, Hold) and found.thing.token == token for found in working.scan(holders(name), limit=1)
+        isinstance(found.row, Hold) and found.row.token == token for found in overlay.scan(holders(name), limit=1)
     )
 
 
-def _stands(working: Working, name: str, is_open: bool | None) -> bool:
+def _stands(overlay: Overlay, name: str, is_open: bool | None) -> bool:
     """A gate that was never put is not open."""
-    gate = working.gate(name)
+    gate = overlay.gate(name)
     return (gate is not None and gate.open) == is_open

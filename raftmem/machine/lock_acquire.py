@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from raftmem import limits
 from raftmem.machine.json_text import is_object
 from raftmem.machine.lock_queue import begin, done, enqueue
-from raftmem.machine.overlay import Moment, Refusal, Working
+from raftmem.machine.overlay import Moment, Overlay, Refusal
 from raftmem.model.commands import Content, LockAcquire, LockRenew
 from raftmem.model.coordination_rows import Hold, Lock, Waiter, hold_key, waiter_key
 from raftmem.model.records import Outcome, Position
@@ -30,7 +30,7 @@ class _Metadata(NamedTuple):
     at: Position | None
 
 
-def acquire(working: Working, moment: Moment, operation: LockAcquire, content: Content | None) -> Outcome | Refusal:
+def acquire(overlay: Overlay, moment: Moment, operation: LockAcquire, content: Content | None) -> Outcome | Refusal:
     """The metadata is kept with whatever the acquire comes to, but a refusal."""
     if not (
         _is_ttl(operation.ttl_ms)
@@ -40,29 +40,29 @@ def acquire(working: Working, moment: Moment, operation: LockAcquire, content: C
     ):
         return _INVALID
     if content is None or content.payload is UNSET:
-        return _take_or_wait(working, moment, operation, _Metadata(given=False, at=None))
+        return _take_or_wait(overlay, moment, operation, _Metadata(given=False, at=None))
     payload = content.payload
     if not is_object(payload):
         return _INVALID
     if payload == b"{}":
-        return _take_or_wait(working, moment, operation, _Metadata(given=True, at=None))
-    outcome = _take_or_wait(working, moment, operation, _Metadata(given=True, at=moment.position))
+        return _take_or_wait(overlay, moment, operation, _Metadata(given=True, at=None))
+    outcome = _take_or_wait(overlay, moment, operation, _Metadata(given=True, at=moment.position))
     if isinstance(outcome, Outcome):
-        working.put_content(moment.position, payload)
+        overlay.put_content(moment.position, payload)
     return outcome
 
 
-def _take_or_wait(working: Working, moment: Moment, operation: LockAcquire, metadata: _Metadata) -> Outcome | Refusal:
+def _take_or_wait(overlay: Overlay, moment: Moment, operation: LockAcquire, metadata: _Metadata) -> Outcome | Refusal:
     name, owner = operation.lock, operation.owner
-    lock = working.lock(name)
+    lock = overlay.lock(name)
     if lock is None:
         lock = Lock(name, operation.permits, held=0, waiting=0, created=moment.position)
     elif lock.permits != operation.permits:
         return Refusal("permits-mismatch")
     else:
-        hold = working.hold(name, owner)
+        hold = overlay.hold(name, owner)
         if hold is not None:
-            return _ask_again_as_holder(working, moment, operation, hold, metadata)
+            return _ask_again_as_holder(overlay, moment, operation, hold, metadata)
     if lock.held < lock.permits:
         hold = Hold(
             lock=name,
@@ -73,28 +73,28 @@ def _take_or_wait(working: Working, moment: Moment, operation: LockAcquire, meta
             expires=moment.now + operation.ttl_ms * 1000,
             metadata_at=metadata.at,
         )
-        begin(working, moment, lock, hold)
+        begin(overlay, moment, lock, hold)
         return done("LOCK_ACQUIRE", name, owner, moment.position.index)
     if operation.wait_ms == 0:
         return Refusal("lock-held")
-    return _wait(working, moment, operation, lock, metadata)
+    return _wait(overlay, moment, operation, lock, metadata)
 
 
 def _ask_again_as_holder(
-    working: Working, moment: Moment, operation: LockAcquire, hold: Hold, metadata: _Metadata
+    overlay: Overlay, moment: Moment, operation: LockAcquire, hold: Hold, metadata: _Metadata
 ) -> Outcome:
     """It keeps its token. A leave that names an older acquire is none from here on."""
     at = metadata.at if metadata.given else hold.metadata_at
-    _prolong(working, moment, replace(hold, asked=moment.position, metadata_at=at), operation.ttl_ms)
+    _prolong(overlay, moment, replace(hold, asked=moment.position, metadata_at=at), operation.ttl_ms)
     return done("LOCK_RENEW", hold.lock, hold.owner, hold.token, requested_op="LOCK_ACQUIRE")
 
 
 def _wait(
-    working: Working, moment: Moment, operation: LockAcquire, lock: Lock, metadata: _Metadata
+    overlay: Overlay, moment: Moment, operation: LockAcquire, lock: Lock, metadata: _Metadata
 ) -> Outcome | Refusal:
     """One that waits already keeps its place in the queue."""
     expires = moment.now + (operation.wait_ms + operation.leave_ms) * 1000
-    stood = working.waiter(lock.name, operation.owner)
+    stood = overlay.waiter(lock.name, operation.owner)
     if stood is not None:
         asked_again = replace(
             stood,
@@ -104,7 +104,7 @@ def _wait(
             renewals=stood.renewals + 1,
             metadata_at=metadata.at if metadata.given else stood.metadata_at,
         )
-        working.put_thing(waiter_key(stood.lock, stood.owner), asked_again, moment.position)
+        overlay.put_row(waiter_key(stood.lock, stood.owner), asked_again, moment.position)
     elif lock.waiting >= limits.WAITERS_MAX:
         return Refusal("too-many-requests")
     else:
@@ -117,24 +117,24 @@ def _wait(
             expires=expires,
             metadata_at=metadata.at,
         )
-        enqueue(working, moment, lock, waiter)
+        enqueue(overlay, moment, lock, waiter)
     return done("LOCK_WAIT", lock.name, operation.owner, None)
 
 
-def renew(working: Working, moment: Moment, operation: LockRenew) -> Outcome | Refusal:
+def renew(overlay: Overlay, moment: Moment, operation: LockRenew) -> Outcome | Refusal:
     if operation.ttl_ms is not None and not _is_ttl(operation.ttl_ms):
         return _INVALID
-    hold = working.hold(operation.lock, operation.owner)
+    hold = overlay.hold(operation.lock, operation.owner)
     if hold is None or hold.token != operation.token:
         return _STALE
-    _prolong(working, moment, hold, hold.ttl_ms if operation.ttl_ms is None else operation.ttl_ms)
+    _prolong(overlay, moment, hold, hold.ttl_ms if operation.ttl_ms is None else operation.ttl_ms)
     return done("LOCK_RENEW", hold.lock, hold.owner, hold.token)
 
 
-def _prolong(working: Working, moment: Moment, hold: Hold, ttl_ms: int) -> None:
+def _prolong(overlay: Overlay, moment: Moment, hold: Hold, ttl_ms: int) -> None:
     """`ttl_ms` from now on, be it sooner than before: its owner says so."""
     longer = replace(hold, ttl_ms=ttl_ms, expires=moment.now + ttl_ms * 1000, renewals=hold.renewals + 1)
-    working.put_thing(hold_key(hold.lock, hold.owner), longer, moment.position)
+    overlay.put_row(hold_key(hold.lock, hold.owner), longer, moment.position)
 
 
 def _is_ttl(ttl_ms: int) -> bool:

@@ -12,14 +12,14 @@ permit never goes to one that the log could have sent away already.
 
 from msgspec.structs import replace
 
-from raftmem.machine.overlay import Moment, Working
+from raftmem.machine.overlay import Moment, Overlay
 from raftmem.model.coordination_rows import Hold, Lock, Waiter, hold_key, holders, lock_key, queue_of, waiter_key
 from raftmem.model.records import About, Outcome
 
 
-def holds_of(working: Working, lock: Lock) -> list[Hold]:
+def holds_of(overlay: Overlay, lock: Lock) -> list[Hold]:
     """By token."""
-    found = [marked.thing for marked in working.scan(holders(lock.name), limit=lock.held)]
+    found = [marked.row for marked in overlay.scan(holders(lock.name), limit=lock.held)]
     return [hold for hold in found if isinstance(hold, Hold)]
 
 
@@ -27,66 +27,66 @@ def done(op: str, lock: str, owner: str, token: int | None, *, requested_op: str
     return Outcome(op, applied=True, requested_op=requested_op, about=About(lock=lock, owner=owner, token=token))
 
 
-def token_in_force(working: Working, name: str, owner: str) -> int | None:
+def token_in_force(overlay: Overlay, name: str, owner: str) -> int | None:
     """What a stale token of this owner stands against: the owner's own hold, or that of a mutex's holder.
 
     Of a semaphore no other holder is the one it lost to.
     """
-    hold, lock = working.hold(name, owner), working.lock(name)
+    hold, lock = overlay.hold(name, owner), overlay.lock(name)
     if hold is None and lock is not None and lock.permits == 1:
-        hold = next(iter(holds_of(working, lock)), None)
+        hold = next(iter(holds_of(overlay, lock)), None)
     return None if hold is None else hold.token
 
 
-def begin(working: Working, moment: Moment, lock: Lock, hold: Hold) -> None:
+def begin(overlay: Overlay, moment: Moment, lock: Lock, hold: Hold) -> None:
     """A free permit of `lock` (as it stands, or a new one) goes to one that has just asked."""
     assert lock.held < lock.permits
-    working.put_thing(hold_key(hold.lock, hold.owner), hold, moment.position)
-    working.put_thing(lock_key(lock.name), replace(lock, held=lock.held + 1), moment.position)
+    overlay.put_row(hold_key(hold.lock, hold.owner), hold, moment.position)
+    overlay.put_row(lock_key(lock.name), replace(lock, held=lock.held + 1), moment.position)
 
 
-def end(working: Working, moment: Moment, lock: Lock, *ended: Hold) -> None:
+def end(overlay: Overlay, moment: Moment, lock: Lock, *ended: Hold) -> None:
     """These holds of `lock` are over; who waits takes their place."""
     for hold in ended:
-        working.put_thing(hold_key(hold.lock, hold.owner), None, moment.position)
-    _serve(working, moment, replace(lock, held=lock.held - len(ended)))
+        overlay.put_row(hold_key(hold.lock, hold.owner), None, moment.position)
+    _serve(overlay, moment, replace(lock, held=lock.held - len(ended)))
 
 
-def enqueue(working: Working, moment: Moment, lock: Lock, waiter: Waiter) -> None:
+def enqueue(overlay: Overlay, moment: Moment, lock: Lock, waiter: Waiter) -> None:
     """A new one, behind all others: its place is this operation's."""
     assert lock.held == lock.permits
-    working.put_thing(waiter_key(waiter.lock, waiter.owner), waiter, moment.position)
-    working.put_thing(lock_key(lock.name), replace(lock, waiting=lock.waiting + 1), moment.position)
+    overlay.put_row(waiter_key(waiter.lock, waiter.owner), waiter, moment.position)
+    overlay.put_row(lock_key(lock.name), replace(lock, waiting=lock.waiting + 1), moment.position)
 
 
-def dequeue(working: Working, moment: Moment, lock: Lock, waiter: Waiter) -> None:
+def dequeue(overlay: Overlay, moment: Moment, lock: Lock, waiter: Waiter) -> None:
     """It waits no more and got nothing."""
-    working.put_thing(waiter_key(waiter.lock, waiter.owner), None, moment.position)
-    working.put_thing(lock_key(lock.name), replace(lock, waiting=lock.waiting - 1), moment.position)
+    overlay.put_row(waiter_key(waiter.lock, waiter.owner), None, moment.position)
+    overlay.put_row(lock_key(lock.name), replace(lock, waiting=lock.waiting - 1), moment.position)
 
 
-def _serve(working: Working, moment: Moment, lock: Lock) -> None:
+def _serve(overlay: Overlay, moment: Moment, lock: Lock) -> None:
     """First come first, while permits are free. Each grant, and each waiter that is dropped, is an event of its own."""
     held, waiting = lock.held, lock.waiting
     look = lock.permits - held
     while waiting and held < lock.permits:
-        found = working.scan(queue_of(lock.name), limit=look)
+        found = overlay.scan(queue_of(lock.name), limit=look)
         assert found, "a lock counts waiters that have no row"
-        for waiter in (marked.thing for marked in found):
+        for waiter in (marked.row for marked in found):
             assert isinstance(waiter, Waiter)
             if held == lock.permits:
                 break
-            working.put_thing(waiter_key(waiter.lock, waiter.owner), None, moment.position)
+            overlay.put_row(waiter_key(waiter.lock, waiter.owner), None, moment.position)
             waiting -= 1
             if waiter.expires <= moment.now:
-                working.consequences.append(done("LOCK_EXPIRE", lock.name, waiter.owner, None))
+                overlay.consequences.append(done("LOCK_EXPIRE", lock.name, waiter.owner, None))
                 continue
             held += 1
-            working.put_thing(hold_key(waiter.lock, waiter.owner), _granted(moment, waiter), moment.position)
-            working.consequences.append(done("LOCK_GRANT", lock.name, waiter.owner, moment.position.index))
+            overlay.put_row(hold_key(waiter.lock, waiter.owner), _granted(moment, waiter), moment.position)
+            overlay.consequences.append(done("LOCK_GRANT", lock.name, waiter.owner, moment.position.index))
         look *= 2  # the dead may be many
     left = replace(lock, held=held, waiting=waiting) if held else None
-    working.put_thing(lock_key(lock.name), left, moment.position)
+    overlay.put_row(lock_key(lock.name), left, moment.position)
 
 
 def _granted(moment: Moment, waiter: Waiter) -> Hold:

@@ -9,7 +9,7 @@ from typing import Final
 from raftmem import limits
 from raftmem.machine import tasks
 from raftmem.machine.lock_queue import dequeue, done, end, holds_of
-from raftmem.machine.overlay import Moment, Refusal, Working
+from raftmem.machine.overlay import Moment, Overlay, Refusal
 from raftmem.model.commands import LockExpire, LockForceRelease, LockLeave, LockRelease, OwnerRelease
 from raftmem.model.coordination_rows import Hold, Lock, Task, Waiter, owned_by
 from raftmem.model.records import About, Outcome
@@ -19,89 +19,94 @@ _STALE: Final = Refusal("stale-token")
 _GRANTED_HERE: Final = Refusal("wrong-state")
 
 
-def release(working: Working, moment: Moment, operation: LockRelease) -> Outcome | Refusal:
-    hold = working.hold(operation.lock, operation.owner)
+def release(overlay: Overlay, moment: Moment, operation: LockRelease) -> Outcome | Refusal:
+    hold = overlay.hold(operation.lock, operation.owner)
     if hold is None or hold.token != operation.token:
         return _STALE
-    return _end(working, moment, hold, "LOCK_RELEASE")
+    return _end(overlay, moment, hold, "LOCK_RELEASE")
 
 
 def _end(
-    working: Working, moment: Moment, hold: Hold, op: str, *, requested_op: str | None = None
+    overlay: Overlay, moment: Moment, hold: Hold, op: str, *, requested_op: str | None = None
 ) -> Outcome | Refusal:
     if hold.token == moment.position.index:
         return _GRANTED_HERE
-    end(working, moment, _lock_of(working, hold), hold)
+    end(overlay, moment, _lock_of(overlay, hold), hold)
     return done(op, hold.lock, hold.owner, hold.token, requested_op=requested_op)
 
 
-def _lock_of(working: Working, row: Hold | Waiter) -> Lock:
-    lock = working.lock(row.lock)
+def _lock_of(overlay: Overlay, row: Hold | Waiter) -> Lock:
+    lock = overlay.lock(row.lock)
     assert lock is not None, "a lock that is held has a row"
     return lock
 
 
-def force_release(working: Working, moment: Moment, operation: LockForceRelease) -> Outcome | Refusal:
+def force_release(overlay: Overlay, moment: Moment, operation: LockForceRelease) -> Outcome | Refusal:
     """All who hold it; of a semaphore each but the first is an event of its own, so that the log names everybody."""
-    lock = working.lock(operation.lock)
+    lock = overlay.lock(operation.lock)
     if lock is None:
         about = About(lock=operation.lock)
         return Outcome("NOOP", applied=True, requested_op="LOCK_FORCE_RELEASE", about=about)
-    ended = holds_of(working, lock)
+    ended = holds_of(overlay, lock)
     if any(hold.token == moment.position.index for hold in ended):
         return _GRANTED_HERE
     first, *others = [done("LOCK_FORCE_RELEASE", hold.lock, hold.owner, hold.token) for hold in ended]
-    working.consequences += others
-    end(working, moment, lock, *ended)
+    overlay.consequences += others
+    end(overlay, moment, lock, *ended)
     return first
 
 
-def leave(working: Working, moment: Moment, operation: LockLeave) -> Outcome | Refusal:
+def leave(overlay: Overlay, moment: Moment, operation: LockLeave) -> Outcome | Refusal:
     name, owner = operation.lock, operation.owner
-    waiter = working.waiter(name, owner)
+    waiter = overlay.waiter(name, owner)
     if waiter is not None and waiter.asked.index == operation.asked:
-        dequeue(working, moment, _lock_of(working, waiter), waiter)
+        dequeue(overlay, moment, _lock_of(overlay, waiter), waiter)
         return done("LOCK_LEAVE", name, owner, None)
-    hold = working.hold(name, owner)
+    hold = overlay.hold(name, owner)
     if hold is None or hold.asked.index != operation.asked:
         return _MOVED
     if not operation.gone:
         return done("NOOP", name, owner, hold.token, requested_op="LOCK_LEAVE")
     if hold.renewals:
         return _MOVED  # somebody knows of it
-    return _end(working, moment, hold, "LOCK_RELEASE", requested_op="LOCK_LEAVE")
+    return _end(overlay, moment, hold, "LOCK_RELEASE", requested_op="LOCK_LEAVE")
 
 
-def expire(working: Working, moment: Moment, operation: LockExpire) -> Outcome | Refusal:
+def expire(overlay: Overlay, moment: Moment, operation: LockExpire) -> Outcome | Refusal:
     if operation.term != moment.term:
         return _MOVED
     if operation.token is None:
-        waiter = working.waiter(operation.lock, operation.owner)
+        waiter = overlay.waiter(operation.lock, operation.owner)
         if waiter is None or waiter.renewals != operation.renewals or waiter.expires > moment.now:
             return _MOVED
-        dequeue(working, moment, _lock_of(working, waiter), waiter)
+        dequeue(overlay, moment, _lock_of(overlay, waiter), waiter)
         return done("LOCK_EXPIRE", operation.lock, operation.owner, None)
-    hold = working.hold(operation.lock, operation.owner)
+    hold = overlay.hold(operation.lock, operation.owner)
     if hold is None or (hold.token, hold.renewals) != (operation.token, operation.renewals):
         return _MOVED
     if hold.expires > moment.now:
         return _MOVED
-    return _end(working, moment, hold, "LOCK_EXPIRE")
+    return _end(overlay, moment, hold, "LOCK_EXPIRE")
 
 
-def owner_release(working: Working, moment: Moment, operation: OwnerRelease) -> Outcome | Refusal:
+def owner_release(overlay: Overlay, moment: Moment, operation: OwnerRelease) -> Outcome | Refusal:
     """Each thing that goes is an event of its own. What is left above the bound is for the next entry."""
     owner = operation.owner
-    found = [marked.thing for marked in working.scan(owned_by(owner), limit=limits.OWNER_RELEASE_MAX)]
-    if any(isinstance(thing, Hold | Task) and thing.token == moment.position.index for thing in found):
+    found = [marked.row for marked in overlay.scan(owned_by(owner), limit=limits.OWNER_RELEASE_MAX)]
+    if any(
+        isinstance(coordination_row, Hold | Task) and coordination_row.token == moment.position.index
+        for coordination_row in found
+    ):
         return _GRANTED_HERE
-    for thing in found:
-        if isinstance(thing, Hold):
-            working.consequences.append(done("LOCK_FORCE_RELEASE", thing.lock, owner, thing.token))
-            end(working, moment, _lock_of(working, thing), thing)
-        elif isinstance(thing, Waiter):
-            dequeue(working, moment, _lock_of(working, thing), thing)
-            working.consequences.append(done("LOCK_LEAVE", thing.lock, owner, None))
-        elif isinstance(thing, Task):
-            working.consequences.append(tasks.drop_claim(working, moment, thing, "owner-released"))
+    for coordination_row in found:
+        if isinstance(coordination_row, Hold):
+            overlay.consequences.append(
+                done("LOCK_FORCE_RELEASE", coordination_row.lock, owner, coordination_row.token)
+            )
+            end(overlay, moment, _lock_of(overlay, coordination_row), coordination_row)
+        elif isinstance(coordination_row, Waiter):
+            dequeue(overlay, moment, _lock_of(overlay, coordination_row), coordination_row)
+            overlay.consequences.append(done("LOCK_LEAVE", coordination_row.lock, owner, None))
+        elif isinstance(coordination_row, Task):
+            overlay.consequences.append(tasks.drop_claim(overlay, moment, coordination_row, "owner-released"))
     return Outcome("OWNER_RELEASE", applied=True, about=About(owner=owner))

@@ -17,7 +17,7 @@ from typing import assert_never
 from raftmem.machine.lock_acquire import acquire, renew
 from raftmem.machine.lock_queue import token_in_force
 from raftmem.machine.lock_release import expire, force_release, leave, owner_release, release
-from raftmem.machine.overlay import Moment, Refusal, Working
+from raftmem.machine.overlay import Moment, Overlay, Refusal
 from raftmem.model.commands import (
     Content,
     LockAcquire,
@@ -32,28 +32,28 @@ from raftmem.model.commands import (
 from raftmem.model.records import About, Outcome
 
 
-def perform(working: Working, moment: Moment, operation: LockOperation, content: Content | None) -> Outcome | Refusal:
+def perform(overlay: Overlay, moment: Moment, operation: LockOperation, content: Content | None) -> Outcome | Refusal:
     """One operation; guards and idempotency have been looked at. `content.payload`: the metadata of an acquire."""
     match operation:
         case LockAcquire():
-            return acquire(working, moment, operation, content)
+            return acquire(overlay, moment, operation, content)
         case LockRenew():
-            return renew(working, moment, operation)
+            return renew(overlay, moment, operation)
         case LockRelease():
-            return release(working, moment, operation)
+            return release(overlay, moment, operation)
         case LockForceRelease():
-            return force_release(working, moment, operation)
+            return force_release(overlay, moment, operation)
         case LockLeave():
-            return leave(working, moment, operation)
+            return leave(overlay, moment, operation)
         case LockExpire():
-            return expire(working, moment, operation)
+            return expire(overlay, moment, operation)
         case OwnerRelease():
-            return owner_release(working, moment, operation)
+            return owner_release(overlay, moment, operation)
         case _:
             assert_never(operation)
 
 
-def refused(working: Working, operation: LockOperation, refusal: Refusal) -> Outcome:
+def refused(overlay: Overlay, operation: LockOperation, refusal: Refusal) -> Outcome:
     """The outcome of an operation that was not done; `current_token` as the state in `working` has it: what an entry
     that is refused whole had granted before was never granted."""
     lock = None if isinstance(operation, OwnerRelease) else operation.lock
@@ -61,7 +61,7 @@ def refused(working: Working, operation: LockOperation, refusal: Refusal) -> Out
     token = operation.token if isinstance(operation, LockRenew | LockRelease | LockExpire) else None
     current_token = None
     if refusal.code == "stale-token" and lock is not None and owner is not None:
-        current_token = token_in_force(working, lock, owner)
+        current_token = token_in_force(overlay, lock, owner)
     return Outcome(
         _name_of(operation),
         applied=False,

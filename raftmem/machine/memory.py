@@ -7,41 +7,41 @@ Version numbers of an id only rise, through delete and re-add too, so an old ver
 from typing import assert_never
 
 from raftmem.machine.identity import blank, born, keeps_scope, next_version, scope_of
-from raftmem.machine.overlay import Moment, Refusal, Working
+from raftmem.machine.overlay import Moment, Overlay, Refusal
 from raftmem.machine.revision import NOTHING, revise
 from raftmem.model.commands import Add, Content, Decision, Delete, Expire, MemoryOperation, Noop, Put, Update
 from raftmem.model.records import Outcome, Record
 
 
 def perform(
-    working: Working, moment: Moment, operation: MemoryOperation, content: Content | None, salt: bytes
+    overlay: Overlay, moment: Moment, operation: MemoryOperation, content: Content | None, salt: bytes
 ) -> Outcome | Refusal:
     """One operation; guards and idempotency have been looked at."""
     given = NOTHING if content is None else content
     match operation:
         case Add():
-            return _add(working, moment, operation, given, salt)
+            return _add(overlay, moment, operation, given, salt)
         case Update():
-            return _update(working, moment, operation, given, salt)
+            return _update(overlay, moment, operation, given, salt)
         case Put():
-            return _put(working, moment, operation, given, salt)
+            return _put(overlay, moment, operation, given, salt)
         case Delete():
-            return _delete(working, moment, operation, salt)
+            return _delete(overlay, moment, operation, salt)
         case Noop():
-            return _noop(working, operation)
+            return _noop(overlay, operation)
         case Expire():
-            return _expire(working, moment, operation, salt)
+            return _expire(overlay, moment, operation, salt)
         case _:
             assert_never(operation)
 
 
-def refused(working: Working, operation: MemoryOperation, refusal: Refusal) -> Outcome:
+def refused(overlay: Overlay, operation: MemoryOperation, refusal: Refusal) -> Outcome:
     """The outcome of an operation that was not done; version and op as the state in `working` has them.
 
     `scope`: what was asked for where a memory would have come to be, else the memory's own.
     """
     memory_id = operation.id if isinstance(operation, Add | Put) else operation.memory_id
-    record = None if memory_id is None else working.memory(memory_id)
+    record = None if memory_id is None else overlay.memory(memory_id)
     op = _name_of(operation, record)
     scope = None if record is None else record.scope
     if op == "ADD" and isinstance(operation, Add | Put):
@@ -88,8 +88,8 @@ def _done(op: str, record: Record, *, requested_op: str | None = None, decision:
     )
 
 
-def _add(working: Working, moment: Moment, operation: Add, content: Content, salt: bytes) -> Outcome | Refusal:
-    stood = working.memory(operation.id)
+def _add(overlay: Overlay, moment: Moment, operation: Add, content: Content, salt: bytes) -> Outcome | Refusal:
+    stood = overlay.memory(operation.id)
     if stood is not None and stood.status == "active":
         return Refusal("already-exists")
     base = born(operation.id, moment, scope_of(operation.fields), moment.actor, stood)
@@ -98,60 +98,60 @@ def _add(working: Working, moment: Moment, operation: Add, content: Content, sal
         return revision
     record = revision.record
     if operation.on_duplicate == "noop":
-        twin = working.duplicate(record.sha256, record.scope)
+        twin = overlay.duplicate(record.sha256, record.scope)
         if twin is not None:
             decision = Decision(by="duplicate", matched_id=twin.id, reason="equal sha256")
             return _done("NOOP", twin, requested_op="ADD", decision=decision)
-    working.put(record, old=None, salt=salt, vector=revision.vector)
+    overlay.put(record, old=None, salt=salt, vector=revision.vector)
     return _done("ADD", record)
 
 
-def _put(working: Working, moment: Moment, operation: Put, content: Content, salt: bytes) -> Outcome | Refusal:
-    stood = working.active(operation.id)
+def _put(overlay: Overlay, moment: Moment, operation: Put, content: Content, salt: bytes) -> Outcome | Refusal:
+    stood = overlay.active(operation.id)
     if stood is None:
-        return _add(working, moment, Add(operation.id, operation.fields), content, salt)
+        return _add(overlay, moment, Add(operation.id, operation.fields), content, salt)
     if not keeps_scope(operation.fields, stood.scope):
         return Refusal("wrong-state")
     revision = revise(blank(stood, moment, "active"), operation.fields, content, moment)
     if isinstance(revision, Refusal):
         return revision
-    working.put(revision.record, old=stood, salt=salt, vector=revision.vector)
+    overlay.put(revision.record, old=stood, salt=salt, vector=revision.vector)
     return _done("UPDATE", revision.record)
 
 
-def _update(working: Working, moment: Moment, operation: Update, content: Content, salt: bytes) -> Outcome | Refusal:
-    stood = working.active(operation.memory_id)
+def _update(overlay: Overlay, moment: Moment, operation: Update, content: Content, salt: bytes) -> Outcome | Refusal:
+    stood = overlay.active(operation.memory_id)
     if stood is None:
         return Refusal("not-found")
     revision = revise(next_version(stood, moment), operation.fields, content, moment)
     if isinstance(revision, Refusal):
         return revision
-    working.put(revision.record, old=stood, salt=salt, vector=revision.vector)
+    overlay.put(revision.record, old=stood, salt=salt, vector=revision.vector)
     return _done("UPDATE", revision.record)
 
 
-def _delete(working: Working, moment: Moment, operation: Delete, salt: bytes) -> Outcome | Refusal:
-    stood = working.memory(operation.memory_id)
+def _delete(overlay: Overlay, moment: Moment, operation: Delete, salt: bytes) -> Outcome | Refusal:
+    stood = overlay.memory(operation.memory_id)
     if stood is None:
         return Refusal("not-found")
     if stood.status != "active":
         return _done("NOOP", stood, requested_op="DELETE")
     tombstone = blank(stood, moment, "deleted")
-    working.put(tombstone, old=stood, salt=salt, vector=None)
+    overlay.put(tombstone, old=stood, salt=salt, vector=None)
     return _done("DELETE", tombstone)
 
 
-def _noop(working: Working, operation: Noop) -> Outcome | Refusal:
+def _noop(overlay: Overlay, operation: Noop) -> Outcome | Refusal:
     if operation.memory_id is None:
         return Outcome(op="NOOP", applied=True, decision=operation.decision)
-    stood = working.memory(operation.memory_id)
+    stood = overlay.memory(operation.memory_id)
     return Refusal("not-found") if stood is None else _done("NOOP", stood, decision=operation.decision)
 
 
-def _expire(working: Working, moment: Moment, operation: Expire, salt: bytes) -> Outcome | Refusal:
-    stood = working.active(operation.memory_id)
+def _expire(overlay: Overlay, moment: Moment, operation: Expire, salt: bytes) -> Outcome | Refusal:
+    stood = overlay.active(operation.memory_id)
     if stood is None or stood.version != operation.version or stood.expires is None or stood.expires > moment.now:
         return Refusal("moved")
     tombstone = blank(stood, moment, "expired")
-    working.put(tombstone, old=stood, salt=salt, vector=None)
+    overlay.put(tombstone, old=stood, salt=salt, vector=None)
     return _done("EXPIRE", tombstone)

@@ -1,6 +1,6 @@
 """The state as it stands inside one entry: what was there before it, under what its operations did so far.
 
-Refuses nothing. It must hold that dropping a `Working` undoes the whole entry: the state below is only read.
+Refuses nothing. It must hold that dropping a `Overlay` undoes the whole entry: the state below is only read.
 """
 
 from bisect import bisect_left, insort
@@ -10,21 +10,21 @@ from typing import NamedTuple
 
 from raftmem.model.commands import Actor, Scope
 from raftmem.model.coordination_rows import (
+    CoordinationRow,
     Gate,
     Hold,
     Lock,
     Task,
-    Thing,
     Waiter,
     gate_key,
     hold_key,
+    index_keys,
     lock_key,
-    marks,
     task_key,
     waiter_key,
 )
 from raftmem.model.digest import content_hash
-from raftmem.model.records import Change, Marked, Outcome, Position, PutContent, PutRecord, PutThing, Record, View
+from raftmem.model.records import Change, IndexedRow, Outcome, Position, PutContent, PutRecord, PutRow, Record, View
 
 
 class Moment(NamedTuple):
@@ -48,7 +48,7 @@ class Refusal(NamedTuple):
     failed: tuple[int, ...] = ()
 
 
-class Working:
+class Overlay:
     """Later operations of an entry see the earlier ones through this. `changes` is what the entry makes.
 
     `consequences`: what followed from its operations and is an event of its own (a grant, a gate that closed).
@@ -59,8 +59,8 @@ class Working:
         "_left",
         "_marked",
         "_newest",
+        "_rows",
         "_taken",
-        "_things",
         "_view",
         "changes",
         "consequences",
@@ -70,11 +70,11 @@ class Working:
     def __init__(self, view: View) -> None:
         self._view = view
         self._newest: dict[str, Record] = {}
-        self._things: dict[bytes, Thing | None] = {}
+        self._rows: dict[bytes, CoordinationRow | None] = {}
         self._left: list[bytes] = []  # marks of the state below whose rows have changed; in order
         self._gone: dict[bytes, bytes] = {}  # by prefix: below this nothing of the state below is left
-        self._taken: list[bytes] = []  # the marks of `_things`; in order
-        self._marked: dict[bytes, Thing] = {}  # and whose they are
+        self._taken: list[bytes] = []  # the marks of `_rows`; in order
+        self._marked: dict[bytes, CoordinationRow] = {}  # and whose they are
         self.changes: list[Change] = []
         self.consequences: list[Outcome] = []
         self.told = 0  # dependents of tasks that have ended
@@ -107,37 +107,37 @@ class Working:
         self.changes.append(PutRecord(record, old, content_hash(salt, record, vector), vector))
 
     # --- coordination ---------------------------------------------------------------------------------
-    def thing(self, key: bytes) -> Thing | None:
-        return self._things[key] if key in self._things else self._view.thing(key)
+    def coordination_row(self, key: bytes) -> CoordinationRow | None:
+        return self._rows[key] if key in self._rows else self._view.coordination_row(key)
 
     def lock(self, name: str) -> Lock | None:
-        found = self.thing(lock_key(name))
+        found = self.coordination_row(lock_key(name))
         assert found is None or isinstance(found, Lock)
         return found
 
     def hold(self, lock: str, owner: str) -> Hold | None:
-        found = self.thing(hold_key(lock, owner))
+        found = self.coordination_row(hold_key(lock, owner))
         assert found is None or isinstance(found, Hold)
         return found
 
     def waiter(self, lock: str, owner: str) -> Waiter | None:
-        found = self.thing(waiter_key(lock, owner))
+        found = self.coordination_row(waiter_key(lock, owner))
         assert found is None or isinstance(found, Waiter)
         return found
 
     def task(self, task_id: str) -> Task | None:
-        found = self.thing(task_key(task_id))
+        found = self.coordination_row(task_key(task_id))
         assert found is None or isinstance(found, Task)
         return found
 
     def gate(self, name: str) -> Gate | None:
-        found = self.thing(gate_key(name))
+        found = self.coordination_row(gate_key(name))
         assert found is None or isinstance(found, Gate)
         return found
 
-    def scan(self, prefix: bytes, *, limit: int, start: bytes = b"", stop: bytes | None = None) -> list[Marked]:
+    def scan(self, prefix: bytes, *, limit: int, start: bytes = b"", stop: bytes | None = None) -> list[IndexedRow]:
         """As `View.scan`, over what the entry has done so far."""
-        if not self._things:
+        if not self._rows:
             return self._view.scan(prefix, limit=limit, start=start, stop=stop)
         seek = max(prefix, start)
         seek_below = max(seek, self._gone.get(prefix, b""))
@@ -148,24 +148,24 @@ class Working:
             gone = next((at for at, marked in enumerate(below) if marked.mark not in left), len(below))
             if gone:
                 self._gone[prefix] = below[gone - 1].mark + b"\0"
-        found += [Marked(mark, self._marked[mark]) for mark in _under(self._taken, prefix, seek, stop)]
+        found += [IndexedRow(mark, self._marked[mark]) for mark in _under(self._taken, prefix, seek, stop)]
         return sorted(found, key=lambda marked: marked.mark)[:limit]
 
-    def put_thing(self, key: bytes, new: Thing | None, at: Position) -> None:
+    def put_row(self, key: bytes, new: CoordinationRow | None, at: Position) -> None:
         """`new` stands under `key` from here on; None: nothing does."""
-        old = self.thing(key)
+        old = self.coordination_row(key)
         if old == new:
             return
-        self._things[key] = new
-        self.changes.append(PutThing(key, new, old, at))
+        self._rows[key] = new
+        self.changes.append(PutRow(key, new, old, at))
         if old is not None:
-            for mark in marks(old):
+            for mark in index_keys(old):
                 if self._marked.pop(mark, None) is None:
                     insort(self._left, mark)
                 else:
                     del self._taken[bisect_left(self._taken, mark)]
         if new is not None:
-            for mark in marks(new):
+            for mark in index_keys(new):
                 self._marked[mark] = new
                 insort(self._taken, mark)
 

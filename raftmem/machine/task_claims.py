@@ -14,7 +14,7 @@ from typing import Final, Literal
 from msgspec.structs import replace
 
 from raftmem import limits
-from raftmem.machine.overlay import Moment, Refusal, Working
+from raftmem.machine.overlay import Moment, Overlay, Refusal
 from raftmem.machine.task_bounds import INVALID, is_ttl, may_claim, may_fail, said
 from raftmem.machine.task_ends import about, finish, put, unclaimed, waiting_state
 from raftmem.model.commands import Backoff, Content, TaskClaim, TaskComplete, TaskFail, TaskHeartbeat, TaskRelease
@@ -25,14 +25,14 @@ LostBy = Literal["expired", "owner-released"]
 _CLAIMED_HERE: Final = Refusal("wrong-state")
 
 
-def claim(working: Working, moment: Moment, operation: TaskClaim) -> Outcome | Refusal:
+def claim(overlay: Overlay, moment: Moment, operation: TaskClaim) -> Outcome | Refusal:
     """The first tasks of all the queues together: by priority, then by age. None there: a NOOP."""
     if not may_claim(operation):
         return INVALID
     queues = tuple(dict.fromkeys(operation.queues))
-    lines = [_ready(working, queue, 1 if len(queues) > 1 else operation.max) for queue in queues]
+    lines = [_ready(overlay, queue, 1 if len(queues) > 1 else operation.max) for queue in queues]
     first = list(islice(merge(*lines, key=lambda task: (-task.priority, task.created)), operation.max))
-    taken = [_taken(working, moment, operation, task) for task in first]
+    taken = [_taken(overlay, moment, operation, task) for task in first]
     if not taken:
         return Outcome("NOOP", applied=True, requested_op="TASK_CLAIM", about=About(queues=queues))
     ids = tuple(task.id for task in taken)
@@ -40,20 +40,20 @@ def claim(working: Working, moment: Moment, operation: TaskClaim) -> Outcome | R
     return Outcome("TASK_CLAIM", applied=True, about=About(task_ids=ids, queues=found_in, token=moment.position.index))
 
 
-def _ready(working: Working, queue: str, count: int) -> Iterator[Task]:
+def _ready(overlay: Overlay, queue: str, count: int) -> Iterator[Task]:
     """Those of one queue, in order; of many queues hardly more are looked at than are taken. `count`: at first."""
     prefix = start = ready_in(queue)
     while True:
-        found = working.scan(prefix, limit=count, start=start)
+        found = overlay.scan(prefix, limit=count, start=start)
         for marked in found:
-            assert isinstance(marked.thing, Task)
-            yield marked.thing
+            assert isinstance(marked.row, Task)
+            yield marked.row
         if len(found) < count:
             return
         start, count = found[-1].mark + b"\0", min(2 * count, limits.TASK_CLAIM_MAX)
 
 
-def _taken(working: Working, moment: Moment, operation: TaskClaim, task: Task) -> Task:
+def _taken(overlay: Overlay, moment: Moment, operation: TaskClaim, task: Task) -> Task:
     claimed = replace(
         task,
         state="claimed",
@@ -63,71 +63,71 @@ def _taken(working: Working, moment: Moment, operation: TaskClaim, task: Task) -
         ttl_ms=operation.ttl_ms,
         due=moment.now + operation.ttl_ms * 1000,
     )
-    return put(working, moment, claimed)
+    return put(overlay, moment, claimed)
 
 
-def heartbeat(working: Working, moment: Moment, operation: TaskHeartbeat) -> Outcome | Refusal:
+def heartbeat(overlay: Overlay, moment: Moment, operation: TaskHeartbeat) -> Outcome | Refusal:
     """Counts from now, also past `due` as long as nobody has noticed."""
-    task = held(working, operation.task_id, operation.token)
+    task = held(overlay, operation.task_id, operation.token)
     if isinstance(task, Refusal):
         return task
     ttl_ms = task.ttl_ms if operation.ttl_ms is None else operation.ttl_ms
     if ttl_ms is None or not is_ttl(ttl_ms):
         return INVALID
-    task = put(working, moment, replace(task, ttl_ms=ttl_ms, due=moment.now + ttl_ms * 1000))
+    task = put(overlay, moment, replace(task, ttl_ms=ttl_ms, due=moment.now + ttl_ms * 1000))
     return Outcome("TASK_HEARTBEAT", applied=True, about=about(task, token=task.token))
 
 
-def complete(working: Working, moment: Moment, operation: TaskComplete, content: Content | None) -> Outcome | Refusal:
+def complete(overlay: Overlay, moment: Moment, operation: TaskComplete, content: Content | None) -> Outcome | Refusal:
     """The result is kept at this position; none given: JSON null."""
-    task = _ending(working, moment, operation)
+    task = _ending(overlay, moment, operation)
     if isinstance(task, Refusal):
         return task
     result = said(content, bytes_max=limits.VALUE_BYTES_MAX)
     if isinstance(result, Refusal):
         return result
     if result is not None:
-        working.put_content(moment.position, result)
-    task = finish(working, moment, task, "completed", result_at=None if result is None else moment.position)
+        overlay.put_content(moment.position, result)
+    task = finish(overlay, moment, task, "completed", result_at=None if result is None else moment.position)
     return Outcome("TASK_COMPLETE", applied=True, about=about(task, token=operation.token))
 
 
-def fail(working: Working, moment: Moment, operation: TaskFail, content: Content | None) -> Outcome | Refusal:
+def fail(overlay: Overlay, moment: Moment, operation: TaskFail, content: Content | None) -> Outcome | Refusal:
     """Tried again after a pause, or not at all. What the worker says is kept at this position."""
-    task = _ending(working, moment, operation)
+    task = _ending(overlay, moment, operation)
     if isinstance(task, Refusal):
         return task
     error = said(content, bytes_max=limits.TASK_ERROR_BYTES_MAX)
     if isinstance(error, Refusal) or not may_fail(operation):
         return INVALID
     if error is not None:
-        working.put_content(moment.position, error)
+        overlay.put_content(moment.position, error)
     task = _with_error(task, moment, "failed")
     if task.cancel_requested:
-        task = finish(working, moment, task, "cancelled")
+        task = finish(overlay, moment, task, "cancelled")
     elif not operation.retryable or task.attempt >= task.max_attempts:
-        task = finish(working, moment, task, "dead")
+        task = finish(overlay, moment, task, "dead")
     else:
         after_ms = backoff_ms(task.backoff, task.attempt) if operation.delay_ms is None else operation.delay_ms
         again = replace(unclaimed(task), not_before=moment.now + after_ms * 1000)
-        task = put(working, moment, waiting_state(again, moment.now))
+        task = put(overlay, moment, waiting_state(again, moment.now))
     return Outcome("TASK_FAIL", applied=True, about=about(task, token=operation.token))
 
 
-def release(working: Working, moment: Moment, operation: TaskRelease) -> Outcome | Refusal:
+def release(overlay: Overlay, moment: Moment, operation: TaskRelease) -> Outcome | Refusal:
     """Given back as if it had not been claimed."""
-    task = _ending(working, moment, operation)
+    task = _ending(overlay, moment, operation)
     if isinstance(task, Refusal):
         return task
     task = replace(task, attempt=task.attempt - 1)
     if task.cancel_requested:
-        task = finish(working, moment, task, "cancelled")
+        task = finish(overlay, moment, task, "cancelled")
     else:
-        task = put(working, moment, waiting_state(unclaimed(task), moment.now))
+        task = put(overlay, moment, waiting_state(unclaimed(task), moment.now))
     return Outcome("TASK_RELEASE", applied=True, about=about(task, token=operation.token))
 
 
-def drop_claim(working: Working, moment: Moment, task: Task, code: LostBy) -> Outcome:
+def drop_claim(overlay: Overlay, moment: Moment, task: Task, code: LostBy) -> Outcome:
     """The worker of a claimed task is given up. The attempt counts; if it was not the last, the next may start at once.
 
     The claim must be one of an earlier entry.
@@ -135,24 +135,24 @@ def drop_claim(working: Working, moment: Moment, task: Task, code: LostBy) -> Ou
     token = task.token
     task = _with_error(task, moment, code)
     if task.cancel_requested:
-        task = finish(working, moment, task, "cancelled")
+        task = finish(overlay, moment, task, "cancelled")
     elif task.attempt >= task.max_attempts:
-        task = finish(working, moment, task, "dead")
+        task = finish(overlay, moment, task, "dead")
     else:
-        task = put(working, moment, waiting_state(unclaimed(task), moment.now))
+        task = put(overlay, moment, waiting_state(unclaimed(task), moment.now))
     return Outcome("TASK_EXPIRE", applied=True, about=about(task, token=token))
 
 
-def held(working: Working, task_id: str, token: int) -> Task | Refusal:
+def held(overlay: Overlay, task_id: str, token: int) -> Task | Refusal:
     """The task, if this token is the one of the claim in force."""
-    task = working.task(task_id)
+    task = overlay.task(task_id)
     if task is None:
         return Refusal("not-found")
     return task if task.token is not None and task.token == token else Refusal("stale-token")
 
 
-def _ending(working: Working, moment: Moment, operation: TaskComplete | TaskFail | TaskRelease) -> Task | Refusal:
-    task = held(working, operation.task_id, operation.token)
+def _ending(overlay: Overlay, moment: Moment, operation: TaskComplete | TaskFail | TaskRelease) -> Task | Refusal:
+    task = held(overlay, operation.task_id, operation.token)
     return _CLAIMED_HERE if isinstance(task, Task) and task.token == moment.position.index else task
 
 

@@ -13,17 +13,17 @@ from typing import Literal
 from msgspec.structs import replace
 
 from raftmem import limits
-from raftmem.machine.overlay import Moment, Working
+from raftmem.machine.overlay import Moment, Overlay
 from raftmem.model.coordination_rows import Task, dependents_of, task_key
 from raftmem.model.records import About, Outcome, Position
 
 End = Literal["completed", "cancelled", "dead"]
 
 
-def put(working: Working, moment: Moment, task: Task) -> Task:
+def put(overlay: Overlay, moment: Moment, task: Task) -> Task:
     """`task` is the newest version of itself from here on."""
     task = replace(task, updated=moment.position)
-    working.put_thing(task_key(task.id), task, moment.position)
+    overlay.put_row(task_key(task.id), task, moment.position)
     return task
 
 
@@ -36,27 +36,27 @@ def unclaimed(task: Task) -> Task:
     return replace(task, worker=None, token=None, ttl_ms=None, due=None, cancel_requested=False)
 
 
-def finish(working: Working, moment: Moment, task: Task, end: End, *, result_at: Position | None = None) -> Task:
+def finish(overlay: Overlay, moment: Moment, task: Task, end: End, *, result_at: Position | None = None) -> Task:
     """The task ends as `end`; its dependents are told as far as one operation goes."""
-    return tell(working, moment, replace(unclaimed(task), state=end, not_before=None, result_at=result_at))
+    return tell(overlay, moment, replace(unclaimed(task), state=end, not_before=None, result_at=result_at))
 
 
-def tell(working: Working, moment: Moment, task: Task) -> Task:
+def tell(overlay: Overlay, moment: Moment, task: Task) -> Task:
     """A finished task tells its dependents, or goes on doing so."""
-    most = min(limits.TASK_TELL_MAX, limits.TASK_TELLS_PER_ENTRY_MAX - working.told)
-    found = working.scan(dependents_of(task.id), limit=most + 1)
-    dependents = [marked.thing for marked in found if isinstance(marked.thing, Task)]
+    most = min(limits.TASK_TELL_MAX, limits.TASK_TELLS_PER_ENTRY_MAX - overlay.told)
+    found = overlay.scan(dependents_of(task.id), limit=most + 1)
+    dependents = [marked.row for marked in found if isinstance(marked.row, Task)]
     now = dependents[:most]
-    working.told += len(now)
+    overlay.told += len(now)
     if task.state == "completed":
         changed = [_freed(dependent, task.id, moment.now) for dependent in now]
     else:
-        changed = [_given_up(working, dependent, moment.now) for dependent in now]
-    task = put(working, moment, _told(task, len(dependents) == len(now), moment.now))
+        changed = [_given_up(overlay, dependent, moment.now) for dependent in now]
+    task = put(overlay, moment, _told(task, len(dependents) == len(now), moment.now))
     for dependent in changed:
-        dependent = put(working, moment, dependent)
+        dependent = put(overlay, moment, dependent)
         if dependent.state == "cancelled":
-            working.consequences.append(Outcome("TASK_CANCEL", applied=True, about=about(dependent)))
+            overlay.consequences.append(Outcome("TASK_CANCEL", applied=True, about=about(dependent)))
     return task
 
 
@@ -74,8 +74,8 @@ def _freed(dependent: Task, task_id: str, now: int) -> Task:
     return waiting_state(replace(dependent, done=done, pending=dependent.pending - 1), now)
 
 
-def _given_up(working: Working, dependent: Task, now: int) -> Task:
-    alone = not working.scan(dependents_of(dependent.id), limit=1)
+def _given_up(overlay: Overlay, dependent: Task, now: int) -> Task:
+    alone = not overlay.scan(dependents_of(dependent.id), limit=1)
     return _told(replace(unclaimed(dependent), state="cancelled", not_before=None), alone, now)
 
 

@@ -10,7 +10,7 @@ from collections import deque
 from typing import Final, NamedTuple
 
 from raftmem import limits
-from raftmem.machine.overlay import Refusal, Working
+from raftmem.machine.overlay import Overlay, Refusal
 from raftmem.model.coordination_rows import Task, dependents_of
 
 _PATH_SHOWN_MAX: Final = 16  # ids of one path, which is told in the outcome: longer ones lose their middle
@@ -23,7 +23,7 @@ class Needs(NamedTuple):
     failed: bool
 
 
-def needs(working: Working, depends_on: tuple[str, ...], done: tuple[str, ...] = ()) -> Needs:
+def needs(overlay: Overlay, depends_on: tuple[str, ...], done: tuple[str, ...] = ()) -> Needs:
     """How dependencies stand now; those in `done` have completed, whatever became of them since."""
     failed = False
     completed: list[str] = []
@@ -31,7 +31,7 @@ def needs(working: Working, depends_on: tuple[str, ...], done: tuple[str, ...] =
         if task_id in done:
             completed.append(task_id)
             continue
-        task = working.task(task_id)
+        task = overlay.task(task_id)
         if task is None:
             continue
         if task.state == "completed":
@@ -40,19 +40,19 @@ def needs(working: Working, depends_on: tuple[str, ...], done: tuple[str, ...] =
     return Needs(tuple(completed), failed)
 
 
-def closes_a_circle(working: Working, task: Task) -> Refusal | None:
+def closes_a_circle(overlay: Overlay, task: Task) -> Refusal | None:
     """Why this task, new or finished, cannot become blocked; None: it can."""
     task_id = task.id
     waits_for = [needed for needed in task.depends_on if needed not in task.done]
     if task_id in waits_for:
         return _circle([task_id, task_id])
-    if not working.scan(dependents_of(task_id), limit=1):
+    if not overlay.scan(dependents_of(task_id), limit=1):
         return None
     came_from = dict.fromkeys(waits_for, task_id)  # the nearest first, so the path told is a shortest one
     to_visit = deque(came_from)
     while to_visit:
         at = to_visit.popleft()
-        found = working.task(at)
+        found = overlay.task(at)
         if found is None or found.state != "blocked":
             continue
         for needed in found.depends_on:

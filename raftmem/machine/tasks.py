@@ -14,7 +14,7 @@ from typing import Final, assert_never
 from msgspec.structs import replace
 
 from raftmem import limits
-from raftmem.machine.overlay import Moment, Refusal, Working
+from raftmem.machine.overlay import Moment, Overlay, Refusal
 from raftmem.machine.task_bounds import INVALID, may_add, said
 from raftmem.machine.task_claims import claim, complete, fail, heartbeat, release
 from raftmem.machine.task_claims import drop_claim as drop_claim
@@ -42,32 +42,32 @@ _MOVED: Final = Refusal("moved")
 _ByToken = TaskHeartbeat | TaskComplete | TaskFail | TaskRelease
 
 
-def perform(working: Working, moment: Moment, operation: TaskOperation, content: Content | None) -> Outcome | Refusal:
+def perform(overlay: Overlay, moment: Moment, operation: TaskOperation, content: Content | None) -> Outcome | Refusal:
     """One operation; guards and idempotency have been looked at. `content.payload`: what it brings, JSON text."""
     match operation:
         case TaskAdd():
-            return _add(working, moment, operation, content)
+            return _add(overlay, moment, operation, content)
         case TaskClaim():
-            return claim(working, moment, operation)
+            return claim(overlay, moment, operation)
         case TaskHeartbeat():
-            return heartbeat(working, moment, operation)
+            return heartbeat(overlay, moment, operation)
         case TaskComplete():
-            return complete(working, moment, operation, content)
+            return complete(overlay, moment, operation, content)
         case TaskFail():
-            return fail(working, moment, operation, content)
+            return fail(overlay, moment, operation, content)
         case TaskRelease():
-            return release(working, moment, operation)
+            return release(overlay, moment, operation)
         case TaskCancel():
-            return _cancel(working, moment, operation)
+            return _cancel(overlay, moment, operation)
         case TaskRetry():
-            return _retry(working, moment, operation)
+            return _retry(overlay, moment, operation)
         case TaskExpire():
-            return _expire(working, moment, operation)
+            return _expire(overlay, moment, operation)
         case _:
             assert_never(operation)
 
 
-def refused(working: Working, operation: TaskOperation, refusal: Refusal) -> Outcome:
+def refused(overlay: Overlay, operation: TaskOperation, refusal: Refusal) -> Outcome:
     """The outcome of an operation that was not done; queue, state and the token in force as `working` has them.
 
     Not as the refusal has them: what an atomic entry did before it was refused never was.
@@ -76,7 +76,7 @@ def refused(working: Working, operation: TaskOperation, refusal: Refusal) -> Out
         named = About(queues=tuple(dict.fromkeys(operation.queues)))
     else:
         task_id = operation.id if isinstance(operation, TaskAdd) else operation.task_id
-        task = working.task(task_id)
+        task = overlay.task(task_id)
         if isinstance(operation, TaskAdd):
             queues: tuple[str, ...] = (operation.queue,)
         else:
@@ -130,29 +130,29 @@ def _nothing_to_do(requested_op: str, task: Task) -> Outcome:
     return Outcome("NOOP", applied=True, requested_op=requested_op, about=about(task))
 
 
-def _add(working: Working, moment: Moment, operation: TaskAdd, content: Content | None) -> Outcome | Refusal:
+def _add(overlay: Overlay, moment: Moment, operation: TaskAdd, content: Content | None) -> Outcome | Refusal:
     if not may_add(operation):
         return INVALID
     payload = said(content, bytes_max=limits.VALUE_BYTES_MAX)
     if isinstance(payload, Refusal):
         return payload
-    if working.task(operation.id) is not None:
+    if overlay.task(operation.id) is not None:
         return Refusal("already-exists")
-    twin = _unfinished(working, operation.queue, operation.unique_key)
+    twin = _unfinished(overlay, operation.queue, operation.unique_key)
     if twin is not None:
         return _nothing_to_do("TASK_ADD", twin)
     task = _born(moment, operation, None if payload is None else moment.position)
-    standing = needs(working, task.depends_on)
+    standing = needs(overlay, task.depends_on)
     task = replace(task, done=standing.done, pending=len(task.depends_on) - len(standing.done))
     if task.pending > 0:
-        refusal = closes_a_circle(working, task)
+        refusal = closes_a_circle(overlay, task)
         if refusal is not None:
             return refusal
     if payload is not None:
-        working.put_content(moment.position, payload)
+        overlay.put_content(moment.position, payload)
     if standing.failed:
-        return _done("TASK_ADD", finish(working, moment, task, "cancelled"))
-    return _done("TASK_ADD", put(working, moment, waiting_state(task, moment.now)))
+        return _done("TASK_ADD", finish(overlay, moment, task, "cancelled"))
+    return _done("TASK_ADD", put(overlay, moment, waiting_state(task, moment.now)))
 
 
 def _born(moment: Moment, operation: TaskAdd, payload_at: Position | None) -> Task:
@@ -175,19 +175,19 @@ def _born(moment: Moment, operation: TaskAdd, payload_at: Position | None) -> Ta
     )
 
 
-def _unfinished(working: Working, queue: str, unique_key: str | None) -> Task | None:
+def _unfinished(overlay: Overlay, queue: str, unique_key: str | None) -> Task | None:
     """The unfinished task of the queue that has this key."""
     if unique_key is None:
         return None
-    for marked in working.scan(unique_in(queue, unique_key), limit=1):
-        if isinstance(marked.thing, Task):
-            return marked.thing
+    for marked in overlay.scan(unique_in(queue, unique_key), limit=1):
+        if isinstance(marked.row, Task):
+            return marked.row
     return None
 
 
-def _cancel(working: Working, moment: Moment, operation: TaskCancel) -> Outcome | Refusal:
+def _cancel(overlay: Overlay, moment: Moment, operation: TaskCancel) -> Outcome | Refusal:
     """A worker that has it is only asked to stop: it hears of it with its next heartbeat."""
-    task = working.task(operation.task_id)
+    task = overlay.task(operation.task_id)
     if task is None:
         return _NOT_FOUND
     if task.state in ("completed", "dead"):
@@ -195,36 +195,36 @@ def _cancel(working: Working, moment: Moment, operation: TaskCancel) -> Outcome 
     if task.state == "cancelled" or task.cancel_requested:
         return _nothing_to_do("TASK_CANCEL", task)
     if task.state == "claimed":
-        return _done("TASK_CANCEL", put(working, moment, replace(task, cancel_requested=True)))
-    return _done("TASK_CANCEL", finish(working, moment, task, "cancelled"))
+        return _done("TASK_CANCEL", put(overlay, moment, replace(task, cancel_requested=True)))
+    return _done("TASK_CANCEL", finish(overlay, moment, task, "cancelled"))
 
 
-def _retry(working: Working, moment: Moment, operation: TaskRetry) -> Outcome | Refusal:
+def _retry(overlay: Overlay, moment: Moment, operation: TaskRetry) -> Outcome | Refusal:
     """A dead or cancelled task starts anew, its errors kept; a scheduled one does not wait any longer."""
-    task = working.task(operation.task_id)
+    task = overlay.task(operation.task_id)
     if task is None:
         return _NOT_FOUND
     if task.state == "scheduled":
-        return _done("TASK_RETRY", put(working, moment, waiting_state(replace(task, not_before=None), moment.now)))
+        return _done("TASK_RETRY", put(overlay, moment, waiting_state(replace(task, not_before=None), moment.now)))
     if task.state not in ("dead", "cancelled"):
         return _WRONG_STATE
-    standing = needs(working, task.depends_on, task.done)
+    standing = needs(overlay, task.depends_on, task.done)
     if standing.failed:
         return _WRONG_STATE
-    if _unfinished(working, task.queue, task.unique_key) is not None:
+    if _unfinished(overlay, task.queue, task.unique_key) is not None:
         return Refusal("already-exists", path="unique_key")
     pending = len(task.depends_on) - len(standing.done)
     task = replace(task, attempt=0, done=standing.done, pending=pending, told=True, result_at=None)
     if pending > 0:
-        refusal = closes_a_circle(working, task)
+        refusal = closes_a_circle(overlay, task)
         if refusal is not None:
             return refusal
-    return _done("TASK_RETRY", put(working, moment, waiting_state(task, moment.now)))
+    return _done("TASK_RETRY", put(overlay, moment, waiting_state(task, moment.now)))
 
 
-def _expire(working: Working, moment: Moment, operation: TaskExpire) -> Outcome | Refusal:
+def _expire(overlay: Overlay, moment: Moment, operation: TaskExpire) -> Outcome | Refusal:
     """The claim ran out, the delay is over, dependents are left to tell, or the task is forgotten (state None then)."""
-    task = working.task(operation.task_id)
+    task = overlay.task(operation.task_id)
     if (
         task is None
         or task.updated != Position(operation.index, operation.seq)
@@ -234,12 +234,12 @@ def _expire(working: Working, moment: Moment, operation: TaskExpire) -> Outcome 
     ):
         return _MOVED
     if task.state == "claimed":
-        return drop_claim(working, moment, task, "expired")
+        return drop_claim(overlay, moment, task, "expired")
     if task.state in UNFINISHED:
-        return _done("TASK_EXPIRE", put(working, moment, waiting_state(task, moment.now)))
-    if not task.told and working.told >= limits.TASK_TELLS_PER_ENTRY_MAX:
+        return _done("TASK_EXPIRE", put(overlay, moment, waiting_state(task, moment.now)))
+    if not task.told and overlay.told >= limits.TASK_TELLS_PER_ENTRY_MAX:
         return _MOVED  # not by this entry: it has told enough
     if not task.told:
-        return _done("TASK_EXPIRE", tell(working, moment, task))
-    working.put_thing(task_key(task.id), None, moment.position)
+        return _done("TASK_EXPIRE", tell(overlay, moment, task))
+    overlay.put_row(task_key(task.id), None, moment.position)
     return Outcome("TASK_EXPIRE", applied=True, about=replace(about(task), state=None))

@@ -1,9 +1,9 @@
 """What coordination keeps in the state: locks, who holds and who waits, tasks, gates; their keys and their indexes.
 
-A *thing* is one row under one key. The state knows of it only this: `key_of(thing)`, and `marks(thing)`, the index keys
-under which it is found in order. So a new kind of thing or index is added here and in the machine, not in the storage.
-The rules that must hold: every key and mark is a function of the row alone, each part of it has a fixed width (a user's
-string enters as a BLAKE2b-128 hash, the string itself stands in the row), and no two rows share a key or a mark.
+The state knows of a row only `key_of(row)` and `index_keys(row)`, under which it is found in order. So a new kind of row
+or index is added here and in the machine, not in the storage. The rules that must hold: key and index keys are a
+function of the row alone, each part of them has a fixed width (a user's string enters as a BLAKE2b-128 hash, the string
+itself stands in the row), and no two rows share a key or an index key.
 
 What users say (payloads, results, errors, metadata, comments) is not in these rows but beside them, under the position
 of the operation that brought it: rows stay small, and a redaction need not touch them.
@@ -143,7 +143,7 @@ class Gate(Struct, frozen=True, array_like=True, tag="gate"):
     consumed: Position | None = None
 
 
-Thing = Lock | Hold | Waiter | Task | Gate
+CoordinationRow = Lock | Hold | Waiter | Task | Gate
 VERSIONED: Final = (Task, Gate)  # every version is kept, so that a first reply can be given again
 
 
@@ -181,20 +181,20 @@ def gate_key(name: str) -> bytes:
     return b"G" + hashed(name)
 
 
-def key_of(thing: Thing) -> bytes:
-    match thing:
+def key_of(row: CoordinationRow) -> bytes:
+    match row:
         case Lock():
-            return lock_key(thing.name)
+            return lock_key(row.name)
         case Hold():
-            return hold_key(thing.lock, thing.owner)
+            return hold_key(row.lock, row.owner)
         case Waiter():
-            return waiter_key(thing.lock, thing.owner)
+            return waiter_key(row.lock, row.owner)
         case Task():
-            return task_key(thing.id)
+            return task_key(row.id)
         case Gate():
-            return gate_key(thing.name)
+            return gate_key(row.name)
         case _:
-            assert_never(thing)
+            assert_never(row)
 
 
 # --- indexes: what a scan may ask for ---------------------------------------------------------------
@@ -263,36 +263,32 @@ def after(prefix: bytes, position: Position) -> bytes:
     return prefix + _position.pack(position.index, position.seq) + b"\xff" * (HASH_BYTES + 1)
 
 
-def marks(thing: Thing) -> frozenset[bytes]:
+def index_keys(row: CoordinationRow) -> frozenset[bytes]:
     """Every index key of a row."""
-    key = key_of(thing)
-    match thing:
+    key = key_of(row)
+    match row:
         case Lock():
-            return frozenset({LOCKS + place_key(thing.created) + key})
+            return frozenset({LOCKS + place_key(row.created) + key})
         case Hold():
-            token = _time.pack(thing.token)
-            return frozenset(
-                {holders(thing.lock) + token + key, owned_by(thing.owner) + key, _due(thing.expires) + key}
-            )
+            token = _time.pack(row.token)
+            return frozenset({holders(row.lock) + token + key, owned_by(row.owner) + key, _due(row.expires) + key})
         case Waiter():
-            place = place_key(thing.since)
-            return frozenset(
-                {queue_of(thing.lock) + place + key, owned_by(thing.owner) + key, _due(thing.expires) + key}
-            )
+            place = place_key(row.since)
+            return frozenset({queue_of(row.lock) + place + key, owned_by(row.owner) + key, _due(row.expires) + key})
         case Task():
-            return frozenset(_task_marks(thing, key))
+            return frozenset(_task_index_keys(row, key))
         case Gate():
-            pins = {pinned_by(pin.memory, pin.version) + key for pin in thing.pins if thing.consumed is None}
-            return frozenset({GATES + place_key(thing.created) + key, *pins})
+            pins = {pinned_by(pin.memory, pin.version) + key for pin in row.pins if row.consumed is None}
+            return frozenset({GATES + place_key(row.created) + key, *pins})
         case _:
-            assert_never(thing)
+            assert_never(row)
 
 
 def _due(time: int) -> bytes:
     return DUE + _time.pack(time + _TIME_ZERO)
 
 
-def _task_marks(task: Task, key: bytes) -> set[bytes]:
+def _task_index_keys(task: Task, key: bytes) -> set[bytes]:
     place = place_key(task.created)
     found = {TASKS + place + key, tasks_in(task.queue) + place + key}
     if task.due is not None:

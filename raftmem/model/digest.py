@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from raftmem.model.codec import PREFIX_BYTES, Entry
-from raftmem.model.records import Change, Head, Outcome, PutContent, PutRecord, PutThing, Record, Result, Step
+from raftmem.model.records import Change, Head, Outcome, PutContent, PutRecord, PutRow, Record, Result, Step
 
 DIGEST_BYTES: Final = 32
 _pack = struct.Struct(">QQI").pack
@@ -50,7 +50,7 @@ def _canonical(change: Change) -> object:
     if isinstance(change, PutRecord):
         bare = msgspec.structs.replace(change.record, text=None, value=None, metadata=b"", sha256=b"")
         return ("record", bare, change.content_hash)
-    if isinstance(change, PutThing):
+    if isinstance(change, PutRow):
         return ("thing", change.key, change.new)
     if isinstance(change, PutContent):
         return ("content", change.at)

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple, Protocol
 from msgspec import Struct
 
 from raftmem.model.commands import Actor, ClaimType, Decision, Header, MemoryType, Provenance, Scope, Txn, Visibility
-from raftmem.model.coordination_rows import Thing
+from raftmem.model.coordination_rows import CoordinationRow
 from raftmem.model.primitives import SEQ_LAST as SEQ_LAST
 from raftmem.model.primitives import Position as Position
 
@@ -146,12 +146,12 @@ class DropIdempotency(Struct, frozen=True, array_like=True, tag="drop_key"):
     row: IdempotencyRow
 
 
-class PutThing(Struct, frozen=True, array_like=True, tag="thing"):
+class PutRow(Struct, frozen=True, array_like=True, tag="thing"):
     """`new` stands under `key` from here on (None: nothing does); `old` is what stood there."""
 
     key: bytes
-    new: Thing | None
-    old: Thing | None
+    new: CoordinationRow | None
+    old: CoordinationRow | None
     at: Position
 
 
@@ -162,7 +162,7 @@ class PutContent(Struct, frozen=True, array_like=True, tag="content"):
     data: bytes
 
 
-Change = PutRecord | PutIdempotency | DropIdempotency | PutThing | PutContent
+Change = PutRecord | PutIdempotency | DropIdempotency | PutRow | PutContent
 
 
 class Step(Struct, frozen=True):
@@ -183,11 +183,11 @@ class Head(Struct, frozen=True, array_like=True):
     keys: int = 0  # idempotency keys kept
 
 
-class Marked(NamedTuple):
+class IndexedRow(NamedTuple):
     """A row as a scan found it."""
 
     mark: bytes
-    thing: Thing
+    row: CoordinationRow
 
 
 class View(Protocol):
@@ -217,11 +217,11 @@ class View(Protocol):
         """Used keys, oldest first by index."""
         ...
 
-    def thing(self, key: bytes, at: Position | None = None) -> Thing | None:
+    def coordination_row(self, key: bytes, at: Position | None = None) -> CoordinationRow | None:
         """The row under a key of `things.py`; or, of the kinds in `VERSIONED`, the one in force at a position."""
         ...
 
-    def scan(self, prefix: bytes, *, limit: int, start: bytes = b"", stop: bytes | None = None) -> list[Marked]:
+    def scan(self, prefix: bytes, *, limit: int, start: bytes = b"", stop: bytes | None = None) -> list[IndexedRow]:
         """The first `limit` rows whose mark has this prefix and start <= mark (< stop), in the order of their marks."""
         ...
 

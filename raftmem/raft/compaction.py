@@ -12,7 +12,7 @@ from raftmem.raft.leader.leadership import Leadership
 from raftmem.raft.log.journal import Journal
 
 
-class Compacting:
+class Compaction:
     """`step(work)` runs a step of consensus that a callback begins."""
 
     def __init__(

@@ -17,19 +17,19 @@ from raftmem.errors import Corrupt, Removed, Stop
 from raftmem.limits import APPEND_BYTES_MAX
 from raftmem.model.commands import Actor, Member, Members
 from raftmem.raft import messages as m
-from raftmem.raft.compaction import Compacting
-from raftmem.raft.dispatch import Inbox
-from raftmem.raft.election.timer import Election
-from raftmem.raft.election.votes import Voting
-from raftmem.raft.follower.append_handler import Appends
-from raftmem.raft.follower.snapshot_receiver import Installing
+from raftmem.raft.compaction import Compaction
+from raftmem.raft.dispatch import Dispatch
+from raftmem.raft.election.timer import ElectionTimer
+from raftmem.raft.election.votes import Votes
+from raftmem.raft.follower.append_handler import AppendHandler
+from raftmem.raft.follower.snapshot_receiver import SnapshotReceiver
 from raftmem.raft.forwarding import OnForward
 from raftmem.raft.interfaces import Network, Snapshots, Timing
 from raftmem.raft.leader.leadership import Leadership
-from raftmem.raft.leadership_term import Tenure
-from raftmem.raft.learner_promotion import Steward
-from raftmem.raft.log.apply_queue import Applying
-from raftmem.raft.log.durable_outbox import Promises
+from raftmem.raft.leadership_term import LeadershipTerm
+from raftmem.raft.learner_promotion import LearnerPromotion
+from raftmem.raft.log.apply_queue import ApplyQueue
+from raftmem.raft.log.durable_outbox import DurableOutbox
 from raftmem.raft.log.journal import Journal, members_of
 from raftmem.raft.membership import ids
 from raftmem.raft.pending_requests import OnForwarded, OnIndex
@@ -107,7 +107,7 @@ class Consensus:
             node_id=node_id, voters=voters, journal=self.journal, applied=applied, no_op=self.requests.no_op
         )
         self.requests.core = self._core
-        self._election = Election(
+        self._election = ElectionTimer(
             self_id=node_id,
             voters=voters,
             clock=clock,
@@ -115,9 +115,9 @@ class Consensus:
             timeout=timing.election_timeout,
             fresh=self._core.term == 0 and self.journal.last_index == 1,
         )
-        self._promises = Promises(journal=self.journal, current_term=lambda: self._core.term, send=self._send)
-        self._appends = Appends(core=self._core, journal=self.journal, promises=self._promises, commit=applied)
-        self.voting = Voting(
+        self._promises = DurableOutbox(journal=self.journal, current_term=lambda: self._core.term, send=self._send)
+        self._appends = AppendHandler(core=self._core, journal=self.journal, promises=self._promises, commit=applied)
+        self.voting = Votes(
             core=self._core,
             journal=self.journal,
             election=self._election,
@@ -126,10 +126,10 @@ class Consensus:
             send=self._send,
             may_stand=self._can_write,
         )
-        self.applying = Applying(
+        self.applying = ApplyQueue(
             journal=self.journal, index=applied, apply=apply, settle=settle, loop=loop, clock=clock, again=self._kick
         )
-        self.installing = Installing(
+        self.installing = SnapshotReceiver(
             core=self._core,
             journal=self.journal,
             promises=self._promises,
@@ -138,20 +138,20 @@ class Consensus:
             snapshots=snapshots,
             step=self._step,
         )
-        self.tenure = Tenure(
+        self.tenure = LeadershipTerm(
             node_id=node_id,
             core=self._core,
             journal=self.journal,
             election=self._election,
             voting=self.voting,
-            steward=Steward(journal=self.journal, requests=self.requests),
+            steward=LearnerPromotion(journal=self.journal, requests=self.requests),
             clock=clock,
             timing=timing,
             connected=self.requests.connected,
             lead=self._lead,
             can_write=self._can_write,
         )
-        self._inbox = Inbox(
+        self._inbox = Dispatch(
             core=self._core,
             election=self._election,
             appends=self._appends,
@@ -161,7 +161,7 @@ class Consensus:
             tenure=self.tenure,
             applied=lambda: self.applied,
         )
-        self._compacting = Compacting(
+        self._compacting = Compaction(
             journal=self.journal,
             snapshots=snapshots,
             applied=lambda: self.applied,

@@ -6,28 +6,28 @@ An answer of an older term than the sender's own leadership, or of a newer one, 
 from collections.abc import Callable
 
 from raftmem.raft import messages as m
-from raftmem.raft.election.timer import Election
-from raftmem.raft.election.votes import Voting
-from raftmem.raft.follower.append_handler import Appends
-from raftmem.raft.follower.snapshot_receiver import Installing
-from raftmem.raft.leadership_term import Tenure
+from raftmem.raft.election.timer import ElectionTimer
+from raftmem.raft.election.votes import Votes
+from raftmem.raft.follower.append_handler import AppendHandler
+from raftmem.raft.follower.snapshot_receiver import SnapshotReceiver
+from raftmem.raft.leadership_term import LeadershipTerm
 from raftmem.raft.pysyncobj_core import Core
 from raftmem.raft.requests import Requests
 
 
-class Inbox:
+class Dispatch:
     """`handle` takes decoded messages of authenticated replicas of this group, members or not yet."""
 
     def __init__(
         self,
         *,
         core: Core,
-        election: Election,
-        appends: Appends,
-        installing: Installing,
-        voting: Voting,
+        election: ElectionTimer,
+        appends: AppendHandler,
+        installing: SnapshotReceiver,
+        voting: Votes,
         requests: Requests,
-        tenure: Tenure,
+        tenure: LeadershipTerm,
         applied: Callable[[], int],
     ) -> None:
         self._core = core

@@ -15,7 +15,7 @@ from raftmem.model.commands import Draft
 from raftmem.raft import messages as m
 
 
-class Place(Struct, frozen=True):
+class EntryAddress(Struct, frozen=True):
     """Where a command stands in the leader's log. `seq`: of its first operation, where an entry takes in several."""
 
     index: int
@@ -24,8 +24,10 @@ class Place(Struct, frozen=True):
 
 
 Refused = NotApplied | TooLarge
-OnPlaced = Callable[[Place | Refused], None]  # called once: where it stands, or why it is in no log and never will be
-OnForward = Callable[[bytes, Draft, OnPlaced], None]  # body, the same decoded, answer now or later; may raise Refused
+OnProposed = Callable[
+    [EntryAddress | Refused], None
+]  # called once: where it stands, or why it is in no log and never will be
+OnForward = Callable[[bytes, Draft, OnProposed], None]  # body, the same decoded, answer now or later; may raise Refused
 NOWHERE: Final = (0, 0)
 
 
@@ -39,8 +41,8 @@ def check_size(body: bytes) -> None:
 def answer(message: m.Forward, take: OnForward, send: Callable[[m.Forwarded], None]) -> None:
     """Have a forwarded body proposed, or say why not; in words that fit a message, since a peer closes over more."""
 
-    def placed(what: Place | Refused) -> None:
-        if isinstance(what, Place):
+    def placed(what: EntryAddress | Refused) -> None:
+        if isinstance(what, EntryAddress):
             send(m.Forwarded(message.id, what.index, what.term, seq=what.seq))
         else:
             refuse(what.code, what)

@@ -7,11 +7,11 @@ written, steps down.
 import logging
 from collections.abc import Callable
 
-from raftmem.raft.election.timer import Election
-from raftmem.raft.election.votes import Voting
+from raftmem.raft.election.timer import ElectionTimer
+from raftmem.raft.election.votes import Votes
 from raftmem.raft.interfaces import Timing
 from raftmem.raft.leader.leadership import Leadership
-from raftmem.raft.learner_promotion import Steward
+from raftmem.raft.learner_promotion import LearnerPromotion
 from raftmem.raft.log.journal import Journal
 from raftmem.raft.pysyncobj_core import LEADER, Core
 from raftmem.runtime.interfaces import Clock
@@ -19,7 +19,7 @@ from raftmem.runtime.interfaces import Clock
 log = logging.getLogger("raftmem.raft")
 
 
-class Tenure:
+class LeadershipTerm:
     """`leading`: None while another leads, or nobody. `step_downs`: how often it made way by itself."""
 
     def __init__(
@@ -28,9 +28,9 @@ class Tenure:
         node_id: str,
         core: Core,
         journal: Journal,
-        election: Election,
-        voting: Voting,
-        steward: Steward,
+        election: ElectionTimer,
+        voting: Votes,
+        steward: LearnerPromotion,
         clock: Clock,
         timing: Timing,
         connected: set[str],

@@ -19,7 +19,7 @@ log = logging.getLogger("raftmem.raft")
 ACTOR: Final = Actor("system", "raftmem")
 
 
-class Steward:
+class LearnerPromotion:
     """Asked at each tick of a leader."""
 
     def __init__(self, *, journal: Journal, requests: Requests, lag_max: int = LEARNER_LAG_MAX) -> None:

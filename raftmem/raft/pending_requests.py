@@ -11,7 +11,7 @@ OnForwarded = Callable[[m.Forwarded | None], None]
 OnIndex = Callable[[int | None], None]
 
 
-class Asks:
+class PendingRequests:
     """Numbers count from `first`, drawn for each life of a replica: an answer to its last life fits no question of
     this one. An answer from anybody but the one who was asked is ignored."""
 

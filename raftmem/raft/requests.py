@@ -12,11 +12,11 @@ from raftmem.model import codec
 from raftmem.model.commands import Actor, Draft, Member, MemberChange, Members
 from raftmem.raft import forwarding, membership
 from raftmem.raft import messages as m
-from raftmem.raft.forwarding import NOWHERE, OnForward, OnPlaced, Place
+from raftmem.raft.forwarding import NOWHERE, EntryAddress, OnForward, OnProposed
 from raftmem.raft.leader.leadership import Leadership
 from raftmem.raft.log.journal import Journal
 from raftmem.raft.log_time import LogTime
-from raftmem.raft.pending_requests import Asks, OnForwarded, OnIndex
+from raftmem.raft.pending_requests import OnForwarded, OnIndex, PendingRequests
 from raftmem.raft.pysyncobj_core import Core
 from raftmem.runtime.interfaces import Clock
 
@@ -37,7 +37,7 @@ class Requests:
         send: Callable[[str, m.Message], None],
         kick: Callable[[], None],
     ) -> None:
-        self.asks = Asks(first=first_ask)
+        self.asks = PendingRequests(first=first_ask)
         self.connected: set[str] = set()
         self.take_forwarded: OnForward = self._propose_forwarded
         self.core: Core | None = None  # set once it is made: it needs `no_op`
@@ -64,8 +64,8 @@ class Requests:
         forwarding.check_size(body)
         return self._append(self._ready(), body, codec.COMMAND)
 
-    def _propose_forwarded(self, body: bytes, _draft: Draft, placed: OnPlaced) -> None:
-        placed(Place(*self.propose(body)))
+    def _propose_forwarded(self, body: bytes, _draft: Draft, placed: OnProposed) -> None:
+        placed(EntryAddress(*self.propose(body)))
 
     def _ready(self) -> Leadership:
         leading = self._leading()

@@ -15,7 +15,7 @@ PERIOD_SECONDS: Final = 1.0
 BACK_OFF_SECONDS: Final = 60.0  # after one that could not be taken: a full disk is not full for a second only
 
 
-class Policy(NamedTuple):
+class SnapshotThresholds(NamedTuple):
     """Whichever is reached first since the newest snapshot. `keep_entries`: stay in the log below it.
 
     `entries` count once their bytes are a `share` of the newest snapshot's: the cost of copying a large state is spread
@@ -38,13 +38,13 @@ class Keeper(Protocol):
     def take(self, done: Callable[[SnapshotMeta | None], None]) -> None: ...
 
 
-class Housekeeping:
+class SnapshotPolicy:
     """Loop thread only. `compact(index)`: entries below may go; asked again at every look, it does nothing twice."""
 
     def __init__(
         self,
         *,
-        policy: Policy,
+        policy: SnapshotThresholds,
         replica: Replica,
         snapshots: Keeper,
         compact: Callable[[int], None],

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Final, TypeVar
 
 T = TypeVar("T")
-Ended = Callable[["Begun", BaseException | None], None]
+Ended = Callable[["EagerTask", BaseException | None], None]
 
 
 class _Parked:
@@ -22,21 +22,21 @@ class _Parked:
 
 
 PARKED: Final = _Parked()
-_running: "Begun | None" = None
+_running: "EagerTask | None" = None
 
 
-def running() -> "Begun | None":
+def running() -> "EagerTask | None":
     """Whose coroutine runs at this moment, if it is in no task."""
     return _running
 
 
-def begin(work: Coroutine[object, None, None], loop: asyncio.AbstractEventLoop, ended: Ended) -> "Begun | None":
+def begin(work: Coroutine[object, None, None], loop: asyncio.AbstractEventLoop, ended: Ended) -> "EagerTask | None":
     """None: it is done, and `ended` is not called. Raises: what it raised before it waited."""
-    begun = Begun(work, loop, ended)
+    begun = EagerTask(work, loop, ended)
     return None if begun.run_first() else begun
 
 
-class Begun:
+class EagerTask:
     """A coroutine that waits. `ended(this, error)` is called once, when it is over (None: also when it was cancelled);
     it must not raise."""
 

@@ -15,7 +15,7 @@ import httptools
 
 from raftmem.api.http.exchange import Exchange, Header
 from raftmem.limits import HEAD_BYTES_MAX, KEEP_ALIVE_SECONDS, REQUEST_SECONDS_MAX
-from raftmem.runtime.eager_task import Begun, begin
+from raftmem.runtime.eager_task import EagerTask, begin
 from raftmem.server.request import Request
 
 _SERVED_A_TURN: Final = 16  # requests of one connection, then the others have theirs
@@ -65,7 +65,7 @@ class Connection(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, app: Served, outbox: Outbox, connections: "set[Connection]", tasks: "set[Begun]") -> None:
+    def __init__(self, app: Served, outbox: Outbox, connections: "set[Connection]", tasks: "set[EagerTask]") -> None:
         self._app = app
         self._outbox = outbox
         self._connections = connections
@@ -270,7 +270,7 @@ class Connection(asyncio.Protocol):
         else:
             self._tasks.add(begun)
 
-    def _ended(self, request: Request, begun: Begun, error: BaseException | None) -> None:
+    def _ended(self, request: Request, begun: EagerTask, error: BaseException | None) -> None:
         self._tasks.discard(begun)
         self._settle(request, error)
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from raftmem.runtime.eager_task import Begun
+from raftmem.runtime.eager_task import EagerTask
 from raftmem.server.connection import Connection, Outbox, Served
 
 
@@ -14,7 +14,7 @@ class HttpServer(uvicorn.Server):
 
     def __init__(self, app: Served, *, drain_seconds: int) -> None:
         self._connections: set[Connection] = set()
-        self._tasks: set[Begun] = set()
+        self._tasks: set[EagerTask] = set()
         outbox = Outbox()
 
         def connection(**_: object) -> Connection:

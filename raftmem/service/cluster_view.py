@@ -8,7 +8,7 @@ from raftmem.replica.apply_loop import Replica
 from raftmem.service.interface import MemberView, Role, Status
 
 
-class GroupView:
+class ClusterView:
     """`greeting(member)`: the address and version that it gave when it last connected, if it has."""
 
     def __init__(

@@ -12,7 +12,7 @@ from raftmem.errors import NotApplied
 from raftmem.limits import EXPIRE_PER_ENTRY_MAX
 from raftmem.model import codec
 from raftmem.model.commands import Actor, Draft, Expire, Header, LockExpire, Operation, TaskExpire
-from raftmem.model.coordination_rows import DUE, Hold, Task, Thing, Waiter, due_until
+from raftmem.model.coordination_rows import DUE, CoordinationRow, Hold, Task, Waiter, due_until
 from raftmem.raft.consensus import Consensus
 from raftmem.replica.apply_loop import Replica
 from raftmem.runtime.interfaces import Loop, Randomness
@@ -25,7 +25,7 @@ ACTOR: Final = Actor("system", "raftmem")
 class Expiry:
     """Looks every `PERIOD_SECONDS` while this replica leads; one expiry entry is under way at a time.
 
-    `things_expired`: how many ends of holds, waits and tasks this replica has proposed.
+    `rows_expired`: how many ends of holds, waits and tasks this replica has proposed.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Expiry:
         randomness: Randomness,
         has_room: Callable[[], bool] = lambda: True,
     ) -> None:
-        self.things_expired = 0
+        self.rows_expired = 0
         self._consensus = consensus
         self._replica = replica
         self._loop = loop
@@ -74,7 +74,7 @@ class Expiry:
             self._under_way = self._consensus.propose(body)
         except NotApplied:
             return  # no longer the leader, or its disk is slow: whoever leads looks again
-        self.things_expired += len(things)
+        self.rows_expired += len(things)
 
     def _is_under_way(self) -> bool:
         index, term = self._under_way
@@ -84,16 +84,16 @@ class Expiry:
 def _due(reader: StateReader, now: int, term: int) -> list[Operation]:
     """One operation for each thing that is due, earliest first, as it stands now."""
     marked = reader.scan(DUE, limit=EXPIRE_PER_ENTRY_MAX, stop=due_until(now))
-    return [_expire(found.thing, term) for found in marked]
+    return [_expire(found.row, term) for found in marked]
 
 
-def _expire(thing: Thing, term: int) -> Operation:
-    match thing:
+def _expire(row: CoordinationRow, term: int) -> Operation:
+    match row:
         case Hold():
-            return LockExpire(thing.lock, thing.owner, thing.token, thing.renewals, term)
+            return LockExpire(row.lock, row.owner, row.token, row.renewals, term)
         case Waiter():
-            return LockExpire(thing.lock, thing.owner, None, thing.renewals, term)
+            return LockExpire(row.lock, row.owner, None, row.renewals, term)
         case Task():
-            return TaskExpire(thing.id, thing.updated.index, thing.updated.seq, term)
+            return TaskExpire(row.id, row.updated.index, row.updated.seq, term)
         case _:
-            raise AssertionError(f"{thing} has no time at which it would be due")
+            raise AssertionError(f"{row} has no time at which it would be due")

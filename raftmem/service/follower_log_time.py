@@ -11,7 +11,7 @@ from raftmem.replica.apply_loop import Replica
 from raftmem.runtime.interfaces import Clock
 
 
-class Elapsed:
+class FollowerLogTime:
     """A `Replica` observer."""
 
     def __init__(self, replica: Replica, clock: Clock) -> None:

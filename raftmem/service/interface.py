@@ -110,7 +110,7 @@ Topic = tuple[
 ]  # ("lock", name), ("gate", name), ("queue", name), ("memory_id", id), ("app_id", id), … , ("op", op)
 
 
-class Follower(Protocol):
+class Subscription(Protocol):
     """One watcher's place in what is applied here, from the moment it was made. Loop thread only."""
 
     def take(self) -> list[int] | None:
@@ -249,7 +249,7 @@ class Service(Protocol):
         clocks drift. For showing what remains of a lease; decides nothing."""
         ...
 
-    def follow(self, topics: Sequence[Topic]) -> Follower:
+    def follow(self, topics: Sequence[Topic]) -> Subscription:
         """Follow the entries that concern all of these topics (none: every entry). Raises: TooManyRequests."""
         ...
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from raftmem import errors
-from raftmem.raft.forwarding import Place
+from raftmem.raft.forwarding import EntryAddress
 from raftmem.raft.messages import Forwarded
 from raftmem.raft.pending_requests import OnForwarded
 from raftmem.runtime.promise import Deadline, Promise, TimedOut
@@ -31,7 +31,7 @@ class AnswerLost(Exception):
     """Asked, and not answered in time or at all."""
 
 
-async def ask(send: Callable[[OnForwarded], None], deadline: Deadline) -> Place:
+async def ask(send: Callable[[OnForwarded], None], deadline: Deadline) -> EntryAddress:
     """Where it stands. Raises: AnswerLost; NotApplied errors, TooLarge and BadRequest as the leader said; what `send`
     raises, which has sent nothing then."""
     promise: Promise[Forwarded | None] = Promise()
@@ -44,4 +44,4 @@ async def ask(send: Callable[[OnForwarded], None], deadline: Deadline) -> Place:
         raise AnswerLost
     if reply.code is not None:
         raise _REFUSALS.get(reply.code, errors.BadRequest)(reply.detail or reply.code)
-    return Place(reply.index, reply.term, reply.seq)
+    return EntryAddress(reply.index, reply.term, reply.seq)

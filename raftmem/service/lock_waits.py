@@ -22,15 +22,15 @@ from raftmem.model.coordination_rows import Hold, Waiter, hold_key, waiter_key
 from raftmem.replica.apply_loop import Replica
 from raftmem.runtime.promise import Deadline, until_gone
 from raftmem.service.interface import Gone, Granted, Write, Written
-from raftmem.service.wait_registry import Wait, Wakes
+from raftmem.service.wait_registry import Wait, WaitRegistry
 
 log = logging.getLogger("raftmem.service")
 
 
-class Acquiring:
+class LockWaits:
     """Loop thread only. `write`: of the service. `log_time`: as of now."""
 
-    def __init__(self, *, write: Write, replica: Replica, wakes: Wakes, log_time: Callable[[], int]) -> None:
+    def __init__(self, *, write: Write, replica: Replica, wakes: WaitRegistry, log_time: Callable[[], int]) -> None:
         self._write = write
         self._replica = replica
         self._wakes = wakes
@@ -50,7 +50,7 @@ class Acquiring:
             written = await self._write(draft, timeout_ms=timeout_ms)
             if written.row.result.outcomes[0].op != "LOCK_WAIT":
                 return self._granted_at_once(written, asked) or written
-            place = _Place(asked, written, draft, keep_ms=keep_ms, timeout_ms=timeout_ms)
+            place = _QueuePlace(asked, written, draft, keep_ms=keep_ms, timeout_ms=timeout_ms)
             async with until_gone(gone, wait.wake) as is_gone:
                 try:
                     return await self._served(place, wait, is_gone)
@@ -73,7 +73,7 @@ class Acquiring:
         return Granted(written.row, written.entry, 0, token, remaining_ms, written.replayed)
 
     # --- in the queue -----------------------------------------------------------------------------------
-    async def _served(self, place: "_Place", wait: Wait, is_gone: Callable[[], bool]) -> Granted | Written:
+    async def _served(self, place: "_QueuePlace", wait: Wait, is_gone: Callable[[], bool]) -> Granted | Written:
         deadline = Deadline(place.asked.wait_ms)
         left: Written | None = None
         while True:
@@ -100,15 +100,17 @@ class Acquiring:
             else:  # the log decides whether the grant came first
                 left = await self._leave(place, gone=False)
 
-    def _waits(self, place: "_Place") -> bool:
+    def _waits(self, place: "_QueuePlace") -> bool:
         """Its owner may have asked again meanwhile: then it is that request's place, and this one's too."""
-        return isinstance(self._replica.reader().thing(waiter_key(place.asked.lock, place.asked.owner)), Waiter)
+        return isinstance(
+            self._replica.reader().coordination_row(waiter_key(place.asked.lock, place.asked.owner)), Waiter
+        )
 
     def _hold(self, asked: LockAcquire) -> Hold | None:
-        found = self._replica.reader().thing(hold_key(asked.lock, asked.owner))
+        found = self._replica.reader().coordination_row(hold_key(asked.lock, asked.owner))
         return found if isinstance(found, Hold) else None
 
-    def _granted(self, place: "_Place", hold: Hold) -> Granted:
+    def _granted(self, place: "_QueuePlace", hold: Hold) -> Granted:
         """The owner had no permit when it was queued: one that it has now answers its wait, also if it has asked again
         since."""
         grant = self._replica.applied_entry(hold.token)
@@ -116,7 +118,7 @@ class Acquiring:
         remaining_ms = self._remaining_ms(hold, hold.token) if replayed or hold.renewals else hold.ttl_ms
         return Granted(grant.row, grant.entry, _seq_of(grant, hold), hold.token, remaining_ms, replayed)
 
-    async def _ask_again(self, place: "_Place", deadline: Deadline) -> Written:
+    async def _ask_again(self, place: "_QueuePlace", deadline: Deadline) -> Written:
         """What another request may give back is this one's once it has asked for it in the log. If that was given back
         before, this is a new place, or a new grant.
 
@@ -129,12 +131,12 @@ class Acquiring:
         return 0 if hold is None or hold.token != token else max(0, (hold.expires - self._log_time()) // 1000)
 
     # --- leaving it -------------------------------------------------------------------------------------
-    async def _leave(self, place: "_Place", *, gone: bool) -> Written:
+    async def _leave(self, place: "_QueuePlace", *, gone: bool) -> Written:
         """Raises: UnknownOutcome when nobody knows whether the place was left."""
         timeout_ms = TIMEOUT_MS_DEFAULT if gone else place.timeout_ms
         return await self._settle(place, place.leave(gone=gone), timeout_ms)
 
-    async def _settle(self, place: "_Place", draft: Draft, timeout_ms: int) -> Written:
+    async def _settle(self, place: "_QueuePlace", draft: Draft, timeout_ms: int) -> Written:
         try:
             return await self._write(draft, timeout_ms=timeout_ms)
         except errors.ShuttingDown:
@@ -145,7 +147,7 @@ class Acquiring:
                 f"may be granted within {place.timeout_ms} ms more; ask again as {place.asked.owner}, or release it"
             ) from error
 
-    def _leave_behind(self, place: "_Place") -> None:
+    def _leave_behind(self, place: "_QueuePlace") -> None:
         """Whoever asked is not waited for: its place is left in a task of its own, within the usual timeout."""
 
         async def leave() -> None:
@@ -159,7 +161,7 @@ class Acquiring:
         task.add_done_callback(self._leaving.discard)
 
 
-class _Place:
+class _QueuePlace:
     """One acquire's place in the queue of a lock: the LOCK_WAIT that `written` tells of."""
 
     def __init__(self, asked: LockAcquire, written: Written, draft: Draft, *, keep_ms: int, timeout_ms: int) -> None:

@@ -10,11 +10,11 @@ from raftmem import errors
 from raftmem.model.commands import Actor, Member
 from raftmem.raft import messages as m
 from raftmem.raft.consensus import Consensus
-from raftmem.raft.forwarding import NOWHERE, Place
+from raftmem.raft.forwarding import NOWHERE, EntryAddress
 from raftmem.runtime.promise import Deadline
 from raftmem.service.interface import Changed
 from raftmem.service.leader_call import AnswerLost, ask
-from raftmem.service.proposer import RETRY_MS, Placing
+from raftmem.service.proposer import RETRY_MS, Proposer
 
 _NOBODY = Actor("service", "anonymous")  # a transfer leaves no entry that would say who asked
 _AGAIN = (errors.NoLeader, errors.ChangeUnderWay)
@@ -24,10 +24,10 @@ class _AnswerLost(errors.NoLeader):
     """Asked, and never answered."""
 
 
-class Changing:
+class MembershipChanges:
     """Loop thread only."""
 
-    def __init__(self, *, consensus: Consensus, placing: Placing) -> None:
+    def __init__(self, *, consensus: Consensus, placing: Proposer) -> None:
         self._consensus = consensus
         self._placing = placing
 
@@ -66,13 +66,15 @@ class Changing:
             raise errors.NoLeader(f"{new} leads now and not {member_id}; try again")
         return new
 
-    async def _ask(self, op: m.ChangeOp, member: Member, actor: Actor, request_id: str, deadline: Deadline) -> Place:
+    async def _ask(
+        self, op: m.ChangeOp, member: Member, actor: Actor, request_id: str, deadline: Deadline
+    ) -> EntryAddress:
         consensus = self._consensus
         if consensus.is_leader:
             if op == "transfer":
                 consensus.transfer(member.id or None)
-                return Place(*NOWHERE)
-            return Place(*consensus.change(op, member, actor, request_id))
+                return EntryAddress(*NOWHERE)
+            return EntryAddress(*consensus.change(op, member, actor, request_id))
         try:
             return await ask(lambda answer: consensus.ask_change(op, member, actor, request_id, answer), deadline)
         except AnswerLost:

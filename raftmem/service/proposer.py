@@ -15,13 +15,13 @@ from raftmem.machine.run import Applied
 from raftmem.model import codec
 from raftmem.model.commands import Draft, Header
 from raftmem.raft.consensus import Consensus
-from raftmem.raft.forwarding import OnPlaced, Place, Refused
+from raftmem.raft.forwarding import EntryAddress, OnProposed, Refused
 from raftmem.raft.pending_requests import OnForwarded
 from raftmem.replica.apply_loop import Replica
 from raftmem.runtime.interfaces import Randomness
 from raftmem.runtime.promise import Deadline, Promise, TimedOut
 from raftmem.service.leader_call import AnswerLost, ask
-from raftmem.service.renewal_batch import Renewals, is_renewal
+from raftmem.service.renewal_batch import RenewalBatch, is_renewal
 from raftmem.storage.space import Space
 
 RETRY_MS: Final = 15  # between two looks for a leader
@@ -37,11 +37,11 @@ class Committed(Struct, frozen=True):
     seq: int
 
 
-class Placing:
+class Proposer:
     """`forwarded`, `unknown`: how often. `closing`: takes nothing new from other replicas either."""
 
     def __init__(
-        self, *, consensus: Consensus, replica: Replica, space: Space, renewals: Renewals, randomness: Randomness
+        self, *, consensus: Consensus, replica: Replica, space: Space, renewals: RenewalBatch, randomness: Randomness
     ) -> None:
         self.forwarded = 0
         self.unknown = 0
@@ -69,7 +69,7 @@ class Placing:
                     if gathers:
                         place = await self._gathered(draft, deadline)
                     else:
-                        place = Place(*self._consensus.propose(body))
+                        place = EntryAddress(*self._consensus.propose(body))
             except errors.NoLeader:
                 if deadline.remaining * 1000 <= RETRY_MS:
                     raise
@@ -93,7 +93,7 @@ class Placing:
                 "ask again with the same Idempotency-Key"
             ) from None
 
-    async def _forward(self, body: bytes, deadline: Deadline) -> Place:
+    async def _forward(self, body: bytes, deadline: Deadline) -> EntryAddress:
         def send(answer: OnForwarded) -> None:
             self._consensus.forward(body, answer)
             self.forwarded += 1
@@ -106,9 +106,9 @@ class Placing:
                 "the leader's answer was lost; the entry may be applied: ask again with the same Idempotency-Key"
             ) from None
 
-    async def _gathered(self, draft: Draft, deadline: Deadline) -> Place:
+    async def _gathered(self, draft: Draft, deadline: Deadline) -> EntryAddress:
         """With the other renewals of this tick."""
-        promise: Promise[Place | Refused] = Promise()
+        promise: Promise[EntryAddress | Refused] = Promise()
         self._renewals.add(draft, promise.resolve)
         try:
             what = await promise.wait(deadline)
@@ -117,11 +117,11 @@ class Placing:
             raise errors.UnknownOutcome(
                 "the renewal was not proposed in time, and may be yet; ask again: a renewal is harmless to repeat"
             ) from None
-        if isinstance(what, Place):
+        if isinstance(what, EntryAddress):
             return what
         raise type(what)(str(what))  # the others of the tick are told the same
 
-    def _take_forwarded(self, body: bytes, draft: Draft, placed: OnPlaced) -> None:
+    def _take_forwarded(self, body: bytes, draft: Draft, placed: OnProposed) -> None:
         """A follower's command, at the leader."""
         if self.closing:
             raise errors.ShuttingDown("the leader is leaving; try again")
@@ -131,7 +131,7 @@ class Placing:
         if self._consensus.is_leader and is_renewal(draft):
             self._renewals.add(draft, placed)
         else:
-            placed(Place(*self._consensus.propose(body)))
+            placed(EntryAddress(*self._consensus.propose(body)))
 
     def _check_space(self, header: Header) -> None:
         if self._space.is_low() and (not sheds(header) or self._space.is_exhausted()):

@@ -14,7 +14,7 @@ from raftmem.service.interface import Level, Point, ReadOptions
 from raftmem.service.proposer import RETRY_MS
 
 
-class Barrier:
+class ReadBarrier:
     """Loop thread only."""
 
     def __init__(self, *, consensus: Consensus, replica: Replica, clock: Clock) -> None:

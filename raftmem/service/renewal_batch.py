@@ -16,7 +16,7 @@ from raftmem.limits import OPERATIONS_MAX, PROPOSALS_IN_FLIGHT_MAX, RENEW_TICK_M
 from raftmem.model import codec
 from raftmem.model.commands import Actor, Draft, Header, LockRenew, Operation, TaskHeartbeat
 from raftmem.raft.consensus import Consensus
-from raftmem.raft.forwarding import OnPlaced, Place
+from raftmem.raft.forwarding import EntryAddress, OnProposed
 from raftmem.runtime.interfaces import Loop, Randomness
 
 ACTOR: Final = Actor("system", "raftmem")
@@ -41,10 +41,10 @@ def is_renewal(draft: Draft) -> bool:
 
 class _Asked(NamedTuple):
     operations: tuple[Operation, ...]
-    placed: OnPlaced
+    placed: OnProposed
 
 
-class Renewals:
+class RenewalBatch:
     """`groups`: entries that were proposed. Loop thread only."""
 
     def __init__(self, *, consensus: Consensus, loop: Loop, randomness: Randomness) -> None:
@@ -55,7 +55,7 @@ class Renewals:
         self._waiting: deque[_Asked] = deque()
         self._is_due = False
 
-    def add(self, draft: Draft, placed: OnPlaced) -> None:
+    def add(self, draft: Draft, placed: OnProposed) -> None:
         """Propose it within a tick or so. Raises: TooManyRequests."""
         if len(self._waiting) >= PROPOSALS_IN_FLIGHT_MAX:
             raise TooManyRequests("the leader has as many renewals waiting as there may be; try again")
@@ -97,5 +97,5 @@ class Renewals:
         self.groups += 1
         seq = 0
         for asked in group:
-            asked.placed(Place(index, term, seq))
+            asked.placed(EntryAddress(index, term, seq))
             seq += len(asked.operations)

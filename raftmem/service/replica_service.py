@@ -21,18 +21,18 @@ from raftmem.replica.snapshot_keeper import SnapshotKeeper
 from raftmem.runtime.ids import Ids
 from raftmem.runtime.interfaces import Clock, Loop, Randomness
 from raftmem.runtime.promise import Deadline, Promise, TimedOut
-from raftmem.service.cluster_view import GroupView
+from raftmem.service.cluster_view import ClusterView
 from raftmem.service.expiry import Expiry
-from raftmem.service.follower_log_time import Elapsed
-from raftmem.service.interface import Changed, Follower, Gone, Granted, Point, ReadOptions, Status, Topic, Written
-from raftmem.service.lock_waits import Acquiring
-from raftmem.service.membership_changes import Changing
-from raftmem.service.proposer import Placing
-from raftmem.service.read_barrier import Barrier
-from raftmem.service.renewal_batch import Renewals
-from raftmem.service.task_waits import Coordinating, is_available
-from raftmem.service.wait_registry import Wakes
-from raftmem.service.watch_hub import Hub
+from raftmem.service.follower_log_time import FollowerLogTime
+from raftmem.service.interface import Changed, Gone, Granted, Point, ReadOptions, Status, Subscription, Topic, Written
+from raftmem.service.lock_waits import LockWaits
+from raftmem.service.membership_changes import MembershipChanges
+from raftmem.service.proposer import Proposer
+from raftmem.service.read_barrier import ReadBarrier
+from raftmem.service.renewal_batch import RenewalBatch
+from raftmem.service.task_waits import TaskWaits, is_available
+from raftmem.service.wait_registry import WaitRegistry
+from raftmem.service.watch_hub import WatchHub
 from raftmem.storage.snapshots.contract import SnapshotMeta
 from raftmem.storage.space import Space
 from raftmem.storage.state.contract import StateReader
@@ -43,7 +43,7 @@ log = logging.getLogger("raftmem.service")
 T = TypeVar("T")
 
 
-class LocalService:
+class ReplicaService:
     """Implements `raftmem.service.interface.Service`. Loop thread only."""
 
     def __init__(
@@ -74,25 +74,25 @@ class LocalService:
         self._pool = pool
         self._snapshot = snapshot
         self._snapshots = snapshots
-        self._group = GroupView(
+        self._group = ClusterView(
             consensus=consensus, replica=replica, incarnation=incarnation, greeting=greeting, version=version
         )
         self._in_flight = 0
         self._searches = 0
         self._idle: Promise[None] = Promise()
         self._expiry = expiry
-        self._renewals = Renewals(consensus=consensus, loop=loop, randomness=randomness)
-        self._placing = Placing(
+        self._renewals = RenewalBatch(consensus=consensus, loop=loop, randomness=randomness)
+        self._placing = Proposer(
             consensus=consensus, replica=replica, space=space, renewals=self._renewals, randomness=randomness
         )
-        self._changing = Changing(consensus=consensus, placing=self._placing)
-        self._barrier = Barrier(consensus=consensus, replica=replica, clock=clock)
-        self._elapsed = Elapsed(replica, clock)
-        self._wakes = Wakes(is_available=lambda queue: is_available(replica.reader(), queue))
-        self._hub = Hub(loop=loop, clock=clock)
+        self._changing = MembershipChanges(consensus=consensus, placing=self._placing)
+        self._barrier = ReadBarrier(consensus=consensus, replica=replica, clock=clock)
+        self._elapsed = FollowerLogTime(replica, clock)
+        self._wakes = WaitRegistry(is_available=lambda queue: is_available(replica.reader(), queue))
+        self._hub = WatchHub(loop=loop, clock=clock)
         replica.observers += [self._elapsed, self._wakes, self._hub]
-        self._acquiring = Acquiring(write=self._write, replica=replica, wakes=self._wakes, log_time=self.log_time)
-        self._coordinating = Coordinating(write=self._write, read=self.read, replica=replica, wakes=self._wakes)
+        self._acquiring = LockWaits(write=self._write, replica=replica, wakes=self._wakes, log_time=self.log_time)
+        self._coordinating = TaskWaits(write=self._write, read=self.read, replica=replica, wakes=self._wakes)
         self._writes = 0
         self._replayed = 0
 
@@ -262,7 +262,7 @@ class LocalService:
         leading = self._consensus.log_time()
         return self._elapsed.log_time() if leading is None else leading
 
-    def follow(self, topics: Sequence[Topic]) -> Follower:
+    def follow(self, topics: Sequence[Topic]) -> Subscription:
         return self._hub.follow(topics)
 
     # --- looking ---------------------------------------------------------------------------------------------
@@ -297,7 +297,7 @@ class LocalService:
             "watchers": float(self._hub.followers),
             "waiting_requests": float(self._wakes.waiting),
             "renewal_groups_total": float(self._renewals.groups),
-            "things_expired_total": float(self._expiry.things_expired),
+            "things_expired_total": float(self._expiry.rows_expired),
         }
 
     # --- the group ---------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from raftmem.model.coordination_rows import Gate, gate_key, owned_by, ready_in
 from raftmem.replica.apply_loop import Replica
 from raftmem.runtime.promise import Deadline, until_gone
 from raftmem.service.interface import Gone, Point, Read, ReadOptions, Write, Written
-from raftmem.service.wait_registry import Wakes
+from raftmem.service.wait_registry import WaitRegistry
 from raftmem.storage.state.contract import EventRow, StateReader
 
 log = logging.getLogger("raftmem.service")
@@ -29,10 +29,10 @@ def is_available(reader: StateReader, queue: str) -> bool:
     return bool(reader.scan(ready_in(queue), limit=1))
 
 
-class Coordinating:
+class TaskWaits:
     """Loop thread only. `write`, `read`: of the service."""
 
-    def __init__(self, *, write: Write, read: Read, replica: Replica, wakes: Wakes) -> None:
+    def __init__(self, *, write: Write, read: Read, replica: Replica, wakes: WaitRegistry) -> None:
         self._write = write
         self._read = read
         self._replica = replica
@@ -125,5 +125,5 @@ class Coordinating:
 
 
 def _is_open(point: Point, gate: str) -> bool:
-    found = point.reader.thing(gate_key(gate))
+    found = point.reader.coordination_row(gate_key(gate))
     return isinstance(found, Gate) and found.open

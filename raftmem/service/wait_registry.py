@@ -16,7 +16,7 @@ from raftmem.errors import ShuttingDown, TooManyRequests
 from raftmem.limits import WAITING_MAX
 from raftmem.machine.run import Applied
 from raftmem.model.coordination_rows import Task
-from raftmem.model.records import PutThing
+from raftmem.model.records import PutRow
 from raftmem.runtime.promise import Deadline
 
 K = TypeVar("K")
@@ -26,7 +26,7 @@ W = TypeVar("W")
 class Wait:
     """One request that waits. A wake that comes before the sleep is kept for it."""
 
-    def __init__(self, wakes: "Wakes") -> None:
+    def __init__(self, wakes: "WaitRegistry") -> None:
         self._wakes = wakes
         self._is_woken = False
         self._asleep: asyncio.Future[None] | None = None
@@ -54,10 +54,10 @@ class Wait:
         self._wakes.check_open()
 
 
-class Turn(Wait):
+class ClaimWait(Wait):
     """A claim's place among those who wait for one of its queues. `called`: the queue that it was woken for."""
 
-    def __init__(self, wakes: "Wakes", queues: Sequence[str]) -> None:
+    def __init__(self, wakes: "WaitRegistry", queues: Sequence[str]) -> None:
         super().__init__(wakes)
         self.queues = tuple(dict.fromkeys(queues))
         self.called: str | None = None
@@ -68,7 +68,7 @@ class Turn(Wait):
         await super().sleep(deadline)
 
 
-class Wakes:
+class WaitRegistry:
     """A `Replica` observer. `waiting`: requests that wait here now, or may come to. `is_available(queue)`: is there
     a task to be claimed? Loop thread only."""
 
@@ -78,7 +78,7 @@ class Wakes:
         self._waiting_max = waiting_max
         self._is_closed = False
         self._by_key: dict[bytes, dict[Wait, None]] = {}
-        self._standing: dict[str, OrderedDict[Turn, None]] = {}
+        self._standing: dict[str, OrderedDict[ClaimWait, None]] = {}
         self._called: defaultdict[str, int] = defaultdict(int)  # turns by the queue that they were woken for
 
     # --- who waits ------------------------------------------------------------------------------------
@@ -94,9 +94,9 @@ class Wakes:
                 _take_out(self._by_key, key, wait)
 
     @contextmanager
-    def turn(self, queues: Sequence[str]) -> Iterator[Turn]:
+    def turn(self, queues: Sequence[str]) -> Iterator[ClaimWait]:
         """Woken by a task for one of these queues, while it sleeps. Raises: TooManyRequests, ShuttingDown."""
-        turn = Turn(self, queues)
+        turn = ClaimWait(self, queues)
         with self._counted():
             try:
                 yield turn
@@ -123,7 +123,7 @@ class Wakes:
             )
 
     # --- claims ---------------------------------------------------------------------------------------
-    def stand(self, turn: Turn) -> None:
+    def stand(self, turn: ClaimWait) -> None:
         """It found nothing. Who was called in vain keeps its place in front of those who came later."""
         was_called = self._settle(turn)
         for queue in turn.queues:
@@ -142,7 +142,7 @@ class Wakes:
         self._called[queue] += 1
         turn.wake()
 
-    def _settle(self, turn: Turn) -> bool:
+    def _settle(self, turn: ClaimWait) -> bool:
         """Whether it was called. The last of those who were called sees to it that no task is left lying."""
         queue, turn.called = turn.called, None
         if queue is None:
@@ -154,7 +154,7 @@ class Wakes:
                 self._call(queue)
         return True
 
-    def _step_out(self, turn: Turn) -> None:
+    def _step_out(self, turn: ClaimWait) -> None:
         for queue in turn.queues:
             _take_out(self._standing, queue, turn)
 
@@ -164,10 +164,10 @@ class Wakes:
             return
         for one in entries:
             for change in one.step.changes:
-                if isinstance(change, PutThing):
+                if isinstance(change, PutRow):
                     self._changed(change)
 
-    def _changed(self, change: PutThing) -> None:
+    def _changed(self, change: PutRow) -> None:
         for wait in self._by_key.get(change.key, ()):
             wait.wake()
         new, old = change.new, change.old

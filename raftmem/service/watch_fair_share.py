@@ -18,7 +18,7 @@ _REST_SECONDS_MAX: Final = 0.25
 _CALM_RATE: Final = 100  # entries a second; below it nobody notices
 
 
-class Turns:
+class WatchFairShare:
     """Loop thread only."""
 
     def __init__(self, *, loop: Loop, clock: Clock) -> None:

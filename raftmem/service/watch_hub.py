@@ -15,7 +15,7 @@ from raftmem.machine.run import Applied
 from raftmem.model.records import Outcome
 from raftmem.runtime.interfaces import Clock, Loop
 from raftmem.service.interface import Topic
-from raftmem.service.watch_fair_share import Turns
+from raftmem.service.watch_fair_share import WatchFairShare
 
 _SELECTIVE: Final = ("lock", "gate", "queue", "memory_id", "run_id", "agent_id", "user_id", "app_id", "op", "all")
 _RANK: Final = {kind: rank for rank, kind in enumerate(_SELECTIVE)}
@@ -54,8 +54,8 @@ class _Channel:
         self.topic = topic
         self.indexes: list[int] = []
         self.dropped = 0  # how many stood before the first one
-        self.places: set[Place] = set()
-        self.waiting: dict[Place, asyncio.Future[None]] = {}
+        self.places: set[HubSubscription] = set()
+        self.waiting: dict[HubSubscription, asyncio.Future[None]] = {}
         self._trim_at = _TRIM
 
     @property
@@ -88,12 +88,12 @@ class _Channel:
         self.dropped += 1
 
 
-class Place:
+class HubSubscription:
     """Implements `raftmem.service.interface.Follower`."""
 
     __slots__ = ("_awaited", "_channel", "_closed", "_hub", "at")
 
-    def __init__(self, hub: "Hub", channel: _Channel) -> None:
+    def __init__(self, hub: "WatchHub", channel: _Channel) -> None:
         self._hub = hub
         self._channel = channel
         self._closed = False
@@ -147,17 +147,17 @@ class Place:
             self.wake()
 
 
-class Hub:
+class WatchHub:
     """An `Observer` of a replica. Loop thread only."""
 
     def __init__(self, *, loop: Loop, clock: Clock) -> None:
         self.loop = loop
-        self.turns = Turns(loop=loop, clock=clock)
+        self.turns = WatchFairShare(loop=loop, clock=clock)
         self.closing = False
         self.followers = 0
         self._channels: dict[str, dict[str, _Channel]] = {}  # kind -> name
 
-    def follow(self, topics: Sequence[Topic]) -> Place:
+    def follow(self, topics: Sequence[Topic]) -> HubSubscription:
         """Raises: TooManyRequests, ShuttingDown."""
         if self.closing:
             raise ShuttingDown("this replica is leaving; ask another one")
@@ -167,12 +167,12 @@ class Hub:
             )
         kind, name = topic = min(topics, key=lambda topic: _RANK[topic[0]], default=_ALL)
         channel = self._channels.setdefault(kind, {}).setdefault(name, _Channel(topic))
-        place = Place(self, channel)
+        place = HubSubscription(self, channel)
         channel.places.add(place)
         self.followers += 1
         return place
 
-    def part(self, place: Place, channel: _Channel) -> None:
+    def part(self, place: HubSubscription, channel: _Channel) -> None:
         """This one follows no more."""
         self.followers -= 1
         channel.places.remove(place)

@@ -13,7 +13,7 @@ from raftmem.storage.log.contract import HardState, LogEntry, LogWrite
 from raftmem.storage.log.rules import EMPTY, follow
 
 
-class MemoryLogStore:
+class InMemoryLogStore:
     """Survives `close` for as long as the object lives, as a disk would."""
 
     def __init__(self, *, bytes_max: int | None = None) -> None:

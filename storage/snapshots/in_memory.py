@@ -1,6 +1,6 @@
 """Snapshots in memory: the twin of `snapshot.py` for tests and the simulator.
 
-The bytes are real: they are made from the state, come in chunks, have a checksum and can be damaged in `MemoryFiles`.
+The bytes are real: they are made from the state, come in chunks, have a checksum and can be damaged in `InMemoryFiles`.
 It refuses what the store on disk refuses.
 """
 
@@ -9,14 +9,14 @@ from collections.abc import Callable, Collection
 
 from raftmem.storage.log.contract import LogEntry
 from raftmem.storage.snapshots.contract import SnapshotMeta
-from raftmem.storage.state.in_memory import MemoryStateStore
-from raftmem.storage.state.in_memory_copy import MemoryFiles, doubt
+from raftmem.storage.state.in_memory import InMemoryStateStore
+from raftmem.storage.state.in_memory_copy import InMemoryFiles, doubt
 
 
-class MemorySnapshotStore:
+class InMemorySnapshotStore:
     """One thread at a time. `files` outlive it, as a disk would."""
 
-    def __init__(self, files: MemoryFiles, source: MemoryStateStore) -> None:
+    def __init__(self, files: InMemoryFiles, source: InMemoryStateStore) -> None:
         self._files = files
         self._source = source
         self._receiving: SnapshotMeta | None = None

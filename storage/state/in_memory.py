@@ -15,25 +15,25 @@ from typing import NamedTuple, assert_never
 from raftmem.errors import Corrupt, StorageFailed
 from raftmem.limits import LIST_SCAN_ROWS_MAX
 from raftmem.model.commands import Actor, Scope
-from raftmem.model.coordination_rows import Thing
+from raftmem.model.coordination_rows import CoordinationRow
 from raftmem.model.digest import GENESIS_HEAD
 from raftmem.model.records import (
     DropIdempotency,
     Head,
     IdempotencyRow,
-    Marked,
+    IndexedRow,
     Position,
     PutContent,
     PutIdempotency,
     PutRecord,
-    PutThing,
+    PutRow,
     Record,
     Step,
 )
 from raftmem.storage.snapshots.contract import SnapshotMeta
 from raftmem.storage.state.contract import EventRow, Page, PreparedState, Query
-from raftmem.storage.state.in_memory_copy import GrowingCopy, MemoryFiles, doubt, lines_of
-from raftmem.storage.state.in_memory_rows import KeptThings
+from raftmem.storage.state.in_memory_copy import GrowingCopy, InMemoryFiles, doubt, lines_of
+from raftmem.storage.state.in_memory_rows import InMemoryRows
 from raftmem.storage.state.query import Cursor, end_of, page
 
 
@@ -58,7 +58,7 @@ class _Kept:
         self.twins: dict[tuple[bytes, Scope], dict[Position, None]] = {}  # content ever carried -> rows
         self.keys: list[_Key] = []
         self.key_places: dict[tuple[str, str, str], list[int]] = {}  # actor and key -> places in `keys`
-        self.things = KeptThings()
+        self.things = InMemoryRows()
 
     def put(self, row: EventRow, step: Step, head: Head) -> None:
         index = self.heads[-1].index + 1
@@ -78,7 +78,7 @@ class _Kept:
                     self.keys.append(_Key(key, None))
                 case DropIdempotency(row=key):
                     self.keys[self.key_places[_name(key.actor, key.key)][-1]] = _Key(key, index)
-                case PutThing():
+                case PutRow():
                     self.things.put(change, index)
                 case PutContent():
                     self.things.put_content(change, index)
@@ -99,7 +99,7 @@ class _Kept:
         return self
 
 
-class MemoryReader:
+class InMemoryReader:
     """The state at one index, for ever. `index` None: as it comes, the writer's view."""
 
     def __init__(self, kept: _Kept, rows_max: int, index: int | None) -> None:
@@ -209,11 +209,11 @@ class MemoryReader:
         return [record for record in self._newest() if record.status == "active" and record.vector_at is not None]
 
     # --- things -------------------------------------------------------------------------------------
-    def thing(self, key: bytes, at: Position | None = None) -> Thing | None:
+    def coordination_row(self, key: bytes, at: Position | None = None) -> CoordinationRow | None:
         things = self._kept.things
-        return things.thing(key, self.head.index) if at is None else things.version(key, self._moment(at))
+        return things.coordination_row(key, self.head.index) if at is None else things.version(key, self._moment(at))
 
-    def scan(self, prefix: bytes, *, limit: int, start: bytes = b"", stop: bytes | None = None) -> list[Marked]:
+    def scan(self, prefix: bytes, *, limit: int, start: bytes = b"", stop: bytes | None = None) -> list[IndexedRow]:
         return self._kept.things.scan(self.head.index, prefix, limit=limit, start=start, stop=stop)
 
     def content(self, at: Position) -> bytes | None:
@@ -223,14 +223,14 @@ class MemoryReader:
         """Nothing is held."""
 
 
-class SharedMemoryReader(MemoryReader):
+class SharedMemoryReader(InMemoryReader):
     """Moved on by its store after every write."""
 
     def renew(self, kept: _Kept) -> None:
         self._kept, self._index = kept, len(kept.events)
 
 
-class MemoryWriter(MemoryReader):
+class InMemoryWriter(InMemoryReader):
     """Sees what it has put."""
 
     def put(self, row: EventRow, step: Step, head: Head) -> None:
@@ -249,14 +249,14 @@ class PreparedMemoryState:
     def head(self) -> Head:
         return self._head
 
-    def reader(self) -> MemoryReader:
-        return MemoryReader(self.kept, self._rows_max, self._head.index)
+    def reader(self) -> InMemoryReader:
+        return InMemoryReader(self.kept, self._rows_max, self._head.index)
 
     def discard(self) -> None:
         """Nothing is held."""
 
 
-class MemoryStateStore:
+class InMemoryStateStore:
     """Survives `close` for as long as the object lives, as files would. `snapshots`: those that may be prepared.
 
     `has_room`: of its disk, as of now.
@@ -266,13 +266,13 @@ class MemoryStateStore:
         self,
         *,
         rows_max: int = LIST_SCAN_ROWS_MAX,
-        snapshots: MemoryFiles | None = None,
+        snapshots: InMemoryFiles | None = None,
         has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         self._kept = _Kept()
         self._growing = GrowingCopy()
         self._rows_max = rows_max
-        self._snapshots = MemoryFiles() if snapshots is None else snapshots
+        self._snapshots = InMemoryFiles() if snapshots is None else snapshots
         self._shared = SharedMemoryReader(self._kept, rows_max, 0)
         self._has_room = has_room
         self._settled = 0  # entries
@@ -281,9 +281,9 @@ class MemoryStateStore:
         return self._shared.head
 
     @contextmanager
-    def write(self) -> Iterator[MemoryWriter]:
+    def write(self) -> Iterator[InMemoryWriter]:
         try:
-            yield MemoryWriter(self._kept, self._rows_max, None)
+            yield InMemoryWriter(self._kept, self._rows_max, None)
         except BaseException:
             self._take_back()
             raise
@@ -331,8 +331,8 @@ class MemoryStateStore:
     def read(self) -> SharedMemoryReader:
         return self._shared
 
-    def read_private(self) -> MemoryReader:
-        return MemoryReader(self._kept, self._rows_max, self.head().index)
+    def read_private(self) -> InMemoryReader:
+        return InMemoryReader(self._kept, self._rows_max, self.head().index)
 
     def close(self, *, clean: bool) -> None:
         """Nothing to sync."""

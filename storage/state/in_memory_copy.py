@@ -24,7 +24,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Line).decode
 
 
-class MemoryFiles:
+class InMemoryFiles:
     """What a folder of snapshots would hold, over all lives of a replica. `bytes_max` plays a full disk.
 
     `partial`: what has come so far, of the meta it belongs to.

@@ -10,14 +10,14 @@ from itertools import islice
 from typing import NamedTuple
 
 from raftmem.errors import Corrupt
-from raftmem.model.coordination_rows import VERSIONED, Thing, marks
-from raftmem.model.records import Marked, Position, PutContent, PutThing
+from raftmem.model.coordination_rows import VERSIONED, CoordinationRow, index_keys
+from raftmem.model.records import IndexedRow, Position, PutContent, PutRow
 
 
 class _Row(NamedTuple):
     entry: int  # index of the one that put it
     at: Position
-    thing: Thing | None  # None: nothing stands there from here on
+    row: CoordinationRow | None  # None: nothing stands there from here on
     is_version: bool
 
 
@@ -29,7 +29,7 @@ class _Life(NamedTuple):
     end: int | None
 
 
-class KeptThings:
+class InMemoryRows:
     """Everything that was ever put, in the order it came. An index at or past the last change asks for what is now."""
 
     def __init__(self) -> None:
@@ -41,15 +41,15 @@ class KeptThings:
         self._ever: list[bytes] = []  # the keys of `_lives` in order, but for the newest: see `_all_marks`
 
     # --- what an entry does ---------------------------------------------------------------------------
-    def put(self, change: PutThing, index: int) -> None:
-        old, new = self.thing(change.key, index), change.new
+    def put(self, change: PutRow, index: int) -> None:
+        old, new = self.coordination_row(change.key, index), change.new
         if old != change.old:
             raise Corrupt("state in memory", f"thing {change.key.hex()} follows another than stands there", index=index)
         self._changed = index
         kind = old if new is None else new
         self._rows.setdefault(change.key, []).append(_Row(index, change.at, new, isinstance(kind, VERSIONED)))
-        before = frozenset[bytes]() if old is None else marks(old)
-        after = frozenset[bytes]() if new is None else marks(new)
+        before = frozenset[bytes]() if old is None else index_keys(old)
+        after = frozenset[bytes]() if new is None else index_keys(new)
         for mark in before - after:
             self._end(mark, index)
         for mark in after - before:
@@ -71,28 +71,28 @@ class KeptThings:
         self._contents[change.at] = (index, change.data)
 
     # --- what stood there after entry `index` -----------------------------------------------------------
-    def thing(self, key: bytes, index: int) -> Thing | None:
+    def coordination_row(self, key: bytes, index: int) -> CoordinationRow | None:
         rows = reversed(self._rows.get(key, ()))
-        return next((row.thing for row in rows if row.entry <= index), None)
+        return next((row.row for row in rows if row.entry <= index), None)
 
-    def version(self, key: bytes, at: Position) -> Thing | None:
+    def version(self, key: bytes, at: Position) -> CoordinationRow | None:
         rows = reversed(self._rows.get(key, ()))
-        return next((row.thing for row in rows if row.is_version and row.at <= at), None)
+        return next((row.row for row in rows if row.is_version and row.at <= at), None)
 
     def content(self, at: Position, index: int) -> bytes | None:
         found = self._contents.get(at)
         return found[1] if found is not None and found[0] <= index else None
 
-    def scan(self, index: int, prefix: bytes, *, limit: int, start: bytes, stop: bytes | None) -> list[Marked]:
+    def scan(self, index: int, prefix: bytes, *, limit: int, start: bytes, stop: bytes | None) -> list[IndexedRow]:
         ordered = self._marks if index >= self._changed else self._all_marks()
-        found: list[Marked] = []
+        found: list[IndexedRow] = []
         for place in range(bisect_left(ordered, max(prefix, start)), len(ordered)):
             mark = ordered[place]
             if len(found) >= limit or not mark.startswith(prefix) or (stop is not None and mark >= stop):
                 break
-            thing = self._marked(mark, index)
-            if thing is not None:
-                found.append(Marked(mark, thing))
+            coordination_row = self._marked(mark, index)
+            if coordination_row is not None:
+                found.append(IndexedRow(mark, coordination_row))
         return found
 
     def _all_marks(self) -> list[bytes]:
@@ -101,8 +101,8 @@ class KeptThings:
             self._ever.sort()
         return self._ever
 
-    def _marked(self, mark: bytes, index: int) -> Thing | None:
+    def _marked(self, mark: bytes, index: int) -> CoordinationRow | None:
         for life in reversed(self._lives[mark]):
             if life.begin <= index and (life.end is None or index < life.end):
-                return self.thing(life.key, index)
+                return self.coordination_row(life.key, index)
         return None

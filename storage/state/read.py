@@ -14,7 +14,7 @@ from raftmem.model.commands import Actor, Scope
 from raftmem.model.records import Head, IdempotencyRow, Position, Record
 from raftmem.storage.lmdb.environment import ReadTxn
 from raftmem.storage.state.contract import EventRow, Page, Query
-from raftmem.storage.state.coordination_read import ThingReader
+from raftmem.storage.state.coordination_read import CoordinationReader
 from raftmem.storage.state.listing import Listing
 from raftmem.storage.state.query import Cursor, end_of, page
 from raftmem.storage.state.tables import (
@@ -36,7 +36,7 @@ from raftmem.storage.state.tables import (
 )
 
 
-class LmdbReader(ThingReader):
+class LmdbReader(CoordinationReader):
     """Reads through one transaction; the shared reader of a store is given a newer one after each write."""
 
     def __init__(self, txn: ReadTxn, tables: Tables, *, path: str, rows_max: int, head: Head) -> None:

@@ -42,7 +42,7 @@ import msgspec
 
 from raftmem.errors import FolderRefused
 from raftmem.model.commands import Actor, Scope
-from raftmem.model.coordination_rows import Thing
+from raftmem.model.coordination_rows import CoordinationRow
 from raftmem.model.records import Head, IdempotencyRow, Position, Record, Result
 from raftmem.storage.lmdb.environment import Environment, Table
 
@@ -63,14 +63,14 @@ encode = msgspec.msgpack.Encoder().encode
 decode_record = msgspec.msgpack.Decoder(Record).decode
 decode_head = msgspec.msgpack.Decoder(Head).decode
 decode_key = msgspec.msgpack.Decoder(IdempotencyRow).decode
-decode_thing = msgspec.msgpack.Decoder(Thing).decode
+decode_row = msgspec.msgpack.Decoder(CoordinationRow).decode
 decode_event = msgspec.msgpack.Decoder(tuple[int, bytes, Result, bytes]).decode
 DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError)
 
 
-class ThingTables(NamedTuple):
+class CoordinationTables(NamedTuple):
     things: Table
-    thing_versions: Table
+    row_versions: Table
     marks: Table
     contents: Table
 
@@ -88,17 +88,17 @@ class Tables(NamedTuple):
     keys: Table
     key_order: Table
     meta: Table
-    coordination: ThingTables | None  # None: absent
+    coordination: CoordinationTables | None  # None: absent
     id_key: Callable[[str], bytes]  # of the format in which this state is written
 
 
 _PLAIN: Final = Tables._fields[:-2]
-TABLES_MAX: Final = len(_PLAIN) + len(ThingTables._fields)
+TABLES_MAX: Final = len(_PLAIN) + len(CoordinationTables._fields)
 
 
 def open_tables(env: Environment) -> Tables:
     """Raises: FolderRefused for another format."""
-    tables = Tables._make([*map(env.table, _PLAIN), _thing_tables(env), id_key])
+    tables = Tables._make([*map(env.table, _PLAIN), _coordination_tables(env), id_key])
     txn = env.read()
     try:
         raw = txn.get(tables.meta, FORMAT_KEY)
@@ -112,10 +112,10 @@ def open_tables(env: Environment) -> Tables:
     return tables._replace(id_key=written_by)
 
 
-def _thing_tables(env: Environment) -> ThingTables | None:
+def _coordination_tables(env: Environment) -> CoordinationTables | None:
     """Nothing stands in any before all of them are there: a writer that was killed while it made them is no matter."""
-    found = [table for table in map(env.find_table, ThingTables._fields) if table is not None]
-    return ThingTables(*found) if len(found) == len(ThingTables._fields) else None
+    found = [table for table in map(env.find_table, CoordinationTables._fields) if table is not None]
+    return CoordinationTables(*found) if len(found) == len(CoordinationTables._fields) else None
 
 
 def index_key(index: int) -> bytes:

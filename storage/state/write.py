@@ -8,17 +8,17 @@ function of (old, new).
 from typing import assert_never
 
 from raftmem.errors import Corrupt, StorageFailed
-from raftmem.model.coordination_rows import VERSIONED, marks
+from raftmem.model.coordination_rows import VERSIONED, index_keys
 from raftmem.model.records import (
     DropIdempotency,
     Head,
     IdempotencyRow,
-    Marked,
+    IndexedRow,
     Outcome,
     PutContent,
     PutIdempotency,
     PutRecord,
-    PutThing,
+    PutRow,
     Record,
     Step,
 )
@@ -28,8 +28,8 @@ from raftmem.storage.state.read import LmdbReader
 from raftmem.storage.state.tables import (
     HEAD_KEY,
     ROW_BYTES,
+    CoordinationTables,
     Tables,
-    ThingTables,
     content_hash,
     decode_key,
     encode,
@@ -49,7 +49,7 @@ class LmdbWriter(LmdbReader):
         self._writes = txn
         self._bare: set[bytes] = set()  # prefixes of marks that nothing has, as this transaction stands
 
-    def scan(self, prefix: bytes, *, limit: int, start: bytes = b"", stop: bytes | None = None) -> list[Marked]:
+    def scan(self, prefix: bytes, *, limit: int, start: bytes = b"", stop: bytes | None = None) -> list[IndexedRow]:
         """As `ThingReader.scan`; entry after entry asks whether anything is pinned, and mostly nothing is."""
         if prefix in self._bare:
             return []
@@ -69,8 +69,8 @@ class LmdbWriter(LmdbReader):
                 self._put_key(change.row)
             elif isinstance(change, DropIdempotency):
                 self._drop_key(change.row, index)
-            elif isinstance(change, PutThing):
-                self._put_thing(change, index)
+            elif isinstance(change, PutRow):
+                self._put_coordination_row(change, index)
             elif isinstance(change, PutContent):
                 self._writes.put(self._coordination.contents, position_key(change.at), change.data)
             else:
@@ -131,14 +131,14 @@ class LmdbWriter(LmdbReader):
 
     # --- things -------------------------------------------------------------------------------------
     @property
-    def _coordination(self) -> ThingTables:
+    def _coordination(self) -> CoordinationTables:
         tables = self._tables.coordination
         assert tables is not None, "whoever opens a state to write it makes all tables"
         return tables
 
-    def _put_thing(self, change: PutThing, index: int) -> None:
+    def _put_coordination_row(self, change: PutRow, index: int) -> None:
         txn, tables, key, old, new = self._writes, self._coordination, change.key, change.old, change.new
-        if self.thing(key) != old:
+        if self.coordination_row(key) != old:
             raise Corrupt(self._path, f"thing {key.hex()} follows another than stands there", index=index)
         raw = b"" if new is None else encode(new)
         if new is None:
@@ -146,9 +146,9 @@ class LmdbWriter(LmdbReader):
         else:
             txn.put(tables.things, key, raw)
         if isinstance(old if new is None else new, VERSIONED):
-            txn.put(tables.thing_versions, key + position_key(change.at), raw)
-        before = frozenset[bytes]() if old is None else marks(old)
-        after = frozenset[bytes]() if new is None else marks(new)
+            txn.put(tables.row_versions, key + position_key(change.at), raw)
+        before = frozenset[bytes]() if old is None else index_keys(old)
+        after = frozenset[bytes]() if new is None else index_keys(new)
         for mark in before - after:
             if not txn.delete(tables.marks, mark):
                 raise Corrupt(self._path, f"mark {mark.hex()} of a thing is missing", index=index)

@@ -19,7 +19,7 @@ class _Held(NamedTuple):
     vector: bytes
 
 
-class MemoryVectorIndex:
+class InMemoryVectorIndex:
     """Loop thread only."""
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class MemoryVectorIndex:
         self._held: dict[str, _Held] = {}
 
     @classmethod
-    def open(cls, reader: StateReader) -> "MemoryVectorIndex":
+    def open(cls, reader: StateReader) -> "InMemoryVectorIndex":
         """The index of the state that `reader` sees."""
         self = cls()
         for record in reader.vectors():

@@ -5,7 +5,7 @@ import pytest
 from api_world import World
 
 from raftmem.api.responses import json_cache, memory_views
-from raftmem.api.responses.json_cache import Shown
+from raftmem.api.responses.json_cache import JsonCache
 from raftmem.model.records import Position, Record
 
 
@@ -17,7 +17,7 @@ def record(world: World, memory_id: str, **fields: object) -> Record:
 
 
 def test_every_version_is_shown_as_it_is_each_time() -> None:
-    world, kept = World(), Shown()
+    world, kept = World(), JsonCache()
     versions = [record(world, name, text=text) for text in ("one", "two") for name in ("a", "b")]
     for _ in range(2):
         for version in versions:
@@ -38,7 +38,7 @@ def test_a_memory_that_changes_is_read_as_it_is_and_as_it_was() -> None:
 
 def test_no_more_is_kept_than_the_bounds_allow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_cache, "_SHOWN_MAX", 3)
-    world, kept = World(), Shown()
+    world, kept = World(), JsonCache()
     some = record(world, "a", text="some")
     large = record(world, "b", text="x" * 4096)
     for index in range(10):

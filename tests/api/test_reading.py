@@ -158,7 +158,7 @@ def pages(world: World, target: str, plural: str) -> list[list[object]]:
     cursor = ""
     while True:
         body = world("GET", target + (f"&cursor={cursor}" if cursor else "")).json()
-        found.append([thing.get("id", (thing.get("index"), thing.get("seq"))) for thing in body[plural]])
+        found.append([row.get("id", (row.get("index"), row.get("seq"))) for row in body[plural]])
         cursor = body["next_cursor"]
         if cursor is None:
             return found

@@ -33,8 +33,8 @@ from raftmem.runtime.system import AsyncioLoop, SystemClock
 from raftmem.server.server import HttpServer
 from raftmem.service import watch_hub
 from raftmem.service.interface import Topic
-from raftmem.service.watch_hub import Hub, Place
-from raftmem.storage.state.in_memory import MemoryReader
+from raftmem.service.watch_hub import HubSubscription, WatchHub
+from raftmem.storage.state.in_memory import InMemoryReader
 
 PATIENCE = 20.0
 Json = dict[str, object]
@@ -44,12 +44,12 @@ NDJSON = {"accept": "application/x-ndjson"}
 class WatchedService(MemoryService):
     """With the real hub, which is told of each entry as a replica tells it."""
 
-    _hub: Hub | None = None
+    _hub: WatchHub | None = None
 
     @property
-    def hub(self) -> Hub:
+    def hub(self) -> WatchHub:
         if self._hub is None:
-            self._hub = Hub(loop=AsyncioLoop(asyncio.get_running_loop()), clock=SystemClock())
+            self._hub = WatchHub(loop=AsyncioLoop(asyncio.get_running_loop()), clock=SystemClock())
         return self._hub
 
     def entry(self, data: bytes) -> Applied:
@@ -58,7 +58,7 @@ class WatchedService(MemoryService):
             self._hub.applied([applied])
         return applied
 
-    def follow(self, topics: Sequence[Topic]) -> Place:  # type: ignore[override]  # the twin has its own
+    def follow(self, topics: Sequence[Topic]) -> HubSubscription:  # type: ignore[override]  # the twin has its own
         return self.hub.follow(topics)
 
     def leave(self) -> None:
@@ -520,13 +520,13 @@ def test_an_entry_is_never_split_however_large_it_is() -> None:
 def looked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Indexes that were looked up in the event table."""
     found: list[int] = []
-    find = MemoryReader.event
+    find = InMemoryReader.event
 
-    def counted(self: MemoryReader, index: int) -> object:
+    def counted(self: InMemoryReader, index: int) -> object:
         found.append(index)
         return find(self, index)
 
-    monkeypatch.setattr(MemoryReader, "event", counted)
+    monkeypatch.setattr(InMemoryReader, "event", counted)
     return found
 
 
@@ -596,7 +596,7 @@ def test_a_stream_ends_with_goodbye_when_the_replica_leaves() -> None:
 
 def test_what_is_no_longer_kept_is_refused_before_and_told_during_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     oldest = 1
-    monkeypatch.setattr(MemoryReader, "oldest_index", lambda self: oldest)  # noqa: ARG005
+    monkeypatch.setattr(InMemoryReader, "oldest_index", lambda self: oldest)  # noqa: ARG005
     monkeypatch.setattr(watch, "LOOKS_A_TURN", 1)
 
     async def work() -> None:

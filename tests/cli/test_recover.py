@@ -8,7 +8,7 @@ from cli_world import Cli
 
 from raftmem.cli.exits import Exit
 from raftmem.errors import FolderRefused
-from raftmem.lifecycle.open_folder import open_disks
+from raftmem.lifecycle.open_folder import open_stores
 from raftmem.lifecycle.recover import plan, read_members, recover
 from raftmem.machine.run import step_entry
 from raftmem.model import codec
@@ -170,13 +170,13 @@ def test_recovery_cut_short_does_not_serve_and_does_the_same_again(
     assert newest(data)[0] == HardState(9, "n1")
     settings = Settings(node_id="n1", data=data, map_bytes=64 << 20)
     with pytest.raises(FolderRefused, match="recovery to incarnation 5 was cut short, the log still says 4"):
-        open_disks(settings, SystemRandomness())
+        open_stores(settings, SystemRandomness())
     assert cli("recover", "--data", str(data), "--members", str(file), "--yes").code == 0
     _, entry, members = newest(data)
     identity = read_identity(data)
     assert identity is not None
     assert (members.incarnation, identity.incarnation, identity.genesis) == (5, 5, genesis_of(entry.data))
-    disks = open_disks(settings, SystemRandomness())
+    disks = open_stores(settings, SystemRandomness())
     assert (disks.incarnation, disks.folder.identity) == (5, identity)
     disks.close(clean=False)
 

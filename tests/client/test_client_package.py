@@ -30,8 +30,8 @@ def test_import_brings_nothing_of_the_service() -> None:
     assert ended.stdout.strip() == "[]"
 
 
-def public(thing: object) -> set[str]:
-    return {name for name in dir(thing) if not name.startswith("_")}
+def public(row: object) -> set[str]:
+    return {name for name in dir(row) if not name.startswith("_")}
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -10,7 +10,7 @@ from api_world import GENESIS, World
 
 from raftmem import errors
 from raftmem.lifecycle.join import PAUSE_S, ROUNDS_MAX, prepare_joining
-from raftmem.lifecycle.open_folder import open_disks
+from raftmem.lifecycle.open_folder import open_stores
 from raftmem.model import codec
 from raftmem.model.commands import Members
 from raftmem.runtime.system import SystemRandomness
@@ -113,7 +113,7 @@ def test_learner_of_a_recovered_group_knows_its_incarnation_while_its_log_is_of_
     log.close()
     settings = Settings(node_id="n4", data=machine.path, join=JOIN, map_bytes=64 << 20)
     for _ in range(2):
-        disks = open_disks(settings, SystemRandomness())
+        disks = open_stores(settings, SystemRandomness())
         assert (disks.incarnation, disks.members.incarnation) == (2, 1)
         disks.close(clean=True)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from raftmem.errors import BadRequest, Corrupt
-from raftmem.lifecycle.open_folder import Disks, open_disks
+from raftmem.lifecycle.open_folder import Stores, open_stores
 from raftmem.machine.run import step_entry
 from raftmem.model import codec
 from raftmem.runtime.system import SystemRandomness
@@ -20,7 +20,7 @@ CLUSTER = "5f2a9c01"
 VOTER = Voter("n1", "127.0.0.1:9101", "http://127.0.0.1:8101", "f1")
 
 
-def opened(data: Path, **more: object) -> Disks:
+def opened(data: Path, **more: object) -> Stores:
     settings: dict[str, object] = {
         "node_id": "n1",
         "data": data,
@@ -30,7 +30,7 @@ def opened(data: Path, **more: object) -> Disks:
         "folder_id": "f1",
         "map_bytes": 64 << 20,
     }
-    return open_disks(Settings(**settings | more), SystemRandomness())  # type: ignore[arg-type]  # one of each kind
+    return open_stores(Settings(**settings | more), SystemRandomness())  # type: ignore[arg-type]  # one of each kind
 
 
 def test_new_folder_begins_with_its_membership_and_is_opened_again_as_it_is(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ from raftmem.model.commands import (
     Txn,
     Update,
 )
-from raftmem.storage.state.in_memory import MemoryStateStore
+from raftmem.storage.state.in_memory import InMemoryStateStore
 from raftmem.storage.state.store import LmdbStateStore
 
 NAMES = st.sampled_from(["x" * NAME_BYTES_MAX, "é" * (NAME_BYTES_MAX // 2), "\U0001f512" * 63, "a/b\n\u2028", "~"])
@@ -244,7 +244,7 @@ def test_what_passes_the_limits_applies_on_both_stores(steps: list[Step], name: 
     actor = Actor("service", name, name)
     with tempfile.TemporaryDirectory() as folder:
         disk = World(LmdbStateStore(Path(folder) / "state", map_bytes=256 << 20))
-        memory = World(MemoryStateStore())
+        memory = World(InMemoryStateStore())
         for world in (disk, memory):
             world.run(*steps, guards=guards[:-1], key=name, actor=actor, atomic=atomic)
             world.run(*steps, key=name[:-1] or "k", actor=actor, atomic=False)

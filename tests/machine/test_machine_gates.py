@@ -170,7 +170,7 @@ def test_a_change_of_a_pinned_memory_closes_the_gate_in_the_same_entry(end: Step
     assert (closed.about, closed.memory_id) == (About(gate="go", open=False), None)
     gate = gate_of(world, "go")
     assert (gate.open, gate.updated, len(gate.approvals)) == (False, Position(3, 0), 1)
-    assert world.store.read().thing(gate_key("go"), Position(2, 1)) != gate
+    assert world.store.read().coordination_row(gate_key("go"), Position(2, 1)) != gate
 
 
 def test_a_pinned_memory_that_is_only_spoken_of_closes_nothing() -> None:
@@ -301,7 +301,7 @@ def test_open_is_always_what_the_approvals_and_the_pinned_memories_say(seed: int
         world.run(step, rng.choice([noop(), put("a", text=str(rng.random()))]), actor=rng.choice(actors), atomic=False)
         reader = world.store.read()
         for found in reader.scan(GATES, limit=9):
-            row = found.thing
+            row = found.row
             assert isinstance(row, Gate)
             pinned = [reader.memory(pin.memory) for pin in row.pins]
             holds = all(
@@ -310,5 +310,5 @@ def test_open_is_always_what_the_approvals_and_the_pinned_memories_say(seed: int
             )
             assert row.open == (row.consumed is None and len(row.approvals) >= row.required and holds)
             for pin in row.pins:
-                marked = [one.thing for one in reader.scan(pinned_by(pin.memory, pin.version), limit=9)]
+                marked = [one.row for one in reader.scan(pinned_by(pin.memory, pin.version), limit=9)]
                 assert (row in marked) == (row.consumed is None)

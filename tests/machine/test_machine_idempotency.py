@@ -8,12 +8,12 @@ from raftmem.limits import IDEMPOTENCY_KEEP_US_MAX, IDEMPOTENCY_KEEP_US_MIN, IDE
 from raftmem.machine import apply
 from raftmem.model import codec
 from raftmem.model.commands import Actor, Guard, Scope
-from raftmem.model.coordination_rows import Thing
+from raftmem.model.coordination_rows import CoordinationRow
 from raftmem.model.records import (
     DropIdempotency,
     Head,
     IdempotencyRow,
-    Marked,
+    IndexedRow,
     Position,
     PutIdempotency,
     PutRecord,
@@ -142,10 +142,10 @@ class FullTable:
     def oldest_keys(self, limit: int) -> tuple[IdempotencyRow, ...]:
         return self.rows[:limit]
 
-    def thing(self, key: bytes, at: Position | None = None) -> Thing | None:  # noqa: ARG002
+    def coordination_row(self, key: bytes, at: Position | None = None) -> CoordinationRow | None:  # noqa: ARG002
         return None
 
-    def scan(self, prefix: bytes, *, limit: int, start: bytes = b"", stop: bytes | None = None) -> list[Marked]:  # noqa: ARG002
+    def scan(self, prefix: bytes, *, limit: int, start: bytes = b"", stop: bytes | None = None) -> list[IndexedRow]:  # noqa: ARG002
         return []
 
     def content(self, at: Position) -> bytes | None:  # noqa: ARG002

@@ -18,7 +18,7 @@ from raftmem.model import codec
 from raftmem.model.commands import Actor, Add, Content, Fields, Guard, Merge, Put, Update
 from raftmem.model.records import Position
 from raftmem.storage.state.contract import StateReader
-from raftmem.storage.state.in_memory import MemoryStateStore
+from raftmem.storage.state.in_memory import InMemoryStateStore
 from raftmem.storage.state.store import LmdbStateStore
 
 MAP_BYTES = 64 << 20
@@ -206,7 +206,7 @@ def drawn_step(dice: random.Random) -> Step:
 
 
 def run_script(script: list[Call | Restart]) -> None:
-    model, twin = Model(), World(MemoryStateStore())
+    model, twin = Model(), World(InMemoryStateStore())
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "state"
         store = LmdbStateStore(path, map_bytes=MAP_BYTES)

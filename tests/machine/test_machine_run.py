@@ -33,8 +33,8 @@ from raftmem.machine.run import step_entry
 from raftmem.model import codec
 from raftmem.model.commands import Guard, Members
 from raftmem.model.digest import GENESIS
-from raftmem.model.records import PutContent, PutRecord, PutThing
-from raftmem.storage.state.in_memory import MemoryStateStore
+from raftmem.model.records import PutContent, PutRecord, PutRow
+from raftmem.storage.state.in_memory import InMemoryStateStore
 
 
 @pytest.mark.parametrize("index", [0, 1, 3])
@@ -91,7 +91,7 @@ def test_the_digest_is_as_documented() -> None:
                 for name, bare in {"text": None, "value": None, "metadata": b"", "sha256": b""}.items():
                     fields[change.record.__struct_fields__.index(name)] = bare
                 changes.append(["record", fields, change.content_hash])
-            elif isinstance(change, PutThing):
+            elif isinstance(change, PutRow):
                 changes.append(["thing", change.key, change.new])
             elif isinstance(change, PutContent):
                 changes.append(["content", [change.at.index, change.at.seq]])
@@ -138,7 +138,7 @@ def test_the_hash_of_content_is_as_documented() -> None:
 
 
 def test_the_same_entry_on_equal_states_gives_equal_steps() -> None:
-    one, other = World(), World(MemoryStateStore())
+    one, other = World(), World(InMemoryStateStore())
     for world in (one, other):
         world.run(add("a", text="t", value={"n": 1, "l": [1]}), add("b", text="t", tags=("x",)))
     data = command(

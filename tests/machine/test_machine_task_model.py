@@ -29,7 +29,7 @@ from machine_world import (
 
 from raftmem import limits
 from raftmem.model.commands import Backoff, TaskAdd, TaskClaim, TaskHeartbeat
-from raftmem.model.coordination_rows import TASKS, Task, marks
+from raftmem.model.coordination_rows import TASKS, Task, index_keys
 from raftmem.model.records import Outcome
 from raftmem.storage.state.store import LmdbStateStore
 
@@ -72,7 +72,7 @@ class History:
 
     def tasks(self) -> dict[str, Task]:
         found = self.world.store.read().scan(TASKS, limit=1000)
-        return {marked.thing.id: marked.thing for marked in found if isinstance(marked.thing, Task)}
+        return {marked.row.id: marked.row for marked in found if isinstance(marked.row, Task)}
 
     def run(self, entry: Entry) -> None:
         self.world.later(ms=entry.wait_ms)
@@ -184,7 +184,7 @@ class History:
 
     def judge_state(self, tasks: dict[str, Task]) -> None:
         reader = self.world.store.read()
-        expected = {mark for task in tasks.values() for mark in marks(task)}
+        expected = {mark for task in tasks.values() for mark in index_keys(task)}
         assert {marked.mark for prefix in PREFIXES for marked in reader.scan(prefix, limit=9999)} == expected
         keys = [(task.queue, task.unique_key) for task in tasks.values() if task.state not in FINISHED]
         assert max(Counter(key for key in keys if key[1]).values(), default=1) == 1

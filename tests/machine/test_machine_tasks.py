@@ -28,11 +28,11 @@ from machine_world import (
 
 from raftmem import limits
 from raftmem.machine import tasks
-from raftmem.machine.overlay import Moment, Working
+from raftmem.machine.overlay import Moment, Overlay
 from raftmem.machine.task_claims import backoff_ms, drop_claim
 from raftmem.model.commands import Backoff, Content, Operation, TaskAdd, TaskClaim, TaskHeartbeat
 from raftmem.model.coordination_rows import DUE, TASKS, Task, TaskError, task_key
-from raftmem.model.records import About, Marked, Outcome, Position
+from raftmem.model.records import About, IndexedRow, Outcome, Position
 
 
 def about(outcome: Outcome) -> About:
@@ -209,17 +209,17 @@ def test_claims_of_an_entry_look_at_little_more_than_they_take(monkeypatch: pyte
     reader = world.store.read()
     scan, seen = reader.scan, []
 
-    def counted(prefix: bytes, *, limit: int, start: bytes = b"", stop: bytes | None = None) -> list[Marked]:
+    def counted(prefix: bytes, *, limit: int, start: bytes = b"", stop: bytes | None = None) -> list[IndexedRow]:
         found = scan(prefix, limit=limit, start=start, stop=stop)
         seen.extend(found)
         return found
 
     monkeypatch.setattr(reader, "scan", counted)
-    working = Working(reader)
+    overlay = Overlay(reader)
     moment = Moment(Position(2, 0), world.time, 0, ALICE)
     for _ in range(20):
-        tasks.perform(working, moment, TaskClaim(tuple(names), "w", 1000, 50), None)
-    assert len(working.changes) == 1000
+        tasks.perform(overlay, moment, TaskClaim(tuple(names), "w", 1000, 50), None)
+    assert len(overlay.changes) == 1000
     assert len(seen) < 4000
 
 
@@ -334,7 +334,7 @@ def test_a_task_can_be_read_as_it_was_at_a_position() -> None:
     token = claimed(world)
     world.one(complete("t", token))
     reader = world.store.read()
-    versions = [reader.thing(task_key("t"), Position(index, 0)) for index in (token - 1, token, token + 1)]
+    versions = [reader.coordination_row(task_key("t"), Position(index, 0)) for index in (token - 1, token, token + 1)]
     assert [task.state for task in versions if isinstance(task, Task)] == ["available", "claimed", "completed"]
 
 
@@ -453,13 +453,13 @@ def test_an_expiry_that_saw_something_else_is_nothing() -> None:
 def test_a_dead_owner_loses_its_claim_as_if_it_had_run_out() -> None:
     world = World()
     token = claimed(world, max_attempts=1)
-    working = Working(world.store.read())
+    overlay = Overlay(world.store.read())
     moment = Moment(Position(99, 0), world.time, 7, BOB, 1)
-    outcome = drop_claim(working, moment, task_of(world, "t"), "owner-released")
+    outcome = drop_claim(overlay, moment, task_of(world, "t"), "owner-released")
     assert outcome == Outcome(
         "TASK_EXPIRE", applied=True, about=About(task_ids=("t",), queues=("q",), token=token, state="dead")
     )
-    task = working.task("t")
+    task = overlay.task("t")
     assert task is not None
     assert task.errors == (TaskError(1, "w", Position(99, 0), 7, "owner-released"),)
 

@@ -101,7 +101,7 @@ def test_a_refused_operation_refuses_the_whole() -> None:
     assert world.changes == 0
     reader = world.store.read()
     assert [reader.content(Position(2, seq)) for seq in range(6)] == [None] * 6
-    assert (reader.memory("n"), reader.thing(lock_key("free"))) == (None, None)
+    assert (reader.memory("n"), reader.coordination_row(lock_key("free"))) == (None, None)
     assert gate_of(world, "g").approvals == ()
 
 
@@ -120,14 +120,14 @@ def test_several_locks_of_which_one_is_held_and_none_is_taken() -> None:
     names = "abcd"
     outcomes = world.run(*txn([acquire(name, "me") for name in names]))
     assert outcomes[0].code == "lock-held"
-    assert [found.thing for found in world.store.read().scan(LOCKS, limit=9)] == [
-        world.store.read().thing(lock_key("c"))
+    assert [found.row for found in world.store.read().scan(LOCKS, limit=9)] == [
+        world.store.read().coordination_row(lock_key("c"))
     ]
     world.one(release("c", "x", 1))
     outcomes = world.run(*txn([acquire(name, "me") for name in names]))
     assert [outcome.about for outcome in outcomes[1:]] == [About(lock=name, owner="me", token=4) for name in names]
     for name in names:
-        hold = world.store.read().thing(hold_key(name, "me"))
+        hold = world.store.read().coordination_row(hold_key(name, "me"))
         assert isinstance(hold, Hold)
         assert hold.token == 4
 

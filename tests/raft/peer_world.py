@@ -13,7 +13,7 @@ from raftmem.model.commands import Member, Members
 from raftmem.raft import messages as m
 from raftmem.raft.transport import frames
 from raftmem.raft.transport.frames import Bye, Hello
-from raftmem.raft.transport.peer_set import PeerEvents, Peers
+from raftmem.raft.transport.peer_set import PeerEvents, PeerSet
 from raftmem.raft.transport.tls import PeerTls
 
 PATIENCE: Final = 10.0
@@ -52,7 +52,7 @@ class Node:
         self.births = {} if births is None else births
         self.callers: list[Raw] = []  # kept: a stream that nobody holds is closed
         self.listening, self.port = listening()
-        self.peers = Peers(
+        self.peers = PeerSet(
             me=hello(name, ""),
             events=PeerEvents(
                 receive=self._receive,

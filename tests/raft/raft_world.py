@@ -13,7 +13,7 @@ from raftmem.raft.interfaces import Timing
 from raftmem.raft.log.journal import Journal
 from raftmem.raft.pysyncobj_core import Core
 from raftmem.storage.log.contract import Append, HardState, LogEntry, LogWrite
-from raftmem.storage.log.in_memory import MemoryLogStore
+from raftmem.storage.log.in_memory import InMemoryLogStore
 from raftmem.storage.snapshots.contract import SnapshotMeta
 
 NAMES = ("n1", "n2", "n3")
@@ -55,15 +55,15 @@ def wire(*terms: int, start: int = 2) -> tuple[tuple[int, bytes], ...]:
 
 def store_of(
     terms: Sequence[int] = (), *, term: int = 0, vote: str | None = None, voters: tuple[str, ...] = NAMES
-) -> MemoryLogStore:
+) -> InMemoryLogStore:
     """A disk with the bootstrap entry, then entries of these terms."""
-    store = MemoryLogStore()
+    store = InMemoryLogStore()
     first = LogEntry(1, 0, bootstrap(voters, TIMING))
     store.commit([HardState(term, vote), Append((first, *entries(*terms)))])
     return store
 
 
-class CountingStore(MemoryLogStore):
+class CountingStore(InMemoryLogStore):
     """Counts commits, and fails as told: `failures` are raised one a commit."""
 
     def __init__(self, *failures: Exception) -> None:
@@ -137,7 +137,7 @@ def snapshot_of(index: int, term: int, *, size: int = 100) -> SnapshotMeta:
 class Bench:
     """A journal and a core over a disk that syncs when told: `sync()`; nothing is sent."""
 
-    def __init__(self, store: MemoryLogStore, *, voters: tuple[str, ...] = NAMES, applied: int = 1) -> None:
+    def __init__(self, store: InMemoryLogStore, *, voters: tuple[str, ...] = NAMES, applied: int = 1) -> None:
         self.world = World(0)
         self.machine = VirtualMachine(self.world)
         self.machine.hold_syncs = True
@@ -179,7 +179,7 @@ class Solo:
 
     def __init__(
         self,
-        store: MemoryLogStore | None = None,
+        store: InMemoryLogStore | None = None,
         *,
         applied: int = 1,
         voters: tuple[str, ...] = NAMES,

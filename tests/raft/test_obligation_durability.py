@@ -10,10 +10,10 @@ from raftmem.errors import Corrupt, NoSpace, StorageFailed
 from raftmem.model import codec
 from raftmem.model.commands import Member, Members
 from raftmem.raft import messages as m
-from raftmem.raft.log.durable_outbox import Promises
+from raftmem.raft.log.durable_outbox import DurableOutbox
 from raftmem.raft.pysyncobj_core import LEADER
 from raftmem.storage.log.contract import Append, HardState, LogEntry, Truncate
-from raftmem.storage.log.in_memory import MemoryLogStore
+from raftmem.storage.log.in_memory import InMemoryLogStore
 
 NO_ROOM = OSError(errno.ENOSPC, "no room")
 
@@ -66,7 +66,7 @@ def test_sync_before_promise_a_lone_voter_tells_a_learner_nothing_before_its_vot
 def test_sync_before_promise_a_held_answer_is_dropped_when_the_term_moves() -> None:
     bench = Bench(store_of())
     said: list[m.Message] = []
-    promises = Promises(
+    promises = DurableOutbox(
         journal=bench.journal, current_term=lambda: bench.core.term, send=lambda _peer, message: said.append(message)
     )
     bench.core.adopt(3)
@@ -300,7 +300,7 @@ def test_checked_files_a_state_beyond_the_log_is_refused_at_open() -> None:
 
 
 def test_checked_files_an_entry_of_a_later_term_than_the_hard_state_is_refused_at_open() -> None:
-    store = MemoryLogStore()
+    store = InMemoryLogStore()
     store.commit([HardState(1, None), Append((LogEntry(1, 0, bootstrap(NAMES, TIMING)), *entries(2)))])
     with pytest.raises(Corrupt, match="term 2"):
         Bench(store)

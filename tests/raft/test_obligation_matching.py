@@ -6,7 +6,7 @@ from raft_world import OTHER, PEER, Solo, TermLog, entries, store_of, wire
 from raftmem.errors import Corrupt
 from raftmem.raft import messages as m
 from raftmem.raft import rules
-from raftmem.raft.follower.match_claim import Following
+from raftmem.raft.follower.match_claim import MatchClaim
 from raftmem.raft.leader.progress import Progress
 from raftmem.storage.log.contract import HardState
 
@@ -117,20 +117,20 @@ def test_verified_commit_a_refused_append_commits_nothing() -> None:
 def test_termed_answers_a_claim_is_what_was_verified_and_is_on_disk(
     verified: int, durable: int, owed: bool, expected: int | None
 ) -> None:
-    following = Following(commit=1)
+    following = MatchClaim(commit=1)
     following.verify(term=4, verified=verified, commit=1)
     assert following.claim(term=4, durable=durable, owed=owed) == expected
 
 
 def test_termed_answers_a_claim_is_not_repeated_unless_it_is_owed() -> None:
-    following = Following(commit=1)
+    following = MatchClaim(commit=1)
     following.verify(term=4, verified=5, commit=1)
     claims = [following.claim(term=4, durable=5, owed=owed) for owed in (False, False, True)]
     assert claims == [5, None, 5]
 
 
 def test_termed_answers_what_another_term_verified_is_not_claimed() -> None:
-    following = Following(commit=1)
+    following = MatchClaim(commit=1)
     following.verify(term=4, verified=5, commit=1)
     assert following.claim(term=5, durable=5, owed=True) is None
     following.verify(term=5, verified=2, commit=1)

@@ -11,8 +11,8 @@ from raftmem.limits import APPEND_ENTRIES_MAX, ENTRY_BYTES_MAX, FRAME_BYTES_MAX
 from raftmem.model.codec import PREFIX_BYTES
 from raftmem.model.commands import Actor, Draft, Member
 from raftmem.raft import messages as m
-from raftmem.raft.forwarding import OnPlaced
-from raftmem.raft.pending_requests import Asks
+from raftmem.raft.forwarding import OnProposed
+from raftmem.raft.pending_requests import PendingRequests
 from raftmem.raft.transport import frames
 
 NODE, DIALLED = "n2", "n1"
@@ -151,7 +151,7 @@ def test_no_blind_retry_a_replica_that_stops_leaves_nobody_waiting() -> None:
 
 
 def test_no_blind_retry_an_answer_counts_once_and_only_from_whom_was_asked() -> None:
-    asks = Asks(first=100)
+    asks = PendingRequests(first=100)
     answers: list[m.Forwarded | None] = []
     number = asks.forward(PEER, answers.append)
     asks.answered(OTHER, m.Forwarded(number, 9, 9))
@@ -163,7 +163,7 @@ def test_no_blind_retry_an_answer_counts_once_and_only_from_whom_was_asked() -> 
 
 def test_no_blind_retry_an_answer_to_the_last_life_fits_no_question_of_this_one() -> None:
     """V7: numbers that restart at 1 give a restarted follower another command's result as its own success."""
-    first, second = Asks(first=1000), Asks(first=5_000_000)
+    first, second = PendingRequests(first=1000), PendingRequests(first=5_000_000)
     assert first.forward(PEER, lambda _reply: None) != second.forward(PEER, lambda _reply: None)
     solo = _following()
     solo.consensus.forward(body(1), lambda _reply: None)
@@ -200,7 +200,7 @@ def test_no_blind_retry_what_the_leader_refuses_is_not_proposed_and_does_not_sto
     solo.lead()
     refusals = [TooManyRequests("busy " * 1000), TooLarge("big")]
 
-    def refuse(_body: bytes, _draft: Draft, _placed: OnPlaced) -> None:
+    def refuse(_body: bytes, _draft: Draft, _placed: OnProposed) -> None:
         raise refusals.pop(0)
 
     solo.consensus.on_forward(refuse)

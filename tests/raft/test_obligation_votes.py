@@ -6,15 +6,15 @@ from raft_world import HERE, NAMES, OTHER, PEER, TIMING, Solo, TermLog, body, st
 from jepsen_like.simulator.world import VirtualMachine, World
 from raftmem.raft import messages as m
 from raftmem.raft import rules
-from raftmem.raft.election.timer import Election
+from raftmem.raft.election.timer import ElectionTimer
 from raftmem.storage.log.contract import HardState
 
 FIVE = ("n1", "n2", "n3", "n4", "n5")
 
 
-def _election(voters: tuple[str, ...] = NAMES) -> Election:
+def _election(voters: tuple[str, ...] = NAMES) -> ElectionTimer:
     machine = VirtualMachine(World(0))
-    return Election(self_id=HERE, voters=voters, clock=machine, randomness=machine, timeout=1.0, fresh=False)
+    return ElectionTimer(self_id=HERE, voters=voters, clock=machine, randomness=machine, timeout=1.0, fresh=False)
 
 
 def _rested(**log: int) -> Solo:
@@ -50,7 +50,9 @@ def test_a_leader_that_is_heard_again_is_not_given_up() -> None:
 def test_who_heard_no_leader_since_its_start_has_none_to_lose() -> None:
     world = World(0)
     machine = VirtualMachine(world)
-    election = Election(self_id=HERE, voters=NAMES, clock=machine, randomness=_Fixed(0.9), timeout=1.0, fresh=False)
+    election = ElectionTimer(
+        self_id=HERE, voters=NAMES, clock=machine, randomness=_Fixed(0.9), timeout=1.0, fresh=False
+    )
     election.lost(PEER, leader=PEER)
     _advance((world, election), 1.8)
     assert not election.is_due()
@@ -81,16 +83,18 @@ class _Fixed:
         return b"\0" * count
 
 
-def _heard(share: float) -> tuple[World, Election]:
+def _heard(share: float) -> tuple[World, ElectionTimer]:
     """A replica that has just heard its leader, and draws this share."""
     world = World(0)
     machine = VirtualMachine(world)
-    election = Election(self_id=HERE, voters=NAMES, clock=machine, randomness=_Fixed(share), timeout=1.0, fresh=False)
+    election = ElectionTimer(
+        self_id=HERE, voters=NAMES, clock=machine, randomness=_Fixed(share), timeout=1.0, fresh=False
+    )
     election.heard_leader()
     return world, election
 
 
-def _advance(one: tuple[World, Election], seconds: float) -> None:
+def _advance(one: tuple[World, ElectionTimer], seconds: float) -> None:
     one[0].run(seconds)
 
 

@@ -12,13 +12,13 @@ from jepsen_like.simulator.scenario_commands import ScriptError
 from raftmem.machine import entry
 from raftmem.machine.idempotency import Admitted
 from raftmem.raft import membership, rules
-from raftmem.raft.compaction import Compacting
-from raftmem.raft.follower.match_claim import Following
+from raftmem.raft.compaction import Compaction
+from raftmem.raft.follower.match_claim import MatchClaim
 from raftmem.raft.interfaces import Timing
 from raftmem.raft.leader.leadership import Leadership
 from raftmem.raft.leader.progress import Progress
 from raftmem.raft.leader.rounds import Rounds
-from raftmem.raft.leader.snapshot_sender import Shipping
+from raftmem.raft.leader.snapshot_sender import SnapshotSender
 from raftmem.raft.log.writer import Writer
 from raftmem.raft.log_time import LogTime
 from raftmem.runtime.interfaces import Clock
@@ -53,7 +53,7 @@ def _counts_learners(self: Leadership) -> None:
     self._core.raise_commit(rules.agreed([*matches, self._journal.durable_index], rules.quorum(self.rounds.voters)))
 
 
-def _claims_what_is_queued(self: Following, *, term: int, **_: object) -> int | None:
+def _claims_what_is_queued(self: MatchClaim, *, term: int, **_: object) -> int | None:
     return self._verified if term == self._term and self._verified else None
 
 
@@ -79,7 +79,7 @@ WITHOUT: list[tuple[str, object, str, object]] = [
     ("read_by_an_old_round", Rounds, "when_confirmed", _confirms_by_any_echo),
     ("figure_7", Progress, "rejected", lambda _self, _log, _reject: None),
     ("figure_8", Leadership, "advance", _commits_by_counting),
-    ("v4_compaction_at_a_kill", Compacting, "_limit", lambda self: self._wanted),
+    ("v4_compaction_at_a_kill", Compaction, "_limit", lambda self: self._wanted),
     ("v6_old_echo_and_the_lease", Rounds, "echo", _lasts_from_the_echo),
     ("lease_and_drift", Timing, "lease", property(lambda self: self.election_timeout)),
     ("leader_with_a_stuck_disk", Writer, "is_stuck", lambda _self, _patience: False),
@@ -87,10 +87,10 @@ WITHOUT: list[tuple[str, object, str, object]] = [
     ("transfer_that_fails", Leadership, "given_up", property(lambda _self: False, lambda _self, _value: None)),
     ("unknown_write", entry, "admit", lambda _view, _actor, _key, _now: Admitted(())),
     ("removed_replica", membership, "check_majority", lambda _voters, _live, _situation: None),
-    ("behind_the_log", Shipping, "reconnected", lambda _self: None),
-    ("v9_leader_goes_on_during_a_snapshot", Shipping, "answered", lambda self, _reply: self.offer(0)),
+    ("behind_the_log", SnapshotSender, "reconnected", lambda _self: None),
+    ("v9_leader_goes_on_during_a_snapshot", SnapshotSender, "answered", lambda self, _reply: self.offer(0)),
     ("joining_replica", Leadership, "advance", _counts_learners),
-    ("claim_before_the_sync", Following, "claim", _claims_what_is_queued),
+    ("claim_before_the_sync", MatchClaim, "claim", _claims_what_is_queued),
     ("dead_holder_and_elections", LogTime, "__init__", _begins_again),
 ]
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from raftmem.machine.run import Applied, step_entry
 from raftmem.storage.log.contract import LogEntry
-from raftmem.storage.state.in_memory import MemoryStateStore
+from raftmem.storage.state.in_memory import InMemoryStateStore
 
 FOLDER: Final = Path(__file__).parent
 _frame = struct.Struct(">QI")
@@ -30,7 +30,7 @@ def frame(entry: LogEntry) -> bytes:
 
 
 def replayed(log: Iterator[LogEntry]) -> list[Applied]:
-    with MemoryStateStore().write() as writer:
+    with InMemoryStateStore().write() as writer:
         return [step_entry(writer, entry.index, entry.term, entry.data) for entry in log]
 
 

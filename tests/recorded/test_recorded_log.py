@@ -12,10 +12,10 @@ from replay_digest import FOLDER, digests, entries, replayed
 from raftmem.model import codec
 from raftmem.model.commands import GateOperation, LockOperation, TaskOperation, Txn
 from raftmem.model.coordination_rows import Gate, Hold, Lock, Task, Waiter
-from raftmem.model.records import PutThing
+from raftmem.model.records import PutRow
 from raftmem.replica.replay import replay
 from raftmem.storage.state.contract import StateStore
-from raftmem.storage.state.in_memory import MemoryStateStore
+from raftmem.storage.state.in_memory import InMemoryStateStore
 from raftmem.storage.state.store import LmdbStateStore
 
 LOG = FOLDER / "v1.log"
@@ -35,7 +35,7 @@ def test_recorded_log_replays_to_its_recorded_digests(log: Path) -> None:
 @pytest.mark.parametrize("log", LOGS, ids=lambda log: log.stem)
 @pytest.mark.parametrize("kind", ["memory", "disk"])
 def test_recorded_log_replays_on_each_store(kind: str, log: Path, tmp_path: Path) -> None:
-    store: StateStore = MemoryStateStore() if kind == "memory" else LmdbStateStore(tmp_path / "s", map_bytes=64 << 20)
+    store: StateStore = InMemoryStateStore() if kind == "memory" else LmdbStateStore(tmp_path / "s", map_bytes=64 << 20)
     head = replay(entries(log), store)
     assert f"{head.index} {head.digest.hex()}" == recorded(log).splitlines()[-1]
     store.close(clean=True)
@@ -92,7 +92,7 @@ def test_recorded_log_of_coordination_covers_it() -> None:
     tags = {operation.__struct_config__.tag for operation in operations}
     done = {name for outcome in outcomes if outcome.applied for name in (outcome.op, outcome.requested_op) if name}
     assert done == tags | {"ADD", "UPDATE", "DELETE", "NOOP", "LOCK_WAIT", "LOCK_GRANT", "GATE_CLOSE"}
-    things = [change for one in applied for change in one.step.changes if isinstance(change, PutThing)]
+    things = [change for one in applied for change in one.step.changes if isinstance(change, PutRow)]
     assert {type(change.new) for change in things} == {Lock, Hold, Waiter, Task, Gate, type(None)}
     assert {change.__struct_config__.tag for one in applied for change in one.step.changes} == {
         "record",

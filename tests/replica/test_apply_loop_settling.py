@@ -13,11 +13,11 @@ from raftmem.model import codec
 from raftmem.model.commands import Actor, Add, Content, Draft, Fields, Header
 from raftmem.replica.apply_loop import Replica
 from raftmem.storage.log.contract import LogEntry
-from raftmem.storage.state.in_memory import MemoryStateStore, MemoryWriter
-from raftmem.storage.vectors.in_memory import MemoryVectorIndex
+from raftmem.storage.state.in_memory import InMemoryStateStore, InMemoryWriter
+from raftmem.storage.vectors.in_memory import InMemoryVectorIndex
 
 
-class Disk(MemoryStateStore):
+class Disk(InMemoryStateStore):
     """Counts what is settled; `rooms` says of each time whether there is room (there is when it is empty)."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Disk(MemoryStateStore):
         self.settles += 1
 
     @contextmanager
-    def write(self) -> Iterator[MemoryWriter]:
+    def write(self) -> Iterator[InMemoryWriter]:
         if self.refuses:
             self.refuses -= 1
             raise OSError(errno.ENOSPC, "no room left on this disk")
@@ -71,7 +71,7 @@ def some(start: int, stop: int) -> list[LogEntry]:
 
 def test_many_entries_are_settled_together_and_no_more_wait_than_may() -> None:
     disk = Disk()
-    replica = Replica(disk, MemoryVectorIndex())
+    replica = Replica(disk, InMemoryVectorIndex())
     replica.apply(some(1, UNSETTLED_ENTRIES_MAX))
     replica.apply([one(UNSETTLED_ENTRIES_MAX)])
     assert disk.settles == 0
@@ -83,7 +83,7 @@ def test_many_entries_are_settled_together_and_no_more_wait_than_may() -> None:
 
 def test_large_entries_are_settled_sooner() -> None:
     disk = Disk()
-    replica = Replica(disk, MemoryVectorIndex())
+    replica = Replica(disk, InMemoryVectorIndex())
     replica.apply([one(1, "x" * UNSETTLED_BYTES_MAX)])
     replica.apply([one(2)])
     assert disk.settles == 1
@@ -91,7 +91,7 @@ def test_large_entries_are_settled_sooner() -> None:
 
 def test_nothing_is_settled_twice() -> None:
     disk = Disk()
-    replica = Replica(disk, MemoryVectorIndex())
+    replica = Replica(disk, InMemoryVectorIndex())
     replica.settle()
     replica.apply(some(1, 4))
     replica.settle()
@@ -101,7 +101,7 @@ def test_nothing_is_settled_twice() -> None:
 
 def test_without_room_to_settle_nobody_sees_a_difference_and_it_goes_on_when_there_is_room() -> None:
     disk, told, heard = Disk(), Told(), list[int]()
-    replica = Replica(disk, MemoryVectorIndex())
+    replica = Replica(disk, InMemoryVectorIndex())
     replica.observers.append(told)
     replica.apply(some(1, 3))
     replica.settle()
@@ -120,14 +120,14 @@ def test_without_room_to_settle_nobody_sees_a_difference_and_it_goes_on_when_the
     assert (told.indexes, heard) == ([1, 2, 3, 4, 5, 6, 7], [4])
     disk.close(clean=False)
     assert disk.head() == replica.head
-    twin = Replica(MemoryStateStore(), MemoryVectorIndex())
+    twin = Replica(InMemoryStateStore(), InMemoryVectorIndex())
     twin.apply(some(1, 8))
     assert twin.head.digest == replica.head.digest
 
 
 def test_without_room_to_apply_what_waits_is_not_applied_and_what_was_is_there_still() -> None:
     disk, told = Disk(), Told()
-    replica = Replica(disk, MemoryVectorIndex())
+    replica = Replica(disk, InMemoryVectorIndex())
     replica.observers.append(told)
     replica.apply(some(1, 4))
     head = replica.head
@@ -141,7 +141,7 @@ def test_without_room_to_apply_what_waits_is_not_applied_and_what_was_is_there_s
 
 def test_a_bound_that_is_reached_without_room_changes_nothing() -> None:
     disk = Disk()
-    replica = Replica(disk, MemoryVectorIndex())
+    replica = Replica(disk, InMemoryVectorIndex())
     replica.apply(some(1, UNSETTLED_ENTRIES_MAX + 1))
     disk.rooms = [False]
     with pytest.raises(OSError, match="no room"):
@@ -153,7 +153,7 @@ def test_a_bound_that_is_reached_without_room_changes_nothing() -> None:
 
 def test_after_a_failure_that_is_no_want_of_room_nothing_is_claimed_that_cannot_be_shown() -> None:
     disk = Disk()
-    replica = Replica(disk, MemoryVectorIndex())
+    replica = Replica(disk, InMemoryVectorIndex())
     replica.apply(some(1, 3))
     replica.settle()
     replica.apply(some(3, 5))
@@ -166,7 +166,7 @@ def test_after_a_failure_that_is_no_want_of_room_nothing_is_claimed_that_cannot_
 def test_no_room_before_anything_was_written_pauses_and_does_not_end_the_replica() -> None:
     disk = Disk()
     disk.refuses = 2
-    replica = Replica(disk, MemoryVectorIndex())
+    replica = Replica(disk, InMemoryVectorIndex())
     for _ in range(2):
         with pytest.raises(OSError, match="no room"):
             replica.apply(some(1, 3))
@@ -176,7 +176,7 @@ def test_no_room_before_anything_was_written_pauses_and_does_not_end_the_replica
 
 def test_a_state_that_cannot_be_made_again_ends_the_replica() -> None:
     disk = Disk()
-    replica = Replica(disk, MemoryVectorIndex())
+    replica = Replica(disk, InMemoryVectorIndex())
     replica.apply(some(1, 4))
     disk.writes = [False, False]
     with pytest.raises(StorageFailed, match="free some disk"):
@@ -185,7 +185,7 @@ def test_a_state_that_cannot_be_made_again_ends_the_replica() -> None:
 
 def test_a_state_that_is_another_one_when_it_is_made_again_ends_the_replica() -> None:
     disk = Disk()
-    replica = Replica(disk, MemoryVectorIndex())
+    replica = Replica(disk, InMemoryVectorIndex())
     entries = some(1, 4)
     replica.apply(entries)
     replica._unsettled[1] = one(2, "another text")

@@ -4,12 +4,12 @@ from machine_world import command, noop
 
 from raftmem.replica.apply_loop import Replica
 from raftmem.storage.log.contract import LogEntry
-from raftmem.storage.state.in_memory import MemoryStateStore
-from raftmem.storage.vectors.in_memory import MemoryVectorIndex
+from raftmem.storage.state.in_memory import InMemoryStateStore
+from raftmem.storage.vectors.in_memory import InMemoryVectorIndex
 
 
 def replica() -> Replica:
-    return Replica(MemoryStateStore(), MemoryVectorIndex())
+    return Replica(InMemoryStateStore(), InMemoryVectorIndex())
 
 
 def test_who_waits_is_told_in_the_order_of_the_indexes() -> None:

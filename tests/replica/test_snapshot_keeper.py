@@ -14,10 +14,10 @@ from raftmem.replica.apply_loop import Replica
 from raftmem.replica.snapshot_keeper import IN_TRANSFER_SECONDS, RETRY_SECONDS, SnapshotKeeper
 from raftmem.storage.log.contract import LogEntry
 from raftmem.storage.snapshots.contract import SnapshotMeta
-from raftmem.storage.snapshots.in_memory import MemorySnapshotStore
-from raftmem.storage.state.in_memory import MemoryStateStore
-from raftmem.storage.state.in_memory_copy import MemoryFiles
-from raftmem.storage.vectors.in_memory import MemoryVectorIndex
+from raftmem.storage.snapshots.in_memory import InMemorySnapshotStore
+from raftmem.storage.state.in_memory import InMemoryStateStore
+from raftmem.storage.state.in_memory_copy import InMemoryFiles
+from raftmem.storage.vectors.in_memory import InMemoryVectorIndex
 
 MEMBERS = LogEntry(1, 0, b"the members")
 
@@ -78,10 +78,10 @@ class One:
 
     def __init__(self) -> None:
         self.machine = Machine()
-        self.files = MemoryFiles()
-        self.store = MemoryStateStore(snapshots=self.files)
-        self.snapshots = MemorySnapshotStore(self.files, self.store)
-        self.replica = Replica(self.store, MemoryVectorIndex())
+        self.files = InMemoryFiles()
+        self.store = InMemoryStateStore(snapshots=self.files)
+        self.snapshots = InMemorySnapshotStore(self.files, self.store)
+        self.replica = Replica(self.store, InMemoryVectorIndex())
         self.stops: list[Stop] = []
         self.foreign: set[str] = set()  # names of snapshots that this log does not hold
         self.keeper = SnapshotKeeper(
@@ -92,7 +92,7 @@ class One:
             clock=self.machine,
             members_at=lambda _index: MEMBERS,
             holds=lambda meta: meta.name not in self.foreign,
-            vectors=MemoryVectorIndex.open,
+            vectors=InMemoryVectorIndex.open,
             on_failed=self.stops.append,
         )
 
@@ -153,7 +153,7 @@ def test_an_installed_snapshot_is_the_replica_s_state_and_vectors(ahead: One, lo
     assert behind.replica.vectors.index == meta.index
     assert behind.replica.vectors.audit(behind.replica.reader()) == []
     behind.machine.run()
-    world = World(MemoryStateStore())
+    world = World(InMemoryStateStore())
     for entry in log:
         world.feed(entry.data)
     world.one(add("later", embedding=floats(2.0, 2.0)))
@@ -252,7 +252,7 @@ def test_a_replica_that_applied_nothing_has_nothing_to_take() -> None:
     assert One().take() is None
 
 
-class Broken(MemorySnapshotStore):
+class Broken(InMemorySnapshotStore):
     """A disk that answers with errors."""
 
     error: Exception = StorageFailed("fsync failed")
@@ -274,7 +274,7 @@ def test_a_failed_disk_stops_the_replica_once_and_answers_nobody(ahead: One, err
         clock=ahead.machine,
         members_at=lambda _index: MEMBERS,
         holds=lambda _meta: True,
-        vectors=MemoryVectorIndex.open,
+        vectors=InMemoryVectorIndex.open,
         on_failed=ahead.stops.append,
     )
     answers: list[object] = []

@@ -6,27 +6,27 @@ import pytest
 from machine_world import World, add
 
 from raftmem.replica.apply_loop import Replica
-from raftmem.replica.snapshot_policy import BACK_OFF_SECONDS, Housekeeping, Policy
+from raftmem.replica.snapshot_policy import BACK_OFF_SECONDS, SnapshotPolicy, SnapshotThresholds
 from raftmem.storage.log.contract import LogEntry
 from raftmem.storage.snapshots.contract import SnapshotMeta
-from raftmem.storage.state.in_memory import MemoryStateStore
-from raftmem.storage.vectors.in_memory import MemoryVectorIndex
+from raftmem.storage.state.in_memory import InMemoryStateStore
+from raftmem.storage.vectors.in_memory import InMemoryVectorIndex
 
-NEVER = Policy(entries=10**9, bytes=10**9, age_seconds=10**9, keep_entries=0)
+NEVER = SnapshotThresholds(entries=10**9, bytes=10**9, age_seconds=10**9, keep_entries=0)
 
 
 class House:
     """A replica, a keeper that the test answers for, and a clock that it moves."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: SnapshotThresholds) -> None:
         self.now = 0.0
         self.timers: list[tuple[float, Callable[[], None]]] = []
         self.world = World()
-        self.replica = Replica(MemoryStateStore(), MemoryVectorIndex())
+        self.replica = Replica(InMemoryStateStore(), InMemoryVectorIndex())
         self.listed: SnapshotMeta | None = None
         self.asked: list[Callable[[SnapshotMeta | None], None]] = []
         self.compacted: list[int] = []
-        self.keeping = Housekeeping(
+        self.keeping = SnapshotPolicy(
             policy=policy,
             replica=self.replica,
             snapshots=self,
@@ -89,7 +89,7 @@ class House:
     ids=["entries", "bytes", "age"],
 )
 def test_a_snapshot_is_due_after_enough_of_anything_and_then_again(
-    policy: Policy, before: Callable[[House], None], then: Callable[[House], None]
+    policy: SnapshotThresholds, before: Callable[[House], None], then: Callable[[House], None]
 ) -> None:
     house = House(policy)
     for _ in range(3):

@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 
 import pytest
 
-from raftmem.runtime.eager_task import Begun, begin
+from raftmem.runtime.eager_task import EagerTask, begin
 from raftmem.runtime.promise import Deadline, Promise, TimedOut
 
 FAR_MS = 60_000
@@ -18,11 +18,11 @@ class Ends:
         self.errors: list[BaseException | None] = []
         self.last: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def tell(self, _begun: Begun, error: BaseException | None) -> None:
+    def tell(self, _begun: EagerTask, error: BaseException | None) -> None:
         self.errors.append(error)
         self.last.set_result(None)
 
-    def begin(self, work: Coroutine[object, None, None]) -> Begun | None:
+    def begin(self, work: Coroutine[object, None, None]) -> EagerTask | None:
         return begin(work, asyncio.get_running_loop(), self.tell)
 
 

@@ -12,7 +12,7 @@ from raftmem.limits import OPERATIONS_MAX, RENEW_TICK_MS
 from raftmem.model.commands import Add, Draft, Fields, Guard, LockAcquire, LockRenew, TaskAdd, TaskClaim, TaskHeartbeat
 from raftmem.model.coordination_rows import Hold, hold_key
 from raftmem.service.interface import Granted, Written
-from raftmem.service.renewal_batch import Renewals, is_renewal
+from raftmem.service.renewal_batch import RenewalBatch, is_renewal
 
 
 async def take(one: One, name: str, owner: str, *, ttl_ms: int = 10_000) -> int:
@@ -121,7 +121,7 @@ def test_a_lead_that_is_lost_before_the_tick_is_over_leaves_the_renewals_in_no_l
         async with group_of(3) as group:
             leader = await group.elected()
             renewals, told = leader.service._renewals, list[object]()
-            assert isinstance(renewals, Renewals)
+            assert isinstance(renewals, RenewalBatch)
             renewals.add(draft(LockRenew("l", "o", 1)), told.append)
             last = leader.consensus.journal.last_index
             leader.kill()
@@ -220,7 +220,7 @@ def test_log_time_is_told_by_every_replica_and_never_ahead_of_the_leader() -> No
             leader = await group.elected()
             await take(leader, "l", "o", ttl_ms=60_000)
             await asyncio.sleep(30)
-            hold = leader.replica.reader().thing(hold_key("l", "o"))
+            hold = leader.replica.reader().coordination_row(hold_key("l", "o"))
             assert isinstance(hold, Hold)
             for one in group.followers():
                 behind = leader.service.log_time() - one.service.log_time()

@@ -22,9 +22,9 @@ from raftmem.model.commands import (
     TaskRelease,
 )
 from raftmem.model.coordination_rows import Gate, Task, gate_key, owned_by
-from raftmem.model.records import Position, PutThing, Result, Step
+from raftmem.model.records import Position, PutRow, Result, Step
 from raftmem.service.interface import Point, ReadOptions, Written
-from raftmem.service.wait_registry import Wakes
+from raftmem.service.wait_registry import WaitRegistry
 from raftmem.storage.state.contract import EventRow
 
 
@@ -151,8 +151,8 @@ def test_a_claim_whose_time_is_over_is_not_called_any_more() -> None:
 
 def test_a_claim_that_was_called_in_vain_keeps_its_place() -> None:
     async def work() -> None:
-        wakes = Wakes(is_available=lambda _queue: False)
-        made = PutThing(b"key", task("a"), None, Position(1, 0))
+        wakes = WaitRegistry(is_available=lambda _queue: False)
+        made = PutRow(b"key", task("a"), None, Position(1, 0))
         entry = Applied(EventRow(1, 1, b"", Result(), b""), Step(Result(), (made,)), decode(no_op(time=0, wall_ms=0)))
         with wakes.turn(["q"]) as first, wakes.turn(["p", "q"]) as second:
             wakes.stand(first)
@@ -261,7 +261,7 @@ def test_a_read_that_waits_for_a_gate_sees_it_open_and_else_ends_in_time() -> No
 
             async def look(wait_ms: int) -> bool:
                 point = await one.service.await_gate("g", ReadOptions(), wait_ms=wait_ms, gone=never)
-                gate = point.reader.thing(gate_key("g"))
+                gate = point.reader.coordination_row(gate_key("g"))
                 return isinstance(gate, Gate) and gate.open
 
             waiting_for_it = asyncio.create_task(look(60_000))

@@ -167,7 +167,7 @@ def test_a_place_outlives_the_wait_by_the_time_in_which_it_is_left() -> None:
             await hold(leader)
             waiting = begin(leader, "b", wait_ms=3000)
             await settled(lambda: queue(leader) == 1)
-            waiter = leader.replica.reader().thing(waiter_key("l", "b"))
+            waiter = leader.replica.reader().coordination_row(waiter_key("l", "b"))
             assert isinstance(waiter, Waiter)
             assert 3990 < (waiter.expires - leader.service.log_time()) / 1000 <= 4000
             waiting.cancel()
@@ -243,7 +243,7 @@ def test_a_grant_told_under_its_key_elsewhere_is_not_given_back_by_the_request_w
             told = await second
             assert isinstance(told, Granted)
             await asyncio.sleep(1)
-            held = leader.replica.reader().thing(hold_key("l", "b"))
+            held = leader.replica.reader().coordination_row(hold_key("l", "b"))
             assert isinstance(held, Hold)
             assert (held.token, told.replayed) == (told.token, True)
 
@@ -265,7 +265,7 @@ def test_a_client_that_is_gone_gives_nothing_back_that_another_request_of_its_ow
             told = await first
             assert isinstance(told, Granted)
             await asyncio.sleep(1)
-            held = leader.replica.reader().thing(hold_key("l", "b"))
+            held = leader.replica.reader().coordination_row(hold_key("l", "b"))
             assert isinstance(held, Hold)
             assert held.token == told.token
 
@@ -286,7 +286,7 @@ def test_the_same_key_again_gives_nothing_back_when_its_client_is_gone() -> None
             told = await first
             assert isinstance(told, Granted)
             await asyncio.sleep(1)
-            held = leader.replica.reader().thing(hold_key("l", "b"))
+            held = leader.replica.reader().coordination_row(hold_key("l", "b"))
             assert isinstance(held, Hold)
             assert held.token == told.token
 

@@ -14,8 +14,8 @@ from raftmem.model.records import About, Outcome, Result
 from raftmem.model.records import Step as MachineStep
 from raftmem.service import watch_hub
 from raftmem.service.interface import Topic
-from raftmem.service.watch_fair_share import ROUND_SECONDS, Turns
-from raftmem.service.watch_hub import Hub, Place
+from raftmem.service.watch_fair_share import ROUND_SECONDS, WatchFairShare
+from raftmem.service.watch_hub import HubSubscription, WatchHub
 from raftmem.storage.state.contract import EventRow
 
 
@@ -75,7 +75,7 @@ class Fixture:
     def __init__(self) -> None:
         self.clock = OwnClock()
         self.loop = OwnLoop(self.clock)
-        self.hub = Hub(loop=self.loop, clock=self.clock)
+        self.hub = WatchHub(loop=self.loop, clock=self.clock)
         self.index = 0
 
     def apply(self, *outcomes: Outcome, count: int = 1) -> int:
@@ -220,7 +220,7 @@ def test_after_a_snapshot_was_installed_everyone_looks_everything_up_anew() -> N
 class Waiting:
     """A task that waits, looked at from outside."""
 
-    def __init__(self, place: Place, seconds: float = 10.0) -> None:
+    def __init__(self, place: HubSubscription, seconds: float = 10.0) -> None:
         self.task = asyncio.ensure_future(place.wait(seconds))
 
     async def is_over(self, one: Fixture) -> bool:
@@ -299,7 +299,7 @@ class Workers:
     def __init__(self, seconds: float) -> None:
         self.clock = OwnClock()
         self.loop = OwnLoop(self.clock)
-        self.turns = Turns(loop=self.loop, clock=self.clock)
+        self.turns = WatchFairShare(loop=self.loop, clock=self.clock)
         self._seconds = seconds
         self._waiting: list[asyncio.Future[None]] = []
         self.done = 0

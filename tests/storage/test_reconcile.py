@@ -7,9 +7,9 @@ from storage_world import Entry, World, put, store
 from raftmem.errors import Corrupt
 from raftmem.model import codec
 from raftmem.storage.log.contract import Append, Compact, LogEntry, Reset
-from raftmem.storage.log.in_memory import MemoryLogStore
+from raftmem.storage.log.in_memory import InMemoryLogStore
 from raftmem.storage.reconcile import check_open
-from raftmem.storage.state.in_memory import MemoryStateStore
+from raftmem.storage.state.in_memory import InMemoryStateStore
 
 MEMBERS = LogEntry(0, 0, bytes([codec.MEMBERSHIP]) + b"voters")
 
@@ -19,14 +19,14 @@ def entries(count: int) -> list[Entry]:
     return [world.entry(put(f"m{number}")) for number in range(count)]
 
 
-def log_of(made: list[Entry]) -> MemoryLogStore:
-    log = MemoryLogStore()
+def log_of(made: list[Entry]) -> InMemoryLogStore:
+    log = InMemoryLogStore()
     log.commit([Append(tuple(LogEntry(row.index, row.term, row.data) for row, _, _ in made))])
     return log
 
 
-def state_of(made: list[Entry]) -> MemoryStateStore:
-    state = MemoryStateStore()
+def state_of(made: list[Entry]) -> InMemoryStateStore:
+    state = InMemoryStateStore()
     store(state, *made)
     return state
 
@@ -57,13 +57,13 @@ def test_after_a_reset_the_state_stands_at_the_first_index_or_must_be_restored()
 @pytest.mark.parametrize("applied", [0, 2, 3])
 def test_the_first_entry_of_a_replica_that_joins_is_no_part_of_its_state(applied: int) -> None:
     made = entries(3)
-    log = MemoryLogStore()
+    log = InMemoryLogStore()
     log.commit([Append((MEMBERS, *(LogEntry(row.index, row.term, row.data) for row, _, _ in made)))])
     assert not check_open(log, state_of(made[:applied]), path="n1")
 
 
 def test_a_state_beside_a_replica_that_only_joins_is_a_stop() -> None:
-    log = MemoryLogStore()
+    log = InMemoryLogStore()
     log.commit([Append((MEMBERS,))])
     assert not check_open(log, state_of([]), path="n1")
     with pytest.raises(Corrupt, match="log ends at index 0"):
@@ -79,7 +79,7 @@ def test_a_state_beyond_the_log_is_a_stop() -> None:
 
 def test_an_empty_log_is_a_stop() -> None:
     with pytest.raises(Corrupt, match="no entry"):
-        check_open(MemoryLogStore(), MemoryStateStore(), path="n1")
+        check_open(InMemoryLogStore(), InMemoryStateStore(), path="n1")
 
 
 @pytest.mark.parametrize("changes", [{"term": 9}, {"data": b"another entry"}])

@@ -49,7 +49,7 @@ from raftmem.service.interface import (
 from raftmem.storage.log.contract import LogEntry
 from raftmem.storage.snapshots.contract import SnapshotMeta
 from raftmem.storage.state.contract import EventRow
-from raftmem.storage.state.in_memory import MemoryStateStore
+from raftmem.storage.state.in_memory import InMemoryStateStore
 from raftmem.storage.vectors.contract import Hit, VectorQuery
 from raftmem.storage.vectors.cosine import search_at
 
@@ -106,7 +106,7 @@ class MemoryService:
         self.term = TERM
         self.leader_id: str | None = "n1"
         self.leader_url: str | None = "http://127.0.0.1:8101"
-        self.store = MemoryStateStore()
+        self.store = InMemoryStateStore()
         self.oldest = oldest
         self.failure: Exception | None = None
         self.lapses = 0  # how many answers the lease does not cover
@@ -141,7 +141,7 @@ class MemoryService:
 
     def expire_hold(self, lock: str, owner: str) -> None:
         """The leader sees that a hold has run out, at the log time of the next entry."""
-        hold = self.store.read().thing(hold_key(lock, owner))
+        hold = self.store.read().coordination_row(hold_key(lock, owner))
         assert isinstance(hold, Hold)
         self._by_raft(LockExpire(lock, owner, hold.token, hold.renewals, TERM), time=self._next_time)
 
@@ -247,7 +247,7 @@ class MemoryService:
         await asyncio.gather(*pending, return_exceptions=True)
 
     def _thing(self, key: bytes) -> object:
-        return self.store.read().thing(key)
+        return self.store.read().coordination_row(key)
 
     def _is_held(self, key: bytes, asked: int) -> bool:
         hold = self._thing(key)

@@ -62,7 +62,7 @@ from raftmem.model.coordination_rows import (
 )
 from raftmem.model.records import Outcome, Record
 from raftmem.storage.state.contract import StateStore
-from raftmem.storage.state.in_memory import MemoryStateStore
+from raftmem.storage.state.in_memory import InMemoryStateStore
 
 ALICE = Actor("agent", "alice")
 BOB = Actor("agent", "bob")
@@ -154,7 +154,7 @@ class World:
     """A state and its log. Time stands still unless `later` moves it."""
 
     def __init__(self, store: StateStore | None = None) -> None:
-        self.store: StateStore = MemoryStateStore() if store is None else store
+        self.store: StateStore = InMemoryStateStore() if store is None else store
         self.time = 1_000 * SECOND
         self.log: list[bytes] = []
         self.last: Applied | None = None
@@ -241,7 +241,7 @@ def txn(then: Sequence[Step] = (), otherwise: Sequence[Step] = ()) -> tuple[Step
 
 
 def gate_of(world: World, name: str) -> Gate:
-    found = world.store.read().thing(gate_key(name))
+    found = world.store.read().coordination_row(gate_key(name))
     assert isinstance(found, Gate), name
     return found
 
@@ -287,13 +287,13 @@ def release_owner(owner: str) -> Step:
 
 def holds_in(world: World, lock: str) -> list[Hold]:
     """Who holds it, by token."""
-    rows = [marked.thing for marked in world.store.read().scan(holders(lock), limit=2000)]
+    rows = [marked.row for marked in world.store.read().scan(holders(lock), limit=2000)]
     return [row for row in rows if isinstance(row, Hold)]
 
 
 def queue_in(world: World, lock: str) -> list[Waiter]:
     """Who waits for it, first come first."""
-    rows = [marked.thing for marked in world.store.read().scan(queue_of(lock), limit=2000)]
+    rows = [marked.row for marked in world.store.read().scan(queue_of(lock), limit=2000)]
     return [row for row in rows if isinstance(row, Waiter)]
 
 
@@ -341,7 +341,7 @@ def expire_task(task: Task, *, term: int = 1) -> Step:
 
 
 def find_task(world: World, task_id: str) -> Task | None:
-    found = world.store.read().thing(task_key(task_id))
+    found = world.store.read().coordination_row(task_key(task_id))
     assert found is None or isinstance(found, Task)
     return found
 
@@ -355,4 +355,4 @@ def task_of(world: World, task_id: str) -> Task:
 def tasks_due(world: World) -> list[Task]:
     """What a leader would end now, as the index has it."""
     found = world.store.read().scan(DUE, limit=1000, stop=due_until(world.time))
-    return [marked.thing for marked in found if isinstance(marked.thing, Task)]
+    return [marked.row for marked in found if isinstance(marked.row, Task)]

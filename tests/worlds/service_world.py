@@ -27,14 +27,14 @@ from raftmem.replica.snapshot_keeper import SnapshotKeeper
 from raftmem.runtime.system import AsyncioLoop
 from raftmem.service.expiry import Expiry
 from raftmem.service.interface import Gone
-from raftmem.service.replica_service import LocalService
+from raftmem.service.replica_service import ReplicaService
 from raftmem.storage.log.contract import Append, HardState, LogEntry
-from raftmem.storage.log.in_memory import MemoryLogStore
-from raftmem.storage.snapshots.in_memory import MemorySnapshotStore
+from raftmem.storage.log.in_memory import InMemoryLogStore
+from raftmem.storage.snapshots.in_memory import InMemorySnapshotStore
 from raftmem.storage.space import Space
-from raftmem.storage.state.in_memory import MemoryStateStore
-from raftmem.storage.state.in_memory_copy import MemoryFiles
-from raftmem.storage.vectors.in_memory import MemoryVectorIndex
+from raftmem.storage.state.in_memory import InMemoryStateStore
+from raftmem.storage.state.in_memory_copy import InMemoryFiles
+from raftmem.storage.vectors.in_memory import InMemoryVectorIndex
 
 T = TypeVar("T")
 TIMING = Timing(1.0, 0.1, 0.0005)
@@ -117,21 +117,21 @@ class One:
         self.runs = True
         self._group = group
         machine, loop = _Machine(name), AsyncioLoop(asyncio.get_running_loop())
-        store, state = MemoryLogStore(), MemoryStateStore()
+        store, state = InMemoryLogStore(), InMemoryStateStore()
         first = LogEntry(1, 0, bootstrap(group.names, TIMING))
         store.commit([HardState(0, None), Append((first,))])
-        self.replica = Replica(state, MemoryVectorIndex())
+        self.replica = Replica(state, InMemoryVectorIndex())
         self.replica.observers.append(self)
         self.replica.apply([first])
         snapshots = SnapshotKeeper(
-            store=MemorySnapshotStore(MemoryFiles(), state),
+            store=InMemorySnapshotStore(InMemoryFiles(), state),
             replica=self.replica,
             executor=machine,
             loop=loop,
             clock=machine,
             members_at=lambda index: self.consensus.journal.membership_at(index),
             holds=lambda meta: self.consensus.journal.term_at(meta.index) == meta.term,
-            vectors=MemoryVectorIndex.open,
+            vectors=InMemoryVectorIndex.open,
             on_failed=self._stop,
         )
         self.consensus = Consensus(
@@ -150,7 +150,7 @@ class One:
             snapshots=snapshots,
         )
         self.expiry = Expiry(consensus=self.consensus, replica=self.replica, loop=loop, randomness=machine)
-        self.service = LocalService(
+        self.service = ReplicaService(
             genesis="",
             incarnation=1,
             consensus=self.consensus,

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from raftmem.model.commands import Actor, Scope
-from raftmem.model.coordination_rows import Thing, key_of
+from raftmem.model.coordination_rows import CoordinationRow, key_of
 from raftmem.model.digest import GENESIS
 from raftmem.model.records import (
     Change,
@@ -19,7 +19,7 @@ from raftmem.model.records import (
     PutContent,
     PutIdempotency,
     PutRecord,
-    PutThing,
+    PutRow,
     Record,
     Result,
     Status,
@@ -96,20 +96,20 @@ class Draft:
     def noop(self, memory_id: str | None = None) -> None:
         self.outcomes.append(Outcome("NOOP", True, None, memory_id))
 
-    def put_thing(self, thing: Thing) -> None:
-        self._move_thing(key_of(thing), thing)
+    def put_row(self, coordination_row: CoordinationRow) -> None:
+        self._move_row(key_of(coordination_row), coordination_row)
 
-    def end_thing(self, key: bytes) -> None:
-        self._move_thing(key, None)
+    def end_row(self, key: bytes) -> None:
+        self._move_row(key, None)
 
-    def _move_thing(self, key: bytes, new: Thing | None) -> None:
+    def _move_row(self, key: bytes, new: CoordinationRow | None) -> None:
         old = self.world.things.get(key)
         if new is None:
             self.world.things.pop(key, None)
         else:
             self.world.things[key] = new
         if new != old:
-            self.changes.append(PutThing(key, new, old, Position(self.index, len(self.outcomes))))
+            self.changes.append(PutRow(key, new, old, Position(self.index, len(self.outcomes))))
         self.noop()
 
     def say(self, data: bytes) -> None:
@@ -132,7 +132,7 @@ class World:
     def __init__(self) -> None:
         self.newest: dict[str, Record] = {}
         self.keys: list[IdempotencyRow] = []
-        self.things: dict[bytes, Thing] = {}
+        self.things: dict[bytes, CoordinationRow] = {}
         self.index = 0
 
     def entry(self, *acts: Act) -> Entry:
@@ -159,12 +159,12 @@ def noop(memory_id: str | None = None) -> Act:
     return lambda draft: draft.noop(memory_id)
 
 
-def put_thing(thing: Thing) -> Act:
-    return lambda draft: draft.put_thing(thing)
+def put_row(coordination_row: CoordinationRow) -> Act:
+    return lambda draft: draft.put_row(coordination_row)
 
 
-def end_thing(key: bytes) -> Act:
-    return lambda draft: draft.end_thing(key)
+def end_row(key: bytes) -> Act:
+    return lambda draft: draft.end_row(key)
 
 
 def say(data: bytes) -> Act:

@@ -10,7 +10,7 @@ from raftmem.raft.rules import is_sticky, quorum
 from raftmem.runtime.interfaces import Clock, Randomness
 
 
-class Election:
+class ElectionTimer:
     """Timers of one replica. `timeout`: the minimum election timeout, seconds; each wait is drawn from [1, 2) of it.
 
     Who has lost the connection with its leader waits for 1.1 to 1.35 of it, by the same draw: a leader that was killed

@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 from raftmem.raft import messages as m
 from raftmem.raft import rules
-from raftmem.raft.election.timer import Election
-from raftmem.raft.log.durable_outbox import Promises
+from raftmem.raft.election.timer import ElectionTimer
+from raftmem.raft.log.durable_outbox import DurableOutbox
 from raftmem.raft.log.journal import Journal
 from raftmem.raft.pysyncobj_core import CANDIDATE, LEADER, Core
 
 
-class Voting:
+class Votes:
     """`elections`: how often this replica stood. `may_stand()`: its disk can be written."""
 
     def __init__(
@@ -22,8 +22,8 @@ class Voting:
         *,
         core: Core,
         journal: Journal,
-        election: Election,
-        promises: Promises,
+        election: ElectionTimer,
+        promises: DurableOutbox,
         peers: Callable[[], tuple[str, ...]],
         send: Callable[[str, m.Message], None],
         may_stand: Callable[[], bool],

@@ -6,20 +6,20 @@ Order matters: the echo goes out before the claim and does not wait for the log'
 from raftmem.errors import Corrupt
 from raftmem.raft import messages as m
 from raftmem.raft import rules
-from raftmem.raft.follower.match_claim import Following
-from raftmem.raft.log.durable_outbox import Promises
+from raftmem.raft.follower.match_claim import MatchClaim
+from raftmem.raft.log.durable_outbox import DurableOutbox
 from raftmem.raft.log.journal import Journal
 from raftmem.raft.pysyncobj_core import LEADER, Core
 
 
-class Appends:
+class AppendHandler:
     """`commit`: the highest index that leaders' words and this log together make committed."""
 
-    def __init__(self, *, core: Core, journal: Journal, promises: Promises, commit: int) -> None:
+    def __init__(self, *, core: Core, journal: Journal, promises: DurableOutbox, commit: int) -> None:
         self._core = core
         self._journal = journal
         self._promises = promises
-        self._following = Following(commit=commit)
+        self._following = MatchClaim(commit=commit)
 
     @property
     def commit(self) -> int:

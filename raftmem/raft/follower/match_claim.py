@@ -4,7 +4,7 @@ Rule (termed-answers): a claim names only what an append of the claimed term ver
 """
 
 
-class Following:
+class MatchClaim:
     """`commit`: the highest index that a leader's word and this log together make committed (verified-commit)."""
 
     def __init__(self, commit: int) -> None:

@@ -9,10 +9,10 @@ import logging
 from collections.abc import Callable
 
 from raftmem.raft import messages as m
-from raftmem.raft.follower.append_handler import Appends
+from raftmem.raft.follower.append_handler import AppendHandler
 from raftmem.raft.interfaces import Snapshots
-from raftmem.raft.log.apply_queue import Applying
-from raftmem.raft.log.durable_outbox import Promises
+from raftmem.raft.log.apply_queue import ApplyQueue
+from raftmem.raft.log.durable_outbox import DurableOutbox
 from raftmem.raft.log.journal import Journal
 from raftmem.raft.pysyncobj_core import FOLLOWER, Core
 from raftmem.storage.log.contract import LogEntry
@@ -21,7 +21,7 @@ from raftmem.storage.snapshots.contract import SnapshotMeta
 log = logging.getLogger("raftmem.raft")
 
 
-class Installing:
+class SnapshotReceiver:
     """`installed`: how often. One snapshot at a time; what comes meanwhile is answered by the leader's next offer."""
 
     def __init__(
@@ -29,9 +29,9 @@ class Installing:
         *,
         core: Core,
         journal: Journal,
-        promises: Promises,
-        appends: Appends,
-        applying: Applying,
+        promises: DurableOutbox,
+        appends: AppendHandler,
+        applying: ApplyQueue,
         snapshots: Snapshots,
         step: Callable[[Callable[[], None]], None],
     ) -> None:

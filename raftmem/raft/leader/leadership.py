@@ -14,7 +14,7 @@ from raftmem.raft import messages as m
 from raftmem.raft.interfaces import Snapshots, Timing
 from raftmem.raft.leader.progress import Progress
 from raftmem.raft.leader.rounds import Rounds
-from raftmem.raft.leader.snapshot_sender import Shipping
+from raftmem.raft.leader.snapshot_sender import SnapshotSender
 from raftmem.raft.log.journal import Journal
 from raftmem.raft.membership import ids
 from raftmem.raft.pysyncobj_core import Core
@@ -62,7 +62,7 @@ class Leadership:
         self._kick = kick
         self._append_bytes_max = append_bytes_max
         self._early: list[tuple[bool, OnIndex]] = []  # readers who wait for the first commit of this term
-        self._shipping: dict[str, Shipping] = {}
+        self._shipping: dict[str, SnapshotSender] = {}
         self.set_members()
 
     # --- members ---------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ class Leadership:
             if meta is None:
                 log.error("%s needs a snapshot and there is none; it has to wait for the next", peer)
                 return
-            shipping = self._shipping[peer] = Shipping(
+            shipping = self._shipping[peer] = SnapshotSender(
                 snapshots=self._snapshots,
                 meta=meta,
                 term=self.term,

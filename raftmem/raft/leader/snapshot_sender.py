@@ -14,7 +14,7 @@ from raftmem.runtime.interfaces import Clock
 from raftmem.storage.snapshots.contract import SnapshotMeta
 
 
-class Shipping:
+class SnapshotSender:
     """`meta`: what is being sent. `send(message)` reaches the follower, or is lost. `patience`: seconds."""
 
     def __init__(

@@ -17,7 +17,7 @@ CHUNK: Final = 128  # entries in one transaction of the state
 RETRY_SECONDS: Final = 0.25
 
 
-class Applying:
+class ApplyQueue:
     """`index`: applied here. `apply(entries)` is all or nothing; `settle()` makes what was applied outlive a kill, and
     is called now and then. Both may raise OSError ENOSPC."""
 

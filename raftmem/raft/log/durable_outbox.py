@@ -6,7 +6,7 @@ from raftmem.raft import messages as m
 from raftmem.raft.log.journal import Journal
 
 
-class Promises:
+class DurableOutbox:
     """`current_term()` at the moment of release must be the one the message was made in (termed-answers)."""
 
     def __init__(

@@ -24,26 +24,26 @@ SILENT_SECONDS: Final = 10  # bytes unacknowledged, or no life sign of an idle p
 class Owner(Protocol):
     """What a wire asks and tells."""
 
-    def opened(self, wire: "Wire") -> None: ...
-    def may_greet(self, wire: "Wire") -> bool:
+    def opened(self, wire: "PeerConnection") -> None: ...
+    def may_greet(self, wire: "PeerConnection") -> bool:
         """Dialled: whether it is still wanted."""
         ...
 
-    def greeted(self, wire: "Wire", greeting: Hello) -> bool:
+    def greeted(self, wire: "PeerConnection", greeting: Hello) -> bool:
         """The other end's greeting came; False: the owner has closed the wire. It counts when `joined` is called."""
         ...
 
-    def joined(self, wire: "Wire") -> None: ...
-    def refused(self, wire: "Wire", bye: Bye) -> None: ...
-    def heard(self, wire: "Wire", data: bytes) -> bool:
+    def joined(self, wire: "PeerConnection") -> None: ...
+    def refused(self, wire: "PeerConnection", bye: Bye) -> None: ...
+    def heard(self, wire: "PeerConnection", data: bytes) -> bool:
         """A frame after the greetings; False: it is no message, and the wire is closed."""
         ...
 
-    def broken(self, wire: "Wire", error: Exception) -> None:
+    def broken(self, wire: "PeerConnection", error: Exception) -> None:
         """Before the greetings were through."""
         ...
 
-    def left(self, wire: "Wire") -> None: ...
+    def left(self, wire: "PeerConnection") -> None: ...
     def hello(self, to_node: str) -> Hello: ...
 
 
@@ -78,7 +78,7 @@ def _tune(connection: _Options) -> None:
         connection.setsockopt(level, option, value)
 
 
-class Wire(asyncio.Protocol):
+class PeerConnection(asyncio.Protocol):
     """`expected`: whom we dialled. `peer`: None until both greetings are checked.
 
     `names`: the ids that the other end's certificate names, None without TLS.

@@ -7,14 +7,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from raftmem.raft.transport.connection import Wire
+from raftmem.raft.transport.connection import PeerConnection
 from raftmem.runtime.interfaces import Randomness
 
 BACKOFF_SECONDS: Final = (0.05, 1.0)
 Address = tuple[str, int]
 
 
-class Dial:
+class Dialer:
     """`pending`: greeted by us, and not answered yet. `is_unanswered`: the last one that was greeted never was.
 
     `connect(address)` gives None when it failed; `current()` is the connection that counts now; `patience`: seconds to
@@ -26,12 +26,12 @@ class Dial:
         *,
         address: Address,
         patience: float,
-        connect: Callable[[Address], Awaitable[Wire | None]],
-        current: Callable[[], Wire | None],
+        connect: Callable[[Address], Awaitable[PeerConnection | None]],
+        current: Callable[[], PeerConnection | None],
         randomness: Randomness,
     ) -> None:
         self.address: Final = address
-        self.pending: Wire | None = None
+        self.pending: PeerConnection | None = None
         self.is_unanswered = False
         self._patience = patience
         self._connect = connect

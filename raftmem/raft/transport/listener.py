@@ -11,21 +11,23 @@ from typing import Final
 
 from raftmem.limits import PEER_HANDSHAKES_MAX
 from raftmem.raft.transport import connection as timing
-from raftmem.raft.transport.connection import Wire
+from raftmem.raft.transport.connection import PeerConnection
 from raftmem.raft.transport.tls import PeerTls
 
 PAUSE_SECONDS: Final = 0.1  # after an accept that failed: no descriptor is left, or the caller has gone
 
 
-class Accepting:
+class Listener:
     """Owns the listening socket. `make`: a wire for a caller; `complain(reason)`: of strangers."""
 
-    def __init__(self, *, make: Callable[[], Wire], complain: Callable[[str], None], tls: PeerTls | None) -> None:
+    def __init__(
+        self, *, make: Callable[[], PeerConnection], complain: Callable[[str], None], tls: PeerTls | None
+    ) -> None:
         self._make = make
         self._complain = complain
         self._tls = tls
         self._loop = asyncio.get_running_loop()
-        self._callers: set[Wire] = set()
+        self._callers: set[PeerConnection] = set()
         self._admissions: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -63,7 +65,7 @@ class Accepting:
         self._admissions.add(admission)
         admission.add_done_callback(self._admissions.discard)
 
-    async def _admit(self, connection: socket.socket, caller: Wire) -> None:
+    async def _admit(self, connection: socket.socket, caller: PeerConnection) -> None:
         try:
             async with asyncio.timeout(timing.HANDSHAKE_SECONDS):
                 if self._tls is None:

@@ -20,10 +20,10 @@ from raftmem.model.addresses import split_address
 from raftmem.model.commands import Member, Members
 from raftmem.raft.transport import connection as timing
 from raftmem.raft.transport import frames
-from raftmem.raft.transport.connection import Wire
-from raftmem.raft.transport.dialer import Address, Dial
+from raftmem.raft.transport.connection import PeerConnection
+from raftmem.raft.transport.dialer import Address, Dialer
 from raftmem.raft.transport.frames import Bye, Hello
-from raftmem.raft.transport.listener import Accepting
+from raftmem.raft.transport.listener import Listener
 from raftmem.raft.transport.tls import PeerTls
 from raftmem.runtime.interfaces import Randomness
 
@@ -55,7 +55,7 @@ class PeerEvents:
         self.removed = removed
 
 
-class Peers:
+class PeerSet:
     """The network of one replica. Everything runs on the loop's thread.
 
     `addresses`: (host, port) of members, in place of those in the membership. `known_birth(node)`: the birth of the
@@ -84,14 +84,14 @@ class Peers:
         self._is_running = False
         self._named: dict[str, Member] = {}
         self._removed: frozenset[str] = frozenset()
-        self._wires: dict[str, Wire] = {}
+        self._wires: dict[str, PeerConnection] = {}
         self._greetings: dict[str, Hello] = {}
         self._complaints: dict[str, str] = {}
         self._strangers_silent_until = 0.0
-        self._open: set[Wire] = set()
-        self._dials: dict[str, Dial] = {}
-        self._accepting = Accepting(
-            make=lambda: Wire(self, self._loop, None),
+        self._open: set[PeerConnection] = set()
+        self._dials: dict[str, Dialer] = {}
+        self._accepting = Listener(
+            make=lambda: PeerConnection(self, self._loop, None),
             complain=lambda reason: self._complain(STRANGER, reason),
             tls=tls,
         )
@@ -144,13 +144,13 @@ class Peers:
         return peer in self._wires
 
     # --- used by the wires -----------------------------------------------------------------------------
-    def opened(self, wire: Wire) -> None:
+    def opened(self, wire: PeerConnection) -> None:
         self._open.add(wire)
 
     def hello(self, to_node: str) -> Hello:
         return msgspec.structs.replace(self._me, to_node_id=to_node)
 
-    def may_greet(self, wire: Wire) -> bool:
+    def may_greet(self, wire: PeerConnection) -> bool:
         dial = self._dials.get(wire.expected or "")
         if dial is None or wire.expected is None or wire.expected in self._wires:
             wire.close()
@@ -163,7 +163,7 @@ class Peers:
         dial.pending = wire
         return True
 
-    def greeted(self, wire: Wire, greeting: Hello) -> bool:
+    def greeted(self, wire: PeerConnection, greeting: Hello) -> bool:
         node = greeting.node_id
         bye = self._objection(wire, greeting)
         if bye is None and wire.expected is None and not self._takes(node):
@@ -178,7 +178,7 @@ class Peers:
         self._greetings[node] = greeting
         return True
 
-    def joined(self, wire: Wire) -> None:
+    def joined(self, wire: PeerConnection) -> None:
         assert wire.peer is not None
         node = wire.peer
         dial = self._dials.get(node)
@@ -195,24 +195,24 @@ class Peers:
         self._wires[node] = wire
         self._events.connected(node)
 
-    def heard(self, wire: Wire, data: bytes) -> bool:
+    def heard(self, wire: PeerConnection, data: bytes) -> bool:
         assert wire.peer is not None
         if not wire.is_confirmed:
             wire.is_confirmed = True
             self._complaints.pop(wire.peer, None)  # nothing is wrong with it: what goes wrong next is news
         return self._events.receive(wire.peer, data)
 
-    def refused(self, wire: Wire, bye: Bye) -> None:
+    def refused(self, wire: PeerConnection, bye: Bye) -> None:
         """A Bye counts as the word of its sender only if we know who that is."""
         node = wire.peer or wire.expected
         self._complain(node or STRANGER, f"refuses this replica: {bye.reason}")
         if node is not None and bye.removed and (wire.names is not None or node in self._named or not self._named):
             self._events.removed(node, bye.reason)
 
-    def broken(self, wire: Wire, error: Exception) -> None:
+    def broken(self, wire: PeerConnection, error: Exception) -> None:
         self._complain(wire.expected or STRANGER, f"the connection broke before the greeting: {error}")
 
-    def left(self, wire: Wire) -> None:
+    def left(self, wire: PeerConnection) -> None:
         self._open.discard(wire)
         dial = self._dials.get(wire.expected or "")
         if dial is not None and dial.pending is wire:
@@ -220,7 +220,7 @@ class Peers:
         self._drop(wire)
 
     # --- who may talk ------------------------------------------------------------------------------------
-    def _objection(self, wire: Wire, greeting: Hello) -> Bye | None:
+    def _objection(self, wire: PeerConnection, greeting: Hello) -> Bye | None:
         node = greeting.node_id
         member = self._named.get(node)
         bye = frames.objection(
@@ -238,7 +238,7 @@ class Peers:
         """As the membership has it, else as this replica first met it."""
         return self._known_birth(node) if member is None or member.birth is None else member.birth
 
-    def _misnamed(self, wire: Wire, node: str) -> Bye | None:
+    def _misnamed(self, wire: PeerConnection, node: str) -> Bye | None:
         if wire.names is None or node in wire.names:
             return None
         return Bye(f"its certificate is for {', '.join(sorted(wire.names)) or 'nobody'}, not for {node}")
@@ -267,7 +267,7 @@ class Peers:
             return True
         return dial.is_unanswered  # whoever answers there may not be this node
 
-    def _look_again(self, wire: Wire) -> None:
+    def _look_again(self, wire: PeerConnection) -> None:
         """What is in force has changed: what was in order at the greeting may be so no more."""
         node = wire.peer
         if node is None or self._wires.get(node) is not wire:
@@ -278,7 +278,7 @@ class Peers:
             wire.part(bye)
             self._drop(wire)
 
-    def _drop(self, wire: Wire) -> None:
+    def _drop(self, wire: PeerConnection) -> None:
         """It counts no more."""
         if wire.peer is not None and self._wires.get(wire.peer) is wire:
             del self._wires[wire.peer]
@@ -331,8 +331,8 @@ class Peers:
             self._complain(member.id, str(error))
             return None
 
-    def _dial(self, node: str, address: Address) -> Dial:
-        dial = Dial(
+    def _dial(self, node: str, address: Address) -> Dialer:
+        dial = Dialer(
             address=address,
             patience=LESSER_SECONDS if self._me.node_id < node else 0.0,
             connect=lambda address: self._connect(node, address),
@@ -342,9 +342,9 @@ class Peers:
         dial.start()
         return dial
 
-    async def _connect(self, node: str, address: Address) -> Wire | None:
+    async def _connect(self, node: str, address: Address) -> PeerConnection | None:
         host, port = address
-        wire = Wire(self, self._loop, node)
+        wire = PeerConnection(self, self._loop, node)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 if self._tls is None:

@@ -12,7 +12,7 @@ from log_world import SmallDisk, everything, members, small_log
 
 from raftmem.errors import StorageFailed
 from raftmem.storage.log.contract import Append, Compact, HardState, LogEntry, LogStore, LogWrite, Reset, Truncate
-from raftmem.storage.log.in_memory import MemoryLogStore
+from raftmem.storage.log.in_memory import InMemoryLogStore
 from raftmem.storage.log.store import SegmentLogStore
 
 Open = Callable[[], LogStore]
@@ -35,7 +35,7 @@ def disk_log(folder: Path) -> SegmentLogStore:
 @pytest.fixture(params=["memory", "disk"])
 def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
     """Opens the one log of the test; again: after closing it, as a restart does."""
-    in_memory = MemoryLogStore(bytes_max=ROOM_BYTES)
+    in_memory = InMemoryLogStore(bytes_max=ROOM_BYTES)
     opened: list[LogStore] = []
 
     def open_again() -> LogStore:
@@ -293,7 +293,7 @@ class Author:
     """Makes writes that fit the log as it is after those made before, from small numbers; a `broken` one does not."""
 
     def __init__(self) -> None:
-        self.log = MemoryLogStore()
+        self.log = InMemoryLogStore()
         self.term = 1
 
     def batch(self, plan: Sequence[Draw]) -> list[LogWrite]:
@@ -340,7 +340,7 @@ class Author:
 @settings(max_examples=200, deadline=None)
 @given(plan=PLAN)
 def test_any_writes_give_the_same_in_memory_and_on_disk_and_after_a_restart(plan: list[list[Draw]]) -> None:
-    author, in_memory = Author(), MemoryLogStore()
+    author, in_memory = Author(), InMemoryLogStore()
     with tempfile.TemporaryDirectory() as folder:
         on_disk = disk_log(Path(folder) / "log")
         for number, drawn in enumerate(plan):

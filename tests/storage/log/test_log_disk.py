@@ -14,7 +14,7 @@ from log_world import everything, marked, members, newest, small_log
 from raftmem.errors import Corrupt, CutShort, FolderRefused, StorageFailed
 from raftmem.storage.log.contract import Append, Compact, HardState, LogEntry, LogWrite, Reset, Truncate
 from raftmem.storage.log.files import Files, index_path, segment_numbers, segment_path
-from raftmem.storage.log.in_memory import MemoryLogStore
+from raftmem.storage.log.in_memory import InMemoryLogStore
 from raftmem.storage.log.records import HEADER_BYTES, MARK, pack_header, read_header
 from raftmem.storage.log.store import SegmentLogStore
 
@@ -166,7 +166,7 @@ def test_a_kill_leaves_compactions_and_resets_done_or_not_begun(tmp_path: Path) 
     """What the killed process wrote must be what the twin holds after as many steps, or one more."""
     imports = f"{Path(__file__).parent}{os.pathsep}{Path(__file__).parents[2] / 'worlds'}"
     command = [sys.executable, "-c", textwrap.dedent(STEPPER), str(tmp_path / "log"), imports]
-    twin, done = MemoryLogStore(), 0
+    twin, done = InMemoryLogStore(), 0
     for kill in range(KILLS):
         writer = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert writer.stdout is not None

@@ -26,7 +26,7 @@ from log_world import everything, marked, members, newest, small_log
 from raftmem.errors import Corrupt, StorageFailed
 from raftmem.storage.log.contract import Append, Compact, HardState, LogEntry, LogWrite, Reset, Truncate
 from raftmem.storage.log.files import Files, segment_numbers, segment_path
-from raftmem.storage.log.in_memory import MemoryLogStore
+from raftmem.storage.log.in_memory import InMemoryLogStore
 from raftmem.storage.log.store import SegmentLogStore
 
 BEFORE: tuple[list[LogWrite], ...] = (
@@ -43,15 +43,15 @@ WRITES: tuple[list[LogWrite], ...] = (
 )
 
 
-def standing(folder: Path, files: Files | None = None) -> tuple[SegmentLogStore, MemoryLogStore]:
-    log, twin = small_log(folder, files=files), MemoryLogStore()
+def standing(folder: Path, files: Files | None = None) -> tuple[SegmentLogStore, InMemoryLogStore]:
+    log, twin = small_log(folder, files=files), InMemoryLogStore()
     for writes in BEFORE:
         log.commit(writes)
         twin.commit(writes)
     return log, twin
 
 
-def both(twin: MemoryLogStore, writes: list[LogWrite]) -> tuple[tuple[object, ...], tuple[object, ...]]:
+def both(twin: InMemoryLogStore, writes: list[LogWrite]) -> tuple[tuple[object, ...], tuple[object, ...]]:
     """What the log holds without the writes, and with them."""
     before = everything(twin)
     twin.commit(writes)
@@ -197,7 +197,7 @@ def test_a_disk_that_has_no_room_for_a_mark_or_a_seal_takes_the_commit_all_the_s
 
 
 # --- power --------------------------------------------------------------------------------------------
-def drawn(chance: random.Random, log: MemoryLogStore, term: int) -> list[LogWrite]:
+def drawn(chance: random.Random, log: InMemoryLogStore, term: int) -> list[LogWrite]:
     """Some writes that fit the log."""
     first, last = log.first_index(), log.last_index()
     state: list[LogWrite] = [HardState(term, chance.choice((None, "n1")))]
@@ -228,7 +228,7 @@ def test_a_power_loss_at_any_call_leaves_what_was_acknowledged_and_the_rest_whol
 ) -> None:
     """Life after life on one folder; each ends at some call, and with the power any of what was not synced goes."""
     chance = random.Random(seed)
-    folder, twin, term = tmp_path / "log", MemoryLogStore(), 0
+    folder, twin, term = tmp_path / "log", InMemoryLogStore(), 0
     folder.mkdir()
     for _ in range(8):
         machine = Machine(folder)
@@ -249,7 +249,7 @@ def test_a_power_loss_at_any_call_leaves_what_was_acknowledged_and_the_rest_whol
             machine.lose_power(chance)
         if log is not None:
             log.close()
-        looked = small_log(folder) if segment_numbers(folder) else MemoryLogStore()
+        looked = small_log(folder) if segment_numbers(folder) else InMemoryLogStore()
         if everything(looked) != everything(twin):
             twin.commit(pending)
         assert everything(looked) == everything(twin)
@@ -292,7 +292,7 @@ def unfinished(folder: Path, writes: list[LogWrite]) -> tuple[bytes, bytes, int]
 def test_any_sectors_of_a_frame_that_was_not_synced_are_all_of_it_or_nothing(
     tmp_path: Path, writes: list[LogWrite], shift: int, is_marked: bool
 ) -> None:
-    folder, twin = tmp_path / "log", MemoryLogStore()
+    folder, twin = tmp_path / "log", InMemoryLogStore()
     log = SegmentLogStore(folder, room_bytes=8192)
     for done in (*BEFORE, [Append((LogEntry(14, 1, b"x" * shift),))], [Truncate(14)]):
         log.commit(done)

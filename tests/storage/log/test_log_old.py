@@ -13,7 +13,7 @@ from log_world import everything, marked, members, small_log
 from raftmem.errors import Corrupt, CutShort, FolderRefused
 from raftmem.storage.log.contract import Append, Compact, HardState, LogEntry
 from raftmem.storage.log.files import segment_numbers
-from raftmem.storage.log.in_memory import MemoryLogStore
+from raftmem.storage.log.in_memory import InMemoryLogStore
 from raftmem.storage.log.store import SegmentLogStore
 
 
@@ -58,9 +58,9 @@ LOGS: dict[str, tuple[list[LogEntry], tuple[int, LogEntry] | None]] = {
 }
 
 
-def twin_of(name: str) -> MemoryLogStore:
+def twin_of(name: str) -> InMemoryLogStore:
     entries, base = LOGS[name]
-    twin = MemoryLogStore()
+    twin = InMemoryLogStore()
     twin.commit([HardState(3, "n1")])
     if base is None:
         twin.commit([Append(tuple(entries))])

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from storage_world import ACTOR, World, end, end_thing, ids, put, put_thing, say, store, use_key
+from storage_world import ACTOR, World, end, end_row, ids, put, put_row, say, store, use_key
 
 from raftmem.errors import Corrupt
 from raftmem.model.coordination_rows import GATES, LOCKS, Gate, Lock, gate_key, lock_key
 from raftmem.model.records import Position
 from raftmem.storage.log.contract import LogEntry
 from raftmem.storage.snapshots.contract import SnapshotMeta, SnapshotStore
-from raftmem.storage.snapshots.in_memory import MemorySnapshotStore
+from raftmem.storage.snapshots.in_memory import InMemorySnapshotStore
 from raftmem.storage.snapshots.store import FileSnapshotStore
 from raftmem.storage.state.contract import Query, StateStore
 from raftmem.storage.state.copy import state_file
-from raftmem.storage.state.in_memory import MemoryStateStore
-from raftmem.storage.state.in_memory_copy import MemoryFiles
+from raftmem.storage.state.in_memory import InMemoryStateStore
+from raftmem.storage.state.in_memory_copy import InMemoryFiles
 from raftmem.storage.state.store import LmdbStateStore
 
 MEMBERS = LogEntry(1, 0, b"the members")
@@ -34,18 +34,18 @@ class Disk:
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
-        self.files = MemoryFiles()
+        self.files = InMemoryFiles()
         self.world = World()
         self.state: StateStore
         self.snapshots: SnapshotStore
         if folder is None:
-            self._memory = MemoryStateStore(snapshots=self.files)
+            self._memory = InMemoryStateStore(snapshots=self.files)
         self.start()
 
     def start(self) -> None:
         if self.folder is None:
             self.state = self._memory
-            self.snapshots = MemorySnapshotStore(self.files, self._memory)
+            self.snapshots = InMemorySnapshotStore(self.files, self._memory)
             return
         self.folder.mkdir(exist_ok=True)
         self._lmdb = self.state = LmdbStateStore(self.folder / "state", snapshots=self.folder / "snapshots")
@@ -59,7 +59,7 @@ class Disk:
         for _ in range(count):
             number = self.world.index
             place = Position(number + 1, 2)
-            things = (put_thing(Lock(f"l{number}", 1, 1, 0, place)), put_thing(gate(place, number)), say(b"1"))
+            things = (put_row(Lock(f"l{number}", 1, 1, 0, place)), put_row(gate(place, number)), say(b"1"))
             acts = (put(f"m{number}", tags=("t",), vector=FLOATS), put("counter"), use_key(f"k{number}"))
             store(self.state, self.world.entry(*acts, *things))
 
@@ -125,7 +125,7 @@ class TestSnapshotContract:
         reader = prepared.reader()
         assert (reader.head, reader.event(21)) == (prepared.head, None)
         assert len(ids(reader, Query(tags=("t",)))) == len(reader.scan(LOCKS, limit=99)) == 20
-        assert reader.thing(gate_key("g")) == gate(Position(20, 2), 19)
+        assert reader.coordination_row(gate_key("g")) == gate(Position(20, 2), 19)
         reader.release()
         prepared.discard()
 
@@ -138,7 +138,7 @@ class TestSnapshotContract:
         assert other.state.head().index == 0, "beside the one in force"
         other.state.replace(prepared)
         prepared.discard()
-        entry = one.world.entry(put("counter"), end("m3"), end_thing(lock_key("l3")))
+        entry = one.world.entry(put("counter"), end("m3"), end_row(lock_key("l3")))
         store(one.state, entry)
         store(other.state, entry)
         for _ in range(2):
@@ -151,8 +151,8 @@ class TestSnapshotContract:
             for prefix, count in ((LOCKS, 19), (GATES, 1)):
                 assert theirs.scan(prefix, limit=99) == mine.scan(prefix, limit=99)
                 assert len(theirs.scan(prefix, limit=99)) == count
-            assert theirs.thing(lock_key("l3")) is None
-            assert theirs.thing(gate_key("g"), Position(8, 9)) == gate(Position(8, 2), 7)
+            assert theirs.coordination_row(lock_key("l3")) is None
+            assert theirs.coordination_row(gate_key("g"), Position(8, 9)) == gate(Position(8, 2), 7)
             assert theirs.content(Position(8, 4)) == mine.content(Position(8, 4)) == b"1"
             assert theirs.idempotency(ACTOR, "k7") == mine.idempotency(ACTOR, "k7") is not None
             other.restart()

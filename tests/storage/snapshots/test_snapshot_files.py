@@ -19,7 +19,7 @@ from storage_world import World, ids, put, store
 from raftmem.errors import Corrupt
 from raftmem.model import codec
 from raftmem.storage.log.contract import Append, Compact, LogEntry, Reset
-from raftmem.storage.log.in_memory import MemoryLogStore
+from raftmem.storage.log.in_memory import InMemoryLogStore
 from raftmem.storage.reconcile import restore
 from raftmem.storage.snapshots.contract import SnapshotMeta
 from raftmem.storage.snapshots.store import FileSnapshotStore
@@ -314,9 +314,9 @@ def test_a_state_that_was_prepared_for_nothing_leaves_nothing(tmp_path: Path, ta
 
 
 # --- restoring --------------------------------------------------------------------------------------
-def a_log(*writes: Compact | Reset, entries: int = 30) -> MemoryLogStore:
+def a_log(*writes: Compact | Reset, entries: int = 30) -> InMemoryLogStore:
     """The log of the entries that `World` makes."""
-    world, log = World(), MemoryLogStore()
+    world, log = World(), InMemoryLogStore()
     rows = [world.entry(put("m"))[0] for _ in range(entries)]
     log.commit([Append(tuple(LogEntry(row.index, row.term, row.data) for row in rows)), *writes])
     return log

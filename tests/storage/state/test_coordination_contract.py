@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from storage_world import ACTOR, World, end_thing, noop, put_thing, say, store
+from storage_world import ACTOR, World, end_row, noop, put_row, say, store
 
 from raftmem.errors import Corrupt, Stop
 from raftmem.limits import NAME_BYTES_MAX
@@ -14,20 +14,20 @@ from raftmem.model.coordination_rows import (
     DUE,
     GATES,
     LOCKS,
+    CoordinationRow,
     Gate,
     Hold,
     Lock,
     Task,
     TaskState,
-    Thing,
     Waiter,
     due_until,
     gate_key,
     hold_key,
     holders,
+    index_keys,
     key_of,
     lock_key,
-    marks,
     owned_by,
     pinned_by,
     queue_of,
@@ -37,7 +37,7 @@ from raftmem.model.coordination_rows import (
 )
 from raftmem.model.records import SEQ_LAST, Position, View
 from raftmem.storage.state.contract import StateStore
-from raftmem.storage.state.in_memory import MemoryStateStore
+from raftmem.storage.state.in_memory import InMemoryStateStore
 from raftmem.storage.state.store import LmdbStateStore
 
 ZERO = Position(1, 0)
@@ -66,7 +66,7 @@ def gate(required: int, *pins: str) -> Gate:
 
 @pytest.fixture(params=["memory", "lmdb"])
 def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StateStore]:
-    made: StateStore = MemoryStateStore() if request.param == "memory" else LmdbStateStore(tmp_path / "state")
+    made: StateStore = InMemoryStateStore() if request.param == "memory" else LmdbStateStore(tmp_path / "state")
     yield made
     made.close(clean=False)
 
@@ -74,44 +74,44 @@ def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StateStore
 def found(reader: View, prefix: bytes, *, limit: int = 99, start: bytes = b"", stop: bytes | None = None) -> list[str]:
     """The owners, ids or names of what a scan finds."""
     names = []
-    for mark, thing in reader.scan(prefix, limit=limit, start=start, stop=stop):
-        assert mark in marks(thing)
-        match thing:
+    for mark, coordination_row in reader.scan(prefix, limit=limit, start=start, stop=stop):
+        assert mark in index_keys(coordination_row)
+        match coordination_row:
             case Hold() | Waiter():
-                names.append(thing.owner)
+                names.append(coordination_row.owner)
             case Task():
-                names.append(thing.id)
+                names.append(coordination_row.id)
             case Lock() | Gate():
-                names.append(thing.name)
+                names.append(coordination_row.name)
     return names
 
 
 class TestThingContract:
     def test_a_new_state_has_none(self, state: StateStore) -> None:
         reader = state.read()
-        assert reader.thing(lock_key("l")) is reader.thing(task_key("t"), Position(9, 9)) is None
+        assert reader.coordination_row(lock_key("l")) is reader.coordination_row(task_key("t"), Position(9, 9)) is None
         assert reader.scan(b"", limit=9) == []
         assert reader.content(ZERO) is None
 
     def test_a_row_is_put_replaced_and_removed_with_its_marks(self, state: StateStore) -> None:
         world, key = World(), hold_key("l", "a")
         for expires in (50, 70):
-            store(state, world.entry(put_thing(hold("a", expires))))
-            assert state.read().thing(key) == hold("a", expires)
+            store(state, world.entry(put_row(hold("a", expires))))
+            assert state.read().coordination_row(key) == hold("a", expires)
             assert found(state.read(), holders("l")) == found(state.read(), owned_by("a")) == ["a"]
             due = [found(state.read(), DUE, stop=due_until(time)) for time in (expires - 1, expires, 99)]
             assert due == [[], ["a"], ["a"]]
-        store(state, world.entry(end_thing(key)))
-        assert state.read().thing(key) is None
+        store(state, world.entry(end_row(key)))
+        assert state.read().coordination_row(key) is None
         assert state.read().scan(b"", limit=99) == []
-        store(state, world.entry(put_thing(hold("a", 60))))
+        store(state, world.entry(put_row(hold("a", 60))))
         assert found(state.read(), DUE) == ["a"]
 
     def test_a_scan_is_ordered_and_keeps_to_its_bounds(self, state: StateStore) -> None:
         world = World()
         places = {"c": Position(3, 1), "a": Position(3, 2), "d": Position(2**40, 0), "b": Position(3, 300)}
-        store(state, world.entry(*(put_thing(waiter(owner, since)) for owner, since in places.items())))
-        store(state, world.entry(put_thing(lock("l")), put_thing(hold("z", 5)), put_thing(lock("m", Position(2, 0)))))
+        store(state, world.entry(*(put_row(waiter(owner, since)) for owner, since in places.items())))
+        store(state, world.entry(put_row(lock("l")), put_row(hold("z", 5)), put_row(lock("m", Position(2, 0)))))
         reader, queue = state.read(), queue_of("l")
         assert found(reader, queue) == ["c", "a", "b", "d"]
         assert [found(reader, queue, limit=limit) for limit in (0, 1, 3)] == [[], ["c"], ["c", "a", "b"]]
@@ -131,37 +131,41 @@ class TestThingContract:
         store(
             state,
             world.entry(
-                put_thing(hold("a", 50)),
-                put_thing(hold("a", 60)),
-                put_thing(hold("b", 40)),
-                end_thing(hold_key("l", "b")),
-                put_thing(gate(1, "m")),
-                end_thing(gate_key("g")),
-                put_thing(gate(2, "m")),
+                put_row(hold("a", 50)),
+                put_row(hold("a", 60)),
+                put_row(hold("b", 40)),
+                end_row(hold_key("l", "b")),
+                put_row(gate(1, "m")),
+                end_row(gate_key("g")),
+                put_row(gate(2, "m")),
             ),
         )
         reader = state.read()
-        assert reader.thing(hold_key("l", "a")) == hold("a", 60)
-        assert reader.thing(hold_key("l", "b")) is None
+        assert reader.coordination_row(hold_key("l", "a")) == hold("a", 60)
+        assert reader.coordination_row(hold_key("l", "b")) is None
         assert found(reader, DUE) == ["a"]
         assert found(reader, DUE, stop=due_until(59)) == []
         assert found(reader, pinned_by("m")) == found(reader, GATES) == ["g"]
-        seen = [reader.thing(gate_key("g"), Position(1, seq)) for seq in range(3, 8)]
+        seen = [reader.coordination_row(gate_key("g"), Position(1, seq)) for seq in range(3, 8)]
         assert seen == [None, gate(1, "m"), None, gate(2, "m"), gate(2, "m")]
 
     def test_only_tasks_and_gates_are_read_at_older_positions(self, state: StateStore) -> None:
         world = World()
         one, two, three = (task("t", state) for state in ("available", "claimed", "completed"))
-        store(state, world.entry(noop(), put_thing(one), put_thing(two), put_thing(lock("l"))))
-        store(state, world.entry(put_thing(three), put_thing(task("u", "dead"))))
-        store(state, world.entry(end_thing(task_key("t"))))
+        store(state, world.entry(noop(), put_row(one), put_row(two), put_row(lock("l"))))
+        store(state, world.entry(put_row(three), put_row(task("u", "dead"))))
+        store(state, world.entry(end_row(task_key("t"))))
         reader = state.read()
         moments = [(0, SEQ_LAST), (1, 0), (1, 1), (1, 2), (1, SEQ_LAST), (2, 0), (2, SEQ_LAST), (3, 0), (9, 0)]
-        seen = [reader.thing(task_key("t"), Position(*moment)) for moment in moments]
+        seen = [reader.coordination_row(task_key("t"), Position(*moment)) for moment in moments]
         assert seen == [None, None, one, two, two, three, three, None, None]
-        assert reader.thing(task_key("u"), Position(9, 0)) == reader.thing(task_key("u")) == task("u", "dead")
-        assert reader.thing(lock_key("l"), Position(9, 0)) is None, "locks have no past"
-        assert reader.thing(lock_key("l")) == lock("l")
+        assert (
+            reader.coordination_row(task_key("u"), Position(9, 0))
+            == reader.coordination_row(task_key("u"))
+            == task("u", "dead")
+        )
+        assert reader.coordination_row(lock_key("l"), Position(9, 0)) is None, "locks have no past"
+        assert reader.coordination_row(lock_key("l")) == lock("l")
 
     def test_what_users_said_stands_under_its_position(self, state: StateStore) -> None:
         world = World()
@@ -172,55 +176,60 @@ class TestThingContract:
     def test_a_writer_sees_what_it_put(self, state: StateStore) -> None:
         world = World()
         with state.write() as writer:
-            writer.put(*world.entry(put_thing(hold("a", 50)), say(b"1")))
-            assert writer.thing(hold_key("l", "a")) == hold("a", 50)
+            writer.put(*world.entry(put_row(hold("a", 50)), say(b"1")))
+            assert writer.coordination_row(hold_key("l", "a")) == hold("a", 50)
             assert writer.content(Position(1, 1)) == b"1"
-            writer.put(*world.entry(put_thing(hold("a", 60)), put_thing(hold("b", 40))))
+            writer.put(*world.entry(put_row(hold("a", 60)), put_row(hold("b", 40))))
             assert found(writer, DUE) == ["b", "a"]
-            writer.put(*world.entry(end_thing(hold_key("l", "b"))))
+            writer.put(*world.entry(end_row(hold_key("l", "b"))))
             assert found(writer, DUE) == ["a"]
             assert found(state.read(), DUE) == [], "the shared reader moves on when the block ends"
         assert found(state.read(), DUE) == ["a"]
 
     def test_a_block_that_raises_leaves_nothing(self, state: StateStore) -> None:
         world = World()
-        store(state, world.entry(put_thing(hold("a", 50)), put_thing(gate(1, "m"))))
+        store(state, world.entry(put_row(hold("a", 50)), put_row(gate(1, "m"))))
         aside = World()
         aside.index, aside.things = 1, dict(world.things)
-        lost = aside.entry(put_thing(hold("a", 60)), end_thing(gate_key("g")), put_thing(lock("n")), say(b"1"))
+        lost = aside.entry(put_row(hold("a", 60)), end_row(gate_key("g")), put_row(lock("n")), say(b"1"))
         with pytest.raises(Stop):
             store(state, lost, lost)
         reader = state.read()
-        assert [reader.thing(hold_key("l", "a")), reader.thing(gate_key("g"))] == [hold("a", 50), gate(1, "m")]
-        assert reader.thing(gate_key("g"), Position(2, 9)) == gate(1, "m")
+        assert [reader.coordination_row(hold_key("l", "a")), reader.coordination_row(gate_key("g"))] == [
+            hold("a", 50),
+            gate(1, "m"),
+        ]
+        assert reader.coordination_row(gate_key("g"), Position(2, 9)) == gate(1, "m")
         assert found(reader, DUE, stop=due_until(50)) == ["a"]
         assert found(reader, LOCKS) == []
         assert reader.content(Position(2, 3)) is None
-        store(state, world.entry(put_thing(hold("a", 70))))
+        store(state, world.entry(put_row(hold("a", 70))))
         assert found(state.read(), DUE) == ["a"]
 
     def test_a_private_reader_stays_as_it_was(self, state: StateStore) -> None:
         world = World()
-        store(state, world.entry(put_thing(hold("a", 50)), put_thing(hold("b", 60)), put_thing(gate(1)), say(b"1")))
+        store(state, world.entry(put_row(hold("a", 50)), put_row(hold("b", 60)), put_row(gate(1)), say(b"1")))
         private = state.read_private()
-        store(
-            state, world.entry(put_thing(hold("a", 70)), end_thing(hold_key("l", "b")), put_thing(gate(2)), say(b"2"))
-        )
+        store(state, world.entry(put_row(hold("a", 70)), end_row(hold_key("l", "b")), put_row(gate(2)), say(b"2")))
         later = state.read_private()
-        store(state, world.entry(put_thing(hold("c", 10)), put_thing(hold("b", 60)), end_thing(gate_key("g"))))
-        store(state, world.entry(end_thing(hold_key("l", "b"))))
+        store(state, world.entry(put_row(hold("c", 10)), put_row(hold("b", 60)), end_row(gate_key("g"))))
+        store(state, world.entry(end_row(hold_key("l", "b"))))
         assert found(private, DUE) == ["a", "b"]
         assert found(private, DUE, stop=due_until(50)) == ["a"]
-        assert private.thing(hold_key("l", "a")) == hold("a", 50)
-        assert private.thing(hold_key("l", "c")) is None
-        assert private.thing(gate_key("g")) == private.thing(gate_key("g"), Position(9, 0)) == gate(1)
+        assert private.coordination_row(hold_key("l", "a")) == hold("a", 50)
+        assert private.coordination_row(hold_key("l", "c")) is None
+        assert (
+            private.coordination_row(gate_key("g"))
+            == private.coordination_row(gate_key("g"), Position(9, 0))
+            == gate(1)
+        )
         assert [private.content(Position(index, 3)) for index in (1, 2)] == [b"1", None]
         assert found(later, DUE) == ["a"], "of the entry that ended the other"
         assert found(later, DUE, stop=due_until(69)) == []
         later.release()
         private.release()
         assert found(state.read(), DUE) == ["c", "a"]
-        assert [state.read().thing(gate_key("g"), Position(index, 9)) for index in (1, 2, 3)] == [
+        assert [state.read().coordination_row(gate_key("g"), Position(index, 9)) for index in (1, 2, 3)] == [
             gate(1),
             gate(2),
             None,
@@ -229,29 +238,29 @@ class TestThingContract:
     @pytest.mark.parametrize("stands", [None, hold("a", 50)])
     @pytest.mark.parametrize("old", [None, hold("a", 50), hold("a", 51)])
     def test_a_change_of_another_row_than_stands_there_is_a_stop(
-        self, state: StateStore, stands: Thing | None, old: Thing | None
+        self, state: StateStore, stands: CoordinationRow | None, old: CoordinationRow | None
     ) -> None:
         world = World()
-        store(state, world.entry(noop() if stands is None else put_thing(stands)))
+        store(state, world.entry(noop() if stands is None else put_row(stands)))
         world.things = {} if old is None else {key_of(old): old}
-        entry = world.entry(put_thing(hold("a", 90)))
+        entry = world.entry(put_row(hold("a", 90)))
         if old == stands:
             store(state, entry)
         else:
             with pytest.raises(Corrupt, match="follows another") as stopped:
                 store(state, entry)
             assert stopped.value.index == 2
-            assert state.read().thing(hold_key("l", "a")) == stands
+            assert state.read().coordination_row(hold_key("l", "a")) == stands
         assert state.head().index == (2 if old == stands else 1)
 
     def test_a_mark_of_another_row_is_a_stop_until_that_is_gone(self, state: StateStore) -> None:
         world = World()
-        store(state, world.entry(put_thing(task("t"))))
+        store(state, world.entry(put_row(task("t"))))
         with pytest.raises(Corrupt, match="another thing's"):
-            store(state, world.entry(put_thing(task("u"))))
+            store(state, world.entry(put_row(task("u"))))
         again = World()
         again.index, again.things[task_key("t")] = 1, task("t")
-        store(state, again.entry(put_thing(task("t", "completed")), put_thing(task("u"))))
+        store(state, again.entry(put_row(task("t", "completed")), put_row(task("u"))))
         assert found(state.read(), unique_in("q", "unique")) == ["u"]
 
     def test_one_entry_may_hold_every_bound_at_once(self, state: StateStore) -> None:
@@ -267,9 +276,9 @@ class TestThingContract:
         )
         low = msgspec.structs.replace(row, id=long[1:], priority=-(2**31) + 1, unique_key=None, due=-(2**63))
         far = [hold(owner, 2**63 - 2, name=long, token=2**63) for owner in owners]
-        store(state, world.entry(put_thing(row), put_thing(low), *map(put_thing, far)))
+        store(state, world.entry(put_row(row), put_row(low), *map(put_row, far)))
         reader = state.read()
-        assert reader.thing(task_key(long)) == row
+        assert reader.coordination_row(task_key(long)) == row
         assert found(reader, ready_in(long)) == [long, long[1:]]
         assert sorted(found(reader, holders(long), limit=9999)) == owners
         assert len(found(reader, DUE, limit=9999, stop=due_until(2**63 - 2))) == 1001

@@ -12,7 +12,7 @@ from raftmem.model.commands import Actor, Scope
 from raftmem.model.digest import GENESIS_HEAD
 from raftmem.model.records import SEQ_LAST, Position, Record
 from raftmem.storage.state.contract import Query, StateStore
-from raftmem.storage.state.in_memory import MemoryStateStore
+from raftmem.storage.state.in_memory import InMemoryStateStore
 from raftmem.storage.state.store import LmdbStateStore
 
 ROWS_MAX = 40  # small, so that tests reach it
@@ -25,7 +25,7 @@ def reopened(state: StateStore) -> StateStore:
 
 @pytest.fixture(params=["memory", "lmdb", "lmdb, format 1"])
 def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StateStore]:
-    made: StateStore = MemoryStateStore(rows_max=ROWS_MAX)
+    made: StateStore = InMemoryStateStore(rows_max=ROWS_MAX)
     if request.param == "lmdb, format 1":
         begin_format_1(tmp_path / "state")
     if request.param != "memory":

@@ -13,7 +13,7 @@ import lmdb
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from storage_world import World, begin_format_1, end, ids, put, put_thing, say, store
+from storage_world import World, begin_format_1, end, ids, put, put_row, say, store
 
 from raftmem.errors import Corrupt, FolderRefused, StorageFailed
 from raftmem.model.coordination_rows import DUE, GATES, LOCKS, Gate, Lock, gate_key, lock_key
@@ -22,7 +22,7 @@ from raftmem.model.records import Position
 from raftmem.storage.state.clean_mark import StateMark
 from raftmem.storage.state.contract import Query
 from raftmem.storage.state.store import LmdbStateStore
-from raftmem.storage.state.tables import ThingTables, encode, id_hash, id_key
+from raftmem.storage.state.tables import CoordinationTables, encode, id_hash, id_key
 
 
 def mark(folder: Path, boot_id: str = "boot 1") -> StateMark:
@@ -94,7 +94,7 @@ WRITER = """
     from raftmem.storage.state.store import LmdbStateStore
     from raftmem.model.records import Position
     from raftmem.model.coordination_rows import Lock
-    from storage_world import World, put, put_thing, say, store
+    from storage_world import World, put, put_row, say, store
 
     folder = Path(sys.argv[1])
     state = LmdbStateStore(folder / "state", mark=StateMark(folder / "state.json", folder / "state", boot_id="boot"))
@@ -106,7 +106,7 @@ WRITER = """
             acts = [put(f"m{number}", tags=("t",)), put("counter"), say(b"1")]
             one = Lock(f"l{number}", 1, 1, 0, Position(number, 0))
             counter = Lock("counter", number + 1, 1, 0, Position(0, 0))
-            batch.append(world.entry(*acts, put_thing(one), put_thing(counter)))
+            batch.append(world.entry(*acts, put_row(one), put_row(counter)))
         store(state, *batch)
         os.write(1, b"%d\\n" % world.index)
 """
@@ -132,7 +132,7 @@ def test_a_kill_leaves_a_whole_batch_and_all_that_was_committed(tmp_path: Path) 
     assert counter.version == head.index
     assert len(ids(reader, Query(tags=("t",)))) == head.index
     assert [row.index for row in reader.events(1, head.index + 1)] == list(range(1, head.index + 1))
-    assert reader.thing(lock_key("counter")) == Lock("counter", head.index, 1, 0, Position(0, 0))
+    assert reader.coordination_row(lock_key("counter")) == Lock("counter", head.index, 1, 0, Position(0, 0))
     assert len(reader.scan(LOCKS, limit=1 << 30)) == head.index + 1
     assert [reader.content(Position(index, 2)) for index in (head.index, head.index + 1)] == [b"1", None]
     state.close(clean=True)
@@ -269,13 +269,15 @@ def drop_table(folder: Path, name: str) -> None:
         txn.drop(env.open_db(name.encode(), txn))
 
 
-def with_things(folder: Path) -> None:
+def with_rows(folder: Path) -> None:
     state = LmdbStateStore(folder)
-    store(state, World().entry(put_thing(LOCK), put_thing(GATE), say(b"1")))
+    store(state, World().entry(put_row(LOCK), put_row(GATE), say(b"1")))
     state.close(clean=True)
 
 
-@pytest.mark.parametrize("missing", [ThingTables._fields, ThingTables._fields[2:]], ids=["all", "the last two"])
+@pytest.mark.parametrize(
+    "missing", [CoordinationTables._fields, CoordinationTables._fields[2:]], ids=["all", "the last two"]
+)
 def test_a_state_written_before_there_were_things_opens_and_has_none(tmp_path: Path, missing: tuple[str, ...]) -> None:
     world = World()
     state = opened(tmp_path)
@@ -286,35 +288,35 @@ def test_a_state_written_before_there_were_things_opens_and_has_none(tmp_path: P
     view = LmdbStateStore(tmp_path / "state", readonly=True)
     for reader in (view.read(), view.read_private()):
         assert ids(reader, Query()) == ["m"]
-        assert reader.thing(lock_key("l")) is reader.thing(gate_key("g"), Position(1, 0)) is None
+        assert reader.coordination_row(lock_key("l")) is reader.coordination_row(gate_key("g"), Position(1, 0)) is None
         assert reader.scan(DUE, limit=9) == []
         assert reader.content(Position(1, 0)) is None
     view.close(clean=True)
     state = opened(tmp_path)
     assert state.head().index == 1
     assert state.read().scan(b"", limit=9) == []
-    store(state, world.entry(put_thing(LOCK)))
+    store(state, world.entry(put_row(LOCK)))
     state.close(clean=True)
     view = LmdbStateStore(tmp_path / "state", readonly=True)
-    assert view.read().thing(lock_key("l")) == LOCK
+    assert view.read().coordination_row(lock_key("l")) == LOCK
     view.close(clean=True)
 
 
 @pytest.mark.parametrize("damaged", [b"", b"\xc1", b"\x91\xa4lock", encode(Lock("other", 1, 1, 0, Position(1, 0)))])
 def test_a_damaged_thing_or_another_s_is_a_stop(tmp_path: Path, damaged: bytes) -> None:
-    with_things(tmp_path / "state")
+    with_rows(tmp_path / "state")
     change(tmp_path / "state", b"things", lock_key("l"), damaged)
     state = LmdbStateStore(tmp_path / "state")
-    for ask in (lambda: state.read().thing(lock_key("l")), lambda: state.read().scan(LOCKS, limit=9)):
+    for ask in (lambda: state.read().coordination_row(lock_key("l")), lambda: state.read().scan(LOCKS, limit=9)):
         with pytest.raises(Corrupt, match=lock_key("l").hex()) as stopped:
             ask()
         assert stopped.value.path == state.path
-    assert state.read().thing(gate_key("g")) == GATE
+    assert state.read().coordination_row(gate_key("g")) == GATE
     state.close(clean=True)
 
 
 def test_a_mark_without_its_thing_and_a_thing_without_its_mark_are_stops(tmp_path: Path) -> None:
-    with_things(tmp_path / "state")
+    with_rows(tmp_path / "state")
     state = LmdbStateStore(tmp_path / "state")
     mark = state.read().scan(GATES, limit=1)[0].mark
     state.close(clean=True)
@@ -326,14 +328,14 @@ def test_a_mark_without_its_thing_and_a_thing_without_its_mark_are_stops(tmp_pat
     world = World()
     world.index, world.things[gate_key("g")] = 1, GATE
     with pytest.raises(Corrupt, match="is missing"):
-        store(state, world.entry(put_thing(Gate("g", 1, (), (), (), False, Position(2, 0), Position(2, 0)))))
+        store(state, world.entry(put_row(Gate("g", 1, (), (), (), False, Position(2, 0), Position(2, 0)))))
     assert state.head().index == 1
     state.close(clean=True)
 
 
 def test_a_scan_of_many_reads_no_more_than_it_gives(tmp_path: Path) -> None:
     state, world = LmdbStateStore(tmp_path / "state"), World()
-    store(state, world.entry(*(put_thing(Lock(f"l{n}", 1, 1, 0, Position(1, n))) for n in range(50))))
+    store(state, world.entry(*(put_row(Lock(f"l{n}", 1, 1, 0, Position(1, n))) for n in range(50))))
     state.close(clean=True)
     change(tmp_path / "state", b"things", lock_key("l3"), None)
     state = LmdbStateStore(tmp_path / "state")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from storage_world import ACTOR, Act, World, drop_oldest_key, end, end_thing, noop, put, put_thing, say, store, use_key
+from storage_world import ACTOR, Act, World, drop_oldest_key, end, end_row, noop, put, put_row, say, store, use_key
 
 from raftmem.model.commands import Actor, Pin, Scope
 from raftmem.model.coordination_rows import (
@@ -22,9 +22,9 @@ from raftmem.model.coordination_rows import (
     owned_by,
     pinned_by,
 )
-from raftmem.model.records import SEQ_LAST, Marked, Position
+from raftmem.model.records import SEQ_LAST, IndexedRow, Position
 from raftmem.storage.state.contract import Query, StateReader
-from raftmem.storage.state.in_memory import MemoryStateStore
+from raftmem.storage.state.in_memory import InMemoryStateStore
 from raftmem.storage.state.store import LmdbStateStore
 
 NAMES = ("a", "b", "c")
@@ -55,8 +55,8 @@ gates = st.builds(
 locks = st.builds(Lock, names, st.just(1), st.integers(0, 1), st.just(0), places)
 keys = st.one_of(st.builds(lock_key, names), st.builds(hold_key, names, names), st.builds(gate_key, names))
 things = st.one_of(
-    st.builds(put_thing, st.one_of(holds, gates, locks)),
-    st.builds(end_thing, keys),
+    st.builds(put_row, st.one_of(holds, gates, locks)),
+    st.builds(end_row, keys),
     st.builds(say, st.sampled_from((b"1", b"2"))),
 )
 nothing = st.builds(noop, st.one_of(st.none(), names))
@@ -97,11 +97,11 @@ def lists(reader: StateReader, at: int | None, limit: int, *, descending: bool) 
     return found
 
 
-THING_KEYS = [key for name in NAMES for key in (lock_key(name), gate_key(name), *(hold_key(name, o) for o in NAMES))]
+ROW_KEYS = [key for name in NAMES for key in (lock_key(name), gate_key(name), *(hold_key(name, o) for o in NAMES))]
 PREFIXES = [b"", DUE, LOCKS, GATES, *(of(name) for name in NAMES for of in (holders, owned_by, pinned_by))]
 
 
-def scans(reader: StateReader) -> list[list[Marked]]:
+def scans(reader: StateReader) -> list[list[IndexedRow]]:
     every = reader.scan(b"", limit=99)
     middle = every[len(every) // 2].mark if every else b""
     bounds = ((b"", None), (middle, None), (middle + b"\0", None), (b"", middle))
@@ -130,7 +130,7 @@ def answers(reader: StateReader, last: int) -> list[object]:
         [list(reader.events(2, last, descending=turned)) for turned in (False, True)],
         [reader.expiring(time, limit) for time in (-9, 4, 5, 9, 2**63 - 1) for limit in (1, 99)],
         list(reader.vectors()),
-        [reader.thing(key, moment) for key in THING_KEYS for moment in moments],
+        [reader.coordination_row(key, moment) for key in ROW_KEYS for moment in moments],
         [reader.content(moment) for moment in moments if moment is not None],
         scans(reader),
         [lists(reader, at, 2, descending=turned) for at in (None, *range(last + 2)) for turned in (False, True)],
@@ -148,7 +148,7 @@ def acts(world: World, made: tuple[list[Act], str]) -> list[Act]:
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(batches)
 def test_both_stores_answer_alike(batches: list[tuple[list[tuple[list[Act], str]], bool]]) -> None:
-    world, twin = World(), MemoryStateStore()
+    world, twin = World(), InMemoryStateStore()
     with tempfile.TemporaryDirectory() as folder:
         state = LmdbStateStore(Path(folder) / "state", rows_max=ROWS_MAX)
         halfway = len(batches) // 2

@@ -12,7 +12,7 @@ from vector_world import Manual, Threaded, World, asking, find, finish, floats_o
 from raftmem.errors import StorageFailed
 from raftmem.storage.state.contract import Query
 from raftmem.storage.vectors.faiss_index import FlatIndex
-from raftmem.storage.vectors.in_memory import MemoryVectorIndex
+from raftmem.storage.vectors.in_memory import InMemoryVectorIndex
 from raftmem.storage.vectors.index import FaissVectorIndex
 from raftmem.storage.vectors.shard import Chores
 
@@ -37,7 +37,7 @@ class Watched:
     def check(self) -> None:
         reader = self.world.reader()
         assert self.index.audit(reader) == []
-        twin = MemoryVectorIndex.open(reader)
+        twin = InMemoryVectorIndex.open(reader)
         for query in (Query(), Query(tags=("b",))):
             asked = asking(floats_of(1, 0), query=query)
             assert seen(find(self.index, asked, reader)) == seen(find(twin, asked, reader))
@@ -137,7 +137,7 @@ def test_searches_on_threads_while_entries_apply_answer_as_of_their_moment(tmp_p
     vectors = np.random.default_rng(5).standard_normal((1500, 16), dtype=np.float32)
     chores = Chores(flush_rows=7, dead_rows_min=20)
     index = FaissVectorIndex(tmp_path, executor=executor, snapshot=world.store.read_private, chores=chores)
-    twin = MemoryVectorIndex()
+    twin = InMemoryVectorIndex()
     checks = []
     with ThreadPoolExecutor(3) as pool:
         for number, vector in enumerate(vectors):

@@ -11,7 +11,7 @@ from raftmem.errors import Corrupt
 from raftmem.model.commands import Scope
 from raftmem.storage.state.contract import Query
 from raftmem.storage.vectors.contract import VectorIndex
-from raftmem.storage.vectors.in_memory import MemoryVectorIndex
+from raftmem.storage.vectors.in_memory import InMemoryVectorIndex
 from raftmem.storage.vectors.index import FaissVectorIndex
 from raftmem.storage.vectors.shard import Chores
 
@@ -28,7 +28,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
         return FaissVectorIndex(tmp_path, executor=Manual(), snapshot=world.store.read_private)
 
     def memory(_: World) -> VectorIndex:
-        return MemoryVectorIndex()
+        return InMemoryVectorIndex()
 
     kinds: dict[str, Make] = {"memory": memory, "faiss-eager": eager, "faiss-idle": idle}
     return kinds[request.param]

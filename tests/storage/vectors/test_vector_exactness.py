@@ -12,7 +12,7 @@ from vector_world import Inline, Manual, World, asking, find, floats_of, seen
 from raftmem.model.commands import Scope
 from raftmem.storage.state.contract import Query
 from raftmem.storage.vectors.contract import VectorQuery
-from raftmem.storage.vectors.in_memory import MemoryVectorIndex
+from raftmem.storage.vectors.in_memory import InMemoryVectorIndex
 from raftmem.storage.vectors.index import FaissVectorIndex
 from raftmem.storage.vectors.shard import Chores
 
@@ -84,7 +84,7 @@ def test_any_history_answers_as_brute_force_before_and_after_a_restart(
     folder = tmp_path_factory.mktemp("vectors")
     world = World()
     index = FaissVectorIndex(folder, executor=Inline(), snapshot=world.store.read_private, chores=chores)
-    twin = MemoryVectorIndex()
+    twin = InMemoryVectorIndex()
 
     def compare() -> None:
         for query in queries:
@@ -133,7 +133,7 @@ def test_thousands_of_tied_vectors_are_ordered_as_brute_force_orders_them(
         snapshot=world.store.read_private,
         chores=Chores(flush_rows=1 if flushed else 2000),
     )
-    twin = MemoryVectorIndex()
+    twin = InMemoryVectorIndex()
     many(world, grid, shuffled=random_)
     steps = world.take()
     for index_, step in enumerate(steps, start=1):

@@ -9,7 +9,7 @@ from raftmem.api.http.filter import parse
 from raftmem.errors import Corrupt
 from raftmem.storage.state.contract import Query
 from raftmem.storage.vectors import search as vector_search
-from raftmem.storage.vectors.in_memory import MemoryVectorIndex
+from raftmem.storage.vectors.in_memory import InMemoryVectorIndex
 from raftmem.storage.vectors.index import FaissVectorIndex
 from raftmem.storage.vectors.shard import Chores
 
@@ -85,7 +85,7 @@ def test_filter_that_refuses_most_is_judged_further_and_answers_the_same(tmp_pat
         search = index.prepare(query, reader)
         search.scan()
         hits = search.hits(reader)
-        wanted = seen(MemoryVectorIndex.open(reader).prepare(query, reader).hits(reader))
+        wanted = seen(InMemoryVectorIndex.open(reader).prepare(query, reader).hits(reader))
         assert seen(search.further()()) == wanted
         assert hits is None or seen(hits) == wanted
         return None if hits is None else seen(hits)
@@ -115,7 +115,7 @@ def test_state_of_before_the_search_is_refused(tmp_path: Path, kind: str) -> Non
     line(world, 10)
     before = world.store.read_private()
     world.nothing()
-    index = MemoryVectorIndex.open(world.reader()) if kind == "memory" else followed(tmp_path, world)
+    index = InMemoryVectorIndex.open(world.reader()) if kind == "memory" else followed(tmp_path, world)
     search = index.prepare(asking(floats_of(1, 0)), world.reader())
     search.scan()
     with pytest.raises(Corrupt, match="reflects index 2"):

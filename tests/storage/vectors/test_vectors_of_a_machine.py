@@ -13,14 +13,14 @@ from raftmem.machine.run import step_entry
 from raftmem.model.codec import encode_draft, seal
 from raftmem.model.commands import Actor, Add, Content, Delete, Draft, Fields, Header, Merge, Operation, Put, Update
 from raftmem.storage.state.contract import Query
-from raftmem.storage.state.in_memory import MemoryStateStore
+from raftmem.storage.state.in_memory import InMemoryStateStore
 from raftmem.storage.state.store import LmdbStateStore
 from raftmem.storage.vectors.cosine import search_at
-from raftmem.storage.vectors.in_memory import MemoryVectorIndex
+from raftmem.storage.vectors.in_memory import InMemoryVectorIndex
 from raftmem.storage.vectors.index import FaissVectorIndex
 from raftmem.storage.vectors.shard import Chores
 
-Store = MemoryStateStore | LmdbStateStore
+Store = InMemoryStateStore | LmdbStateStore
 Act = tuple[Operation, Content | None]
 
 
@@ -29,7 +29,7 @@ def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], S
     def lmdb() -> Store:
         return LmdbStateStore(tmp_path / "state", map_bytes=1 << 30)
 
-    return MemoryStateStore if request.param == "memory" else lmdb
+    return InMemoryStateStore if request.param == "memory" else lmdb
 
 
 def entry(acts: list[Act], time: int, *, atomic: bool) -> bytes:
@@ -65,7 +65,7 @@ def test_entries_of_the_machine_are_followed_and_found_after_a_restart(
     random_, store, folder = random.Random(seed), make_store(), tmp_path / "vectors"
     chores = Chores(flush_rows=4, dead_rows_min=6)
     index = FaissVectorIndex(folder, executor=Inline(), snapshot=store.read_private, chores=chores)
-    twin = MemoryVectorIndex()
+    twin = InMemoryVectorIndex()
     past: dict[int, list[tuple[str, float]]] = {}
     query = asking(floats_of(1, 2), top_k=5, query=Query(scope=(("app_id", "shop"),), tags=("x",)))
     for number in range(1, 81):

@@ -10,7 +10,7 @@ import numpy as np
 from raftmem.model.commands import Actor, MemoryType, Scope
 from raftmem.model.records import Change, Head, Position, PutRecord, Record, Result, Step
 from raftmem.storage.state.contract import EventRow, Query, StateReader
-from raftmem.storage.state.in_memory import MemoryReader, MemoryStateStore
+from raftmem.storage.state.in_memory import InMemoryReader, InMemoryStateStore
 from raftmem.storage.vectors.contract import Hit, Search, VectorIndex, VectorQuery
 
 Done = Callable[[BaseException | None], None]
@@ -44,14 +44,14 @@ class World:
     """The state, one entry at a time; `steps` collects what an index has not applied yet."""
 
     def __init__(self) -> None:
-        self.store = MemoryStateStore()
+        self.store = InMemoryStateStore()
         self.steps: list[Step] = []
 
     @property
     def index(self) -> int:
         return self.store.head().index
 
-    def reader(self) -> MemoryReader:
+    def reader(self) -> InMemoryReader:
         return self.store.read()
 
     def take(self) -> list[Step]:
