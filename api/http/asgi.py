@@ -1,7 +1,7 @@
-"""ASGI on both sides of the seam: an ASGI server that serves our app, and an ASGI app (FastAPI) behind it.
+"""ASGI on both sides: another server may serve our app, and our app asks an ASGI app (FastAPI) behind it.
 
-Of a foreign server nothing is known but ASGI: no line under a streamed reply. Of the app behind, replies are taken
-whole, since it has no streams.
+A foreign server shows only ASGI, so a streamed reply has no `Line` there. Replies of the app behind are gathered whole:
+it has no streams.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ _VERSIONS: Final = {"version": "3.0", "spec_version": "2.3"}
 
 
 def pairs(head: bytes) -> list[Header]:
-    """The lines of a head, apart."""
+    """The header lines of a head as pairs."""
     lines = head.split(b"\r\n")[:-1]
     found = (line.partition(b": ") for line in lines)
     return [(name, value) for name, _, value in found]
@@ -34,7 +34,7 @@ def joined(headers: Sequence[Header]) -> bytes:
 
 
 class AsgiExchange:
-    """A request of an ASGI server, as `Exchange`."""
+    """A request of a foreign ASGI server, as `Exchange`."""
 
     line: None = None
 
@@ -86,7 +86,7 @@ class AsgiExchange:
 
 
 async def ask(app: ASGIApp, exchange: Exchange, state: dict[str, object], told: Callable[[int], None]) -> None:
-    """Have an ASGI app answer. `state`: what its requests find as `request.state`. `told`: of the status.
+    """Let an ASGI app answer. Its requests find `state` as `request.state`; `told` is called with the status.
 
     Raises: Disconnected, and what the app raises, which may have answered before.
     """
@@ -111,7 +111,7 @@ async def ask(app: ASGIApp, exchange: Exchange, state: dict[str, object], told: 
 
 
 class _Whole:
-    """What an app receives and sends, its reply gathered."""
+    """`receive` and `send` of an app; its reply is gathered."""
 
     def __init__(self, exchange: Exchange, told: Callable[[int], None]) -> None:
         self._exchange = exchange

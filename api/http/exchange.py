@@ -1,8 +1,8 @@
-"""One HTTP request and where its reply goes: the seam between the API and whatever serves it.
+"""One HTTP request and its reply: the interface between the API and the server under it.
 
-`raftmem.server.connection` and any ASGI server (`asgi.py`) stand behind it. A head is header lines, each
-`name: value` with its line end, without the status line and the empty line; the rule: whoever makes a head has seen to
-it that no value holds a line break.
+`raftmem.server.request` and `AsgiExchange` (`asgi.py`) implement it. A head is header lines, each `name: value` with
+its line end, without the status line and the empty line. The rule: the maker of a head checks that no value holds a
+line break.
 """
 
 from collections.abc import Sequence
@@ -20,20 +20,20 @@ class Line(Protocol):
 
     @property
     def full(self) -> bool:
-        """So much waits for the reader that nothing more should be written."""
+        """True while too much is unread to write more."""
         ...
 
     @property
     def unread(self) -> int:
-        """Bytes that wait here for the reader."""
+        """Bytes written that the client has not taken yet."""
         ...
 
     async def drained(self) -> None:
-        """Until it is not full any more, or lost."""
+        """Returns when it is not full, or is lost."""
         ...
 
     def end(self, last: bytes, *, linger_seconds: float) -> None:
-        """Write the last of the reply behind all that waits, full or not; cut the connection after so long."""
+        """Write the last piece, full or not; abort the connection after `linger_seconds`."""
         ...
 
 
@@ -62,23 +62,23 @@ class Exchange(Protocol):
         ...
 
     async def body(self) -> bytes:
-        """All of it; or, past `BODY_BYTES_MAX`, more than that and not all. Raises: Disconnected."""
+        """The whole body; of a longer one than `BODY_BYTES_MAX`, a part that is longer too. Raises: Disconnected."""
         ...
 
     async def gone(self) -> None:
-        """Returns when the client is not there any more. What else it sends meanwhile is dropped."""
+        """Returns when the client has left. Its further input is dropped meanwhile."""
         ...
 
     async def reply(self, status: int, head: bytes, body: bytes) -> None:
-        """`head` says the length of the body, where there may be one."""
+        """`head` gives the length of the body, where one is possible."""
         ...
 
     async def begin(self, status: int, head: bytes) -> None:
-        """Of a reply whose length nobody knows."""
+        """Start a reply of unknown length."""
         ...
 
     async def put(self, piece: bytes) -> None:
-        """Waits while the reader is slow."""
+        """Write a piece; waits while the client reads slowly."""
         ...
 
     async def end(self, last: bytes) -> None: ...

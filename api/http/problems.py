@@ -109,7 +109,7 @@ class Problem(RaftmemError):
 
 
 def from_error(error: RaftmemError) -> Problem:
-    """What one of our errors says to an HTTP client. A `Stop` of any kind shows as `corrupt`."""
+    """One of our errors as a problem. Every `Stop` shows as `corrupt`."""
     if isinstance(error, Problem):
         return error
     extra: dict[str, object] = {}

@@ -1,7 +1,7 @@
-"""Replies: every error becomes a problem document, every reply carries the common headers.
+"""Replies: every error becomes a problem document, and every reply carries the common headers.
 
-What is not one of our errors is a defect: it is told as 500 without its story, and the app raises it again so that
-the server logs it.
+An exception that is not one of our errors is a defect: the client gets 500 without details, and the app raises it again
+for the server's log.
 """
 
 from functools import lru_cache
@@ -13,13 +13,13 @@ from raftmem.api.http.problems import MEDIA_TYPE, from_error, internal
 from raftmem.api.responses import memory_views
 from raftmem.errors import BadRequest, IndexCompacted, NoQuorum, RaftmemError, ShuttingDown, UnknownOutcome
 
-_READS_MAX: Final = 3  # a lease that ends under three answers in a row is no lease to read under
+_READS_MAX: Final = 3  # after so many leases that ended before their reply, the read fails
 
 
 async def answer(call: Call, endpoint: Endpoint) -> Reply:
     """The reply of an endpoint, errors included.
 
-    What was read under a lease is only told if the lease covers the answer as well; else it is read again.
+    A reply that was read under a lease leaves only if the lease covers the moment of the reply; else it is read again.
     """
     for _ in range(_READS_MAX):
         call.point = None
@@ -34,7 +34,7 @@ async def answer(call: Call, endpoint: Endpoint) -> Reply:
 
 
 def refused(call: Call, error: RaftmemError) -> Reply:
-    """The reply that tells one of our errors."""
+    """The problem document of one of our errors."""
     problem, service = from_error(error), call.service
     if isinstance(error, IndexCompacted):
         problem.index = service.status().applied_index
@@ -46,25 +46,25 @@ def refused(call: Call, error: RaftmemError) -> Reply:
 
 
 def defect(call: Call) -> Reply:
-    """The reply to a request that failed in a way that none should."""
+    """The reply to a request that failed by a defect."""
     return refused(call, internal(call.request_id, write=call.writes))
 
 
 def cut_off(call: Call) -> Reply:
-    """The reply to a request that waits for what this replica will not see any more."""
+    """The reply to a waiting request when this replica stops."""
     if call.writes:
         return refused(call, UnknownOutcome("this replica stops; ask another one, with the same Idempotency-Key"))
     return refused(call, ShuttingDown("this replica stops; ask another one"))
 
 
 def malformed(call: Call, detail: str) -> Reply:
-    """The reply to what could not be read as a request."""
+    """The reply to input that is no request."""
     call.request_id = call.service.new_id()
     return refused(call, BadRequest(detail))
 
 
 def head(call: Call, reply: Reply) -> bytes:
-    """All headers of a reply: its own, and those that stand on every one."""
+    """All headers of a reply: its own and the common ones."""
     service = call.service
     standing = _standing(service.node_id, service.cluster, service.term, service.leader_id)
     own = joined(reply.headers) if reply.headers else b""

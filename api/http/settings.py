@@ -1,4 +1,4 @@
-"""What an operator may set for the REST service: the default read level, and its overrides by tag or scope.
+"""Settings of the REST service: the default read level, and its overrides by tag or scope.
 
 An override names a level that needs no parameter. Where several match, the strongest level wins.
 """
@@ -45,7 +45,7 @@ class ApiSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     overrides: tuple[Override, ...] = ()
 
     def level(self, tags: Iterable[str] = (), scope: Scope | None = None) -> Level:
-        """The level of a read that does not name one and concerns these tags and this scope."""
+        """The level of a read that names none and concerns these tags and this scope."""
         if not self.overrides:
             return _LEVELS[self.consistency]
         tags = tuple(tags)
@@ -54,5 +54,5 @@ class ApiSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 def stronger(one: Level, other: Level) -> bool:
-    """Whether `one` promises more than `other`; both are default levels."""
+    """True if `one` promises more than `other`; both are default levels."""
     return _STRENGTH[one] > _STRENGTH[other]

@@ -1,7 +1,7 @@
-"""A reply without end: piece behind piece, for a reader who may be slow, stop reading, or leave.
+"""A streamed reply, piece by piece, for a client that may read slowly, stop reading, or leave.
 
-The rule: what waits for a reader is bounded, since the next piece is only put when the line has room; and one who
-takes nothing for `WATCH_STALL_SECONDS` is given up, with a last word behind what it has not read.
+The rule: unread bytes are bounded, because a piece is written only when the line has room. A client that takes nothing
+for `WATCH_STALL_SECONDS` gets a last line behind its unread bytes, and its stream ends.
 """
 
 import asyncio
@@ -11,14 +11,14 @@ from typing import Final
 from raftmem.api.http.exchange import Exchange, Line
 from raftmem.limits import WATCH_STALL_SECONDS
 
-LINGER_SECONDS: Final = 1.0  # how long a connection stays for what its reader has not taken, when the replica leaves
-_LOOK_SECONDS: Final = 0.25  # between two looks at whether a slow reader takes anything
+LINGER_SECONDS: Final = 1.0  # for unread bytes when the replica stops
+_LOOK_SECONDS: Final = 0.25  # between two checks that a slow client reads
 
 
 class Outlet:
-    """Where the pieces of one reply go. A server that is not ours offers no line, and has its own flow control.
+    """The pieces of one reply. A foreign server offers no line, and has its own flow control.
 
-    `closing`: whether there is no time left to wait for a reader.
+    `closing`: returns True once there is no time left to wait for the reader.
     """
 
     def __init__(self, exchange: Exchange, closing: Callable[[], bool]) -> None:
@@ -27,7 +27,7 @@ class Outlet:
         self._closing = closing
 
     async def put(self, piece: bytes) -> bool:
-        """False: the reader was not waited for any longer, and the piece is not put."""
+        """False: the client read nothing for too long, and the piece was not written."""
         if self._line is not None and self._line.full and not await self._room(self._line):
             return False
         await self._exchange.put(piece)

@@ -1,1 +1,1 @@
-"""HTTP/1.1 connections. It knows no route."""
+"""HTTP/1.1 connections on asyncio and httptools. This package knows no route."""

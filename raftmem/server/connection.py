@@ -1,8 +1,8 @@
-"""One HTTP/1 connection: httptools parses, requests are served one after the other in the order they came.
+"""One HTTP/1 connection: httptools parses, and requests are served one after the other in the order they came.
 
-A request whose answer is at hand is served at once, in the callback that brought it (`eager.py`). The rules: replies
-keep the order of their requests; a client that does not read, or whose request is still being answered, is not read
-from any more than a piece ahead; what is not whole in time is given up.
+A request whose answer is at hand is served in the callback that brought it (`runtime/eager_task.py`). The rules:
+replies keep the order of their requests; the connection reads at most one piece ahead of a client that does not read
+its replies or whose request is still being answered; a request that is not whole in time closes the connection.
 """
 
 import asyncio
@@ -18,30 +18,30 @@ from raftmem.limits import HEAD_BYTES_MAX, KEEP_ALIVE_SECONDS, REQUEST_SECONDS_M
 from raftmem.runtime.eager_task import EagerTask, begin
 from raftmem.server.request import Request
 
-_SERVED_A_TURN: Final = 16  # requests of one connection, then the others have theirs
+_REQUESTS_A_TURN: Final = 16  # requests of one connection in a turn, then other connections are served
 _LINGER_SECONDS: Final = 1.0
 _METHODS: Final = {word.encode(): word for word in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")}
-_TOGETHER_BYTES: Final = 64 << 10  # of one connection; more is written at once, so that it is known to be full
+_GATHERED_BYTES_MAX: Final = 64 << 10  # of one connection; past it they are written at once, which shows a slow reader
 log = logging.getLogger("raftmem.http")
-_LOOKS: Final = 4  # how often within a bound
+_CHECKS_A_BOUND: Final = 4  # how often a time bound is checked while it runs
 _NOT_HTTP: Final = "this is not an HTTP/1.1 request; look at its first lines"
 _TOO_LONG: Final = f"the head of the request is past its limit of {HEAD_BYTES_MAX} bytes"
 
 
 class Served(Protocol):
-    """What answers: `raftmem.api.app.App`."""
+    """The app that answers: `raftmem.api.app.App`."""
 
     def serve(self, exchange: Exchange) -> Coroutine[object, None, None]: ...
 
     def refuse(self, exchange: Exchange, detail: str) -> Coroutine[object, None, None]:
-        """What could not be read as a request."""
+        """Answer input that is no request; `detail` says why."""
         ...
 
 
 class Outbox:
-    """What the connections of one server write in this turn of the loop, sent one right after the other at its end.
+    """The connections of one server that write in this turn of the loop; all are flushed at its end, in a row.
 
-    A write wakes its reader, on another core; many in a row wake it once.
+    A write wakes its reader on another core; many writes in a row wake it once.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Outbox:
         self._senders: list[Connection] = []
 
     def add(self, sender: "Connection") -> None:
-        """It has something to send, and had nothing."""
+        """Flush `sender` at the end of this turn. The caller adds it once a turn."""
         if not self._senders:
             self._loop.call_soon(self._send)
         self._senders.append(sender)
@@ -61,7 +61,10 @@ class Outbox:
 
 
 class Connection(asyncio.Protocol):
-    """`connections`, `tasks`: of its server, which waits for them when it ends; it is in the former while it lasts."""
+    """`connections` and `tasks` belong to the server, which waits for both when it ends.
+
+    The connection is in `connections` from `connection_made` to `connection_lost`.
+    """
 
     transport: asyncio.Transport
 
@@ -74,19 +77,19 @@ class Connection(asyncio.Protocol):
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._url = b""
         self._headers: list[Header] = []
-        self._head_bytes = 0  # of a head, as far as it came in later pieces than its first
-        self._arriving: Request | None = None  # its head has come, its body not yet
+        self._head_bytes = 0  # of an unfinished head, without the piece that it began in
+        self._arriving: Request | None = None  # its head is complete, its body is not
         self._waiting: deque[Request] = deque()
         self._current: Request | None = None
-        self._broken: str | None = None  # why nothing more is read; told in its turn
-        self._out: list[bytes] = []  # what is to be written at the end of this turn
+        self._refusal: str | None = None  # why nothing more is read; sent after the replies before it
+        self._out: list[bytes] = []  # written at the end of this turn
         self._out_bytes = 0
-        self._goes_on = False
-        self._leaving = False
-        self._reads = True
+        self._is_serving = False
+        self._is_leaving = False
+        self._is_reading = True
         self._drains: list[asyncio.Future[None]] = []
         self.is_full = False
-        self._unfinished_since: float | None = None  # a request that has been begun, or the first one
+        self._unfinished_since: float | None = None  # start of a request that is not whole, or of the connection
         self._idle_since = 0.0
 
     # --- the transport --------------------------------------------------------------------------------
@@ -94,10 +97,10 @@ class Connection(asyncio.Protocol):
         self.transport = transport  # type: ignore[assignment]  # the loop's own, not always a subclass of asyncio's
         self._connections.add(self)
         self._unfinished_since = self._idle_since = self._loop.time()
-        self._look = self._loop.call_later(REQUEST_SECONDS_MAX / _LOOKS, self._check)
+        self._check_timer = self._loop.call_later(REQUEST_SECONDS_MAX / _CHECKS_A_BOUND, self._check)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # however it ended
-        self._look.cancel()
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # the reason changes nothing
+        self._check_timer.cancel()
         self._connections.discard(self)
         self._stop_reading()
         self.resume_writing()
@@ -114,7 +117,7 @@ class Connection(asyncio.Protocol):
             if not waiting.done():
                 waiting.set_result(None)
         if self._waiting:
-            self._loop.call_soon(self._go_on)
+            self._loop.call_soon(self._serve_waiting)
 
     async def drained(self) -> None:
         while self.is_full:
@@ -128,16 +131,16 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._feed_on(data, upgrade)
+            self._feed_after_upgrade(data, upgrade)
         except httptools.HttpParserError:
-            self._break(_NOT_HTTP)
+            self._refuse(_NOT_HTTP)
         if self._unfinished_since is not None:
-            self._look_at_unfinished(len(data))
-        if self._waiting or self._broken is not None:
-            self._go_on()
+            self._note_unfinished(len(data))
+        if self._waiting or self._refusal is not None:
+            self._serve_waiting()
 
-    def _feed_on(self, data: bytes, upgrade: httptools.HttpParserUpgrade) -> None:
-        """To what the client would change is not spoken here: its request is served as it is, and so is the next."""
+    def _feed_after_upgrade(self, data: bytes, upgrade: httptools.HttpParserUpgrade) -> None:
+        """Protocol upgrades are unsupported: serve the request, and those behind it, as HTTP/1.1."""
         assert self._parser is not None
         while True:
             data = data[upgrade.args[0] :]
@@ -146,12 +149,13 @@ class Connection(asyncio.Protocol):
             except httptools.HttpParserUpgrade as another:
                 upgrade = another
             except httptools.HttpParserError:
-                self._break(_NOT_HTTP)
+                self._refuse(_NOT_HTTP)
                 return
             else:
                 return
 
-    def _look_at_unfinished(self, size: int) -> None:
+    def _note_unfinished(self, size: int) -> None:
+        """Queue a request whose body is still to come, or count the bytes of a head."""
         arriving = self._arriving
         if arriving is not None:
             if not arriving.is_queued:
@@ -161,11 +165,11 @@ class Connection(asyncio.Protocol):
         else:
             self._head_bytes += size
             if self._head_bytes > HEAD_BYTES_MAX:
-                self._break(_TOO_LONG)
+                self._refuse(_TOO_LONG)
 
     def _check(self) -> None:
         now = self._loop.time()
-        begun = self._unfinished_since if self._reads else None
+        begun = self._unfinished_since if self._is_reading else None
         if begun is not None:
             over = now - begun > REQUEST_SECONDS_MAX
         else:
@@ -173,11 +177,11 @@ class Connection(asyncio.Protocol):
         if over:
             self._hang_up()
         else:
-            self._look = self._loop.call_later(REQUEST_SECONDS_MAX / _LOOKS, self._check)
+            self._check_timer = self._loop.call_later(REQUEST_SECONDS_MAX / _CHECKS_A_BOUND, self._check)
 
     def shutdown(self) -> None:
-        """End, once what has been asked is answered."""
-        self._leaving = True
+        """Close once every request that has come is answered."""
+        self._is_leaving = True
         if self._current is None and not self._waiting:
             self._hang_up()
 
@@ -185,7 +189,7 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._url = b""
         self._headers = []
-        self._head_bytes = -1  # its first piece is this one
+        self._head_bytes = -1  # the piece that is being parsed is its first, and is not counted
         if self._unfinished_since is None:
             self._unfinished_since = self._loop.time()
 
@@ -193,7 +197,7 @@ class Connection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._arriving is None:  # else a trailer, which says nothing here
+        if self._arriving is None:  # else it is a trailer, which means nothing here
             self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
@@ -235,34 +239,34 @@ class Connection(asyncio.Protocol):
         request.is_queued = True
         self._waiting.append(request)
 
-    def _go_on(self) -> None:
-        """Serve what waits, as far as it goes without waiting for anything else."""
+    def _serve_waiting(self) -> None:
+        """Serve the waiting requests until one of them has to wait."""
         waiting = self._waiting
-        self._goes_on = True
+        self._is_serving = True
         served = 0
         while waiting and self._current is None and not self.is_full:
-            if served == _SERVED_A_TURN:
-                self._loop.call_soon(self._go_on)
+            if served == _REQUESTS_A_TURN:
+                self._loop.call_soon(self._serve_waiting)
                 break
             served += 1
             request = self._current = waiting.popleft()
             self._serve(request, self._app.serve(request))
-        if self._broken is not None and self._current is None and not waiting:
-            detail, self._broken = self._broken, None
+        if self._refusal is not None and self._current is None and not waiting:
+            detail, self._refusal = self._refusal, None
             request = self._current = Request(self, "", b"/", b"", (), keeps_alive=False, is_old=False)
             self._serve(request, self._app.refuse(request, detail))
-        self._goes_on = False
-        if self._reads == bool(waiting):
-            self._reads = not waiting
-            if self._reads and self._unfinished_since is not None:
-                self._unfinished_since = self._loop.time()  # it was not the client that paused
+        self._is_serving = False
+        if self._is_reading == bool(waiting):
+            self._is_reading = not waiting
+            if self._is_reading and self._unfinished_since is not None:
+                self._unfinished_since = self._loop.time()  # the pause was ours, not the client's
             if not self.transport.is_closing():
-                (self.transport.resume_reading if self._reads else self.transport.pause_reading)()
+                (self.transport.resume_reading if self._is_reading else self.transport.pause_reading)()
 
     def _serve(self, request: Request, work: Coroutine[object, None, None]) -> None:
         try:
             begun = begin(work, self._loop, lambda begun, error: self._ended(request, begun, error))
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is told and logged, and the next is served
+        except Exception as error:  # noqa: BLE001  # every failure is logged, and the next request is served
             self._settle(request, error)
             return
         if begun is None:
@@ -275,65 +279,68 @@ class Connection(asyncio.Protocol):
         self._settle(request, error)
 
     def _settle(self, request: Request, error: BaseException | None) -> None:
-        """Nobody works on it any more."""
+        """The work on `request` is over. Unanswered, it closes the connection."""
         if error is not None:
             log.error("%s %s failed", request.method, request.path.decode(), exc_info=error)
         if request.is_answered or self.transport.is_closing():
             return
-        if self._broken is None:
+        if self._refusal is None:
             self._hang_up()
         elif self._current is request:
             self._current = None
-            if not self._goes_on:
-                self._loop.call_soon(self._go_on)
+            if not self._is_serving:
+                self._loop.call_soon(self._serve_waiting)
 
-    def _break(self, detail: str) -> None:
-        """Nothing more can be understood. What came before is still answered, then this is told."""
+    def _refuse(self, detail: str) -> None:
+        """Parse nothing more. Requests before this point are still answered, then `detail` is sent."""
         self._parser = None
         request, self._arriving = self._arriving, None
         if request is None:
-            self._broken = detail
+            self._refusal = detail
         elif request.is_answered:
             self._close()
         else:
-            self._broken = detail
+            self._refusal = detail
             request.lose()
 
-    # --- what a request asks for ------------------------------------------------------------------------
+    # --- for its requests ------------------------------------------------------------------------
     def write(self, data: bytes) -> None:
         if not self._out:
             self._outbox.add(self)
         self._out.append(data)
         self._out_bytes += len(data)
-        if self._out_bytes > _TOGETHER_BYTES:
+        if self._out_bytes > _GATHERED_BYTES_MAX:
             self.flush()
 
     def flush(self) -> None:
-        """Write what has gathered."""
+        """Write what was gathered in this turn."""
         out, self._out, self._out_bytes = self._out, [], 0
-        if out and not self.transport.is_closing():  # its client may have left in the same turn
+        if out and not self.transport.is_closing():  # the client may have left in this turn
             self.transport.write(out[0] if len(out) == 1 else b"".join(out))
 
     def closes_after(self, request: Request) -> bool:
-        return not request.keeps_alive or (self._leaving and not self._waiting)
+        return not request.keeps_alive or (self._is_leaving and not self._waiting)
 
     def answered(self, request: Request, *, closes: bool) -> None:
         if self._current is request:
             self._current = None
         self._idle_since = self._loop.time()
         if closes:
-            self._close(is_sending=not request.is_whole and not self._leaving)
-        elif not self._goes_on and (self._waiting or self._broken is not None):
-            self._loop.call_soon(self._go_on)
+            self._close(is_sending=not request.is_whole and not self._is_leaving)
+        elif not self._is_serving and (self._waiting or self._refusal is not None):
+            self._loop.call_soon(self._serve_waiting)
 
     def _hang_up(self) -> None:
-        """Once what was answered in this turn has left too."""
+        """Flush the replies of this turn, then close."""
         self.flush()
         self.transport.close()
 
     def _close(self, *, is_sending: bool = False) -> None:
-        """Once what is written has left. `is_sending`: the client still sends, and a connection that is closed under it
-        may take the reply away again (RFC 9112, 9.6): it is given a moment to read and to close."""
+        """Close after everything written was sent.
+
+        `is_sending`: the client still sends, and closing at once could destroy the reply on its side (RFC 9112, 9.6);
+        so only our direction ends now, and the connection `_LINGER_SECONDS` later.
+        """
         self._stop_reading()
         self.flush()
         if is_sending and not self.transport.is_closing() and self.transport.can_write_eof():
@@ -344,5 +351,5 @@ class Connection(asyncio.Protocol):
 
     def _stop_reading(self) -> None:
         self._parser = None
-        self._broken = None
+        self._refusal = None
         self._waiting.clear()

@@ -1,7 +1,7 @@
-"""One request on a connection, and its reply: `raftmem.api.http.exchange.Exchange` of our own server.
+"""One request of a connection, and its reply: implements `raftmem.api.http.exchange.Exchange`.
 
-Nothing here parses and nothing here decides who is next: that is the connection's. The rules: a reply leaves in one
-piece; a request is answered once; its connection hears of it when it is.
+This module neither parses nor orders requests; the connection does. The rules: a reply that is not streamed is written
+in one piece; a request is answered once; its connection is told when it is answered.
 """
 
 import asyncio
@@ -20,34 +20,34 @@ _NO_BODY: Final = (204, 304)
 
 
 class Wire(Protocol):
-    """What a request needs of its connection."""
+    """The connection, as its requests use it."""
 
     transport: asyncio.Transport
 
     @property
     def is_full(self) -> bool:
-        """The reader is slow, and still there."""
+        """True while the client reads too slowly to write more."""
         ...
 
     def write(self, data: bytes) -> None: ...
 
     async def drained(self) -> None:
-        """Until it is not full."""
+        """Returns when the connection is not full, or is lost."""
         ...
 
     def closes_after(self, request: "Request") -> bool:
-        """Whether the reply to it is the last one here."""
+        """True if the connection closes after the reply to `request`."""
         ...
 
     def answered(self, request: "Request", *, closes: bool) -> None:
-        """Its reply is written, all of it."""
+        """The whole reply to `request` is written."""
         ...
 
 
 class Request:
-    """`keeps_alive`: the connection may serve another one after it. `is_old`: of HTTP/1.0, which knows no chunks.
+    """`keeps_alive`: the connection may serve another request after it. `is_old`: HTTP/1.0, which has no chunks.
 
-    `is_whole`: all of the body has come. `is_queued`: its connection has taken note of it.
+    `is_whole`: the whole body has come. `is_queued`: the connection has it in its queue.
     """
 
     __slots__ = (
@@ -55,7 +55,7 @@ class Request:
         "_begun",
         "_body",
         "_chunks",
-        "_leavers",
+        "_gone_futures",
         "_lost",
         "_wire",
         "headers",
@@ -95,11 +95,11 @@ class Request:
         self._begun = False
         self._chunks = False
         self._arrival: asyncio.Future[None] | None = None
-        self._leavers: list[asyncio.Future[None]] = []
+        self._gone_futures: list[asyncio.Future[None]] = []
 
     # --- the request, as it arrives -----------------------------------------------------------------
     def take(self, part: bytes) -> None:
-        """A piece of the body. What is past the limit, or comes after the reply, is dropped."""
+        """Add a piece of the body. Pieces past the limit, or after the reply, are dropped."""
         body = self._body
         if len(body) > BODY_BYTES_MAX or self.is_answered:
             return
@@ -113,22 +113,22 @@ class Request:
             self._arrived()
 
     def complete(self) -> None:
-        """There is no more of it."""
+        """The body has ended."""
         self.is_whole = True
         self._arrived()
 
     def lose(self) -> None:
-        """The client is gone, or what it sends makes no sense any more."""
+        """The client is gone, or the rest of its input cannot be parsed."""
         self._lost = True
         self._arrived()
-        self._tell_leavers()
+        self._tell_gone()
 
     def _arrived(self) -> None:
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
 
-    def _tell_leavers(self) -> None:
-        for waiting in self._leavers:
+    def _tell_gone(self) -> None:
+        for waiting in self._gone_futures:
             if not waiting.done():
                 waiting.set_result(None)
 
@@ -150,16 +150,18 @@ class Request:
         if self._lost or self.is_answered:
             return
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._leavers.append(waiting)
+        self._gone_futures.append(waiting)
         try:
             await waiting
         finally:
-            self._leavers.remove(waiting)
+            self._gone_futures.remove(waiting)
 
     # --- the reply ----------------------------------------------------------------------------------
     async def reply(self, status: int, head: bytes, body: bytes) -> None:
         self._begin()
-        if self.method == "HEAD" or status in _NO_BODY:  # its reply has no body, whatever the length says
+        if (
+            self.method == "HEAD" or status in _NO_BODY
+        ):  # no body follows, although the head gives its length (RFC 9110, 9.3.2)
             body = b""
         wire = self._wire
         closes = wire.closes_after(self)
@@ -191,7 +193,7 @@ class Request:
         return StreamLine(self, self._wire)
 
     def end_now(self, last: bytes) -> None:
-        """Whether the reader takes it or not; the connection closes behind it."""
+        """End the reply without waiting for the reader; the connection closes after it."""
         if not self.is_answered and not self._lost:
             self._wire.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last) if self._chunks else last)
             self._end(closes=True)
@@ -204,12 +206,12 @@ class Request:
     def _end(self, *, closes: bool) -> None:
         self.is_answered = True
         self._body = b""
-        self._tell_leavers()
+        self._tell_gone()
         self._wire.answered(self, closes=closes)
 
 
 class StreamLine:
-    """The connection under a reply that is streamed, past its flow control: `raftmem.api.http.exchange.Line`."""
+    """The connection under a streamed reply, without flow control: implements `raftmem.api.http.exchange.Line`."""
 
     __slots__ = ("_request", "_wire")
 

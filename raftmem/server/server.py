@@ -1,4 +1,4 @@
-"""uvicorn's server inside our loop, with our connections: it takes no signals, and it waits for nobody for ever."""
+"""uvicorn's server in our loop, with our connections. It handles no signal, and its shutdown has a time limit."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,9 +22,9 @@ class HttpServer(uvicorn.Server):
 
         super().__init__(
             uvicorn.Config(
-                app,  # type: ignore[arg-type]  # for what is never asked of it: our connections serve
+                app,  # type: ignore[arg-type]  # uvicorn never calls it: our connections do
                 interface="asgi3",
-                http=connection,  # type: ignore[arg-type]  # called as the class would be
+                http=connection,  # type: ignore[arg-type]  # called like the class that uvicorn expects
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -35,12 +35,15 @@ class HttpServer(uvicorn.Server):
                 timeout_graceful_shutdown=drain_seconds,
             )
         )
-        self.server_state.connections = self._connections  # type: ignore[assignment]  # it asks them for `shutdown`
-        self.server_state.tasks = self._tasks  # type: ignore[assignment]  # it counts them, and cancels them
+        self.server_state.connections = self._connections  # type: ignore[assignment]  # uvicorn calls `shutdown` of each
+        self.server_state.tasks = self._tasks  # type: ignore[assignment]  # uvicorn counts and cancels them
 
     def leave(self, *, drains: bool) -> None:
-        """Begin to end. `drains`: what is under way may end first; else nobody here will decide it, so it is cut off,
-        and its client can ask another replica at once."""
+        """Begin to end. `drains`: requests under way may finish first.
+
+        Without it they are cancelled: this replica cannot decide them any more, and their clients can ask another
+        replica at once.
+        """
         if not drains:
             for task in list(self._tasks):
                 task.cancel()
@@ -48,5 +51,5 @@ class HttpServer(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals are the node's."""
+        """Install no handler: signals belong to the node."""
         yield

@@ -1,4 +1,4 @@
-"""The HTTP server on a real socket: order, bounds, and what a client may send that is no request at all."""
+"""The HTTP server on a real socket: order, bounds, and input that is no request."""
 
 import asyncio
 import json
@@ -24,13 +24,13 @@ async def text(exchange: Exchange, body: bytes, status: int = 200) -> None:
 
 
 async def echo(exchange: Exchange) -> None:
-    """Method, path and query, and the length of the body."""
+    """Answers method, path, query and the length of the body."""
     size = len(await exchange.body())
     await text(exchange, b"%b %b %b %d" % (exchange.method.encode(), exchange.path, exchange.query, size))
 
 
 class App:
-    """What a server serves. `answer`: to everything that is a request."""
+    """The app of a server. `answer` serves every request."""
 
     def __init__(self, answer: Answer = echo) -> None:
         self._answer = answer
@@ -60,7 +60,7 @@ class Client:
         return await asyncio.wait_for(self._reader.readuntil(end), PATIENCE)
 
     async def rest(self) -> bytes:
-        """Until the server closes."""
+        """Everything until the server closes."""
         return await asyncio.wait_for(self._reader.read(), PATIENCE)
 
     def leave(self) -> None:
@@ -99,7 +99,7 @@ def run(work: Coroutine[object, object, None]) -> None:
 
 
 def bodies(answer: bytes) -> list[bytes]:
-    """Of replies that follow each other, each with its length."""
+    """The bodies of replies in a row, each with a length."""
     found: list[bytes] = []
     while answer:
         head, _, answer = answer.partition(b"\r\n\r\n")
@@ -120,7 +120,7 @@ def bodies(answer: bytes) -> list[bytes]:
         pytest.param(b"GET / HTTP/1.1\r\n\r\nGET / HT", b"GET /  0", id="a request and a half"),
     ],
 )
-def test_a_request_that_does_not_end_is_given_up_within_the_bound(
+def test_unfinished_request_closes_its_connection_within_the_bound(
     sent: bytes, answered: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "REQUEST_SECONDS_MAX", BOUND)
@@ -134,7 +134,7 @@ def test_a_request_that_does_not_end_is_given_up_within_the_bound(
     run(work())
 
 
-def test_a_connection_without_a_request_is_closed_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_connection_is_closed_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "REQUEST_SECONDS_MAX", BOUND)
     monkeypatch.setattr(connection, "KEEP_ALIVE_SECONDS", BOUND)
 
@@ -145,7 +145,7 @@ def test_a_connection_without_a_request_is_closed_after_its_time(monkeypatch: py
     run(work())
 
 
-def test_a_request_that_takes_long_to_answer_is_given_all_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_answer_is_not_cut_off_by_the_bounds_of_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "REQUEST_SECONDS_MAX", BOUND)
     monkeypatch.setattr(connection, "KEEP_ALIVE_SECONDS", BOUND)
 
@@ -160,7 +160,7 @@ def test_a_request_that_takes_long_to_answer_is_given_all_its_time(monkeypatch: 
     run(work())
 
 
-def test_a_head_past_its_limit_is_refused() -> None:
+def test_head_past_its_limit_is_refused() -> None:
     async def work() -> None:
         async with serving(App()) as served:
             client = await served.connect()
@@ -173,7 +173,7 @@ def test_a_head_past_its_limit_is_refused() -> None:
     run(work())
 
 
-def test_of_a_body_past_its_limit_no_more_is_kept_and_the_connection_serves_the_next() -> None:
+def test_body_past_its_limit_is_dropped_and_the_next_request_is_served() -> None:
     async def too_large(exchange: Exchange) -> None:
         size = len(await exchange.body())
         await text(exchange, b"past" if BODY_BYTES_MAX < size < 2 * BODY_BYTES_MAX else b"%d" % size)
@@ -191,7 +191,7 @@ def test_of_a_body_past_its_limit_no_more_is_kept_and_the_connection_serves_the_
 
 
 # --- order and framing ------------------------------------------------------------------------------
-def test_requests_sent_at_once_are_answered_in_their_order_whether_they_wait_or_not() -> None:
+def test_pipelined_requests_are_answered_in_their_order() -> None:
     async def some_wait(exchange: Exchange) -> None:
         for _ in range(int(exchange.path[1:]) % 3):
             await asyncio.sleep(0)
@@ -207,7 +207,7 @@ def test_requests_sent_at_once_are_answered_in_their_order_whether_they_wait_or_
     run(work())
 
 
-def test_a_client_that_does_not_read_its_replies_is_not_served_any_further() -> None:
+def test_client_that_reads_no_reply_is_served_no_further() -> None:
     many, size = 4000, 64 << 10
 
     async def large(exchange: Exchange) -> None:
@@ -250,7 +250,7 @@ def test_a_client_that_does_not_read_its_replies_is_not_served_any_further() -> 
     ],
 )
 @pytest.mark.parametrize("piece", [1, 1000])
-def test_a_request_is_understood_however_it_comes_in(request_: bytes, answer: bytes, piece: int) -> None:
+def test_request_is_parsed_alike_whole_and_in_single_bytes(request_: bytes, answer: bytes, piece: int) -> None:
     async def work() -> None:
         async with serving(App()) as served:
             client = await served.connect()
@@ -264,7 +264,7 @@ def test_a_request_is_understood_however_it_comes_in(request_: bytes, answer: by
     run(work())
 
 
-def test_a_request_to_change_the_protocol_is_answered_and_so_is_the_next() -> None:
+def test_upgrade_requests_are_answered_as_plain_ones_in_their_order() -> None:
     upgrade = b"GET /%d HTTP/1.1\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
 
     async def work() -> None:
@@ -276,7 +276,7 @@ def test_a_request_to_change_the_protocol_is_answered_and_so_is_the_next() -> No
     run(work())
 
 
-def test_trailers_are_no_headers() -> None:
+def test_trailers_do_not_become_headers() -> None:
     async def names(exchange: Exchange) -> None:
         await exchange.body()
         await text(exchange, b" ".join(name for name, _ in exchange.headers))
@@ -290,7 +290,7 @@ def test_trailers_are_no_headers() -> None:
     run(work())
 
 
-def test_a_reply_to_head_has_no_body_so_that_the_next_reply_on_the_connection_is_understood() -> None:
+def test_reply_to_head_has_no_body_and_the_next_reply_follows_it() -> None:
     async def refused(exchange: Exchange) -> None:
         await text(exchange, b"no", 405)
 
@@ -305,7 +305,7 @@ def test_a_reply_to_head_has_no_body_so_that_the_next_reply_on_the_connection_is
     run(work())
 
 
-def test_a_body_that_waits_to_be_asked_for_is_asked_for_when_it_is_needed() -> None:
+def test_expected_continue_is_sent_when_the_body_is_needed() -> None:
     async def work() -> None:
         async with serving(App()) as served:
             client = await served.connect()
@@ -319,7 +319,7 @@ def test_a_body_that_waits_to_be_asked_for_is_asked_for_when_it_is_needed() -> N
     run(work())
 
 
-def test_a_body_that_nobody_needs_is_not_asked_for() -> None:
+def test_expected_continue_is_not_sent_when_the_body_is_not_needed() -> None:
     async def unread(exchange: Exchange) -> None:
         await text(exchange, b"no", 404)
 
@@ -334,7 +334,7 @@ def test_a_body_that_nobody_needs_is_not_asked_for() -> None:
 @pytest.mark.parametrize(
     ("version", "body"), [(b"1.1", b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"), (b"1.0", b"abcde")], ids=["1.1", "1.0"]
 )
-def test_a_reply_without_a_length_comes_in_chunks_to_those_who_know_them(version: bytes, body: bytes) -> None:
+def test_streamed_reply_is_chunked_for_http_1_1_only(version: bytes, body: bytes) -> None:
     async def stream(exchange: Exchange) -> None:
         await exchange.begin(200, b"")
         await exchange.put(b"abc")
@@ -352,7 +352,7 @@ def test_a_reply_without_a_length_comes_in_chunks_to_those_who_know_them(version
     run(work())
 
 
-def test_many_requests_sent_at_once_leave_turns_to_other_connections() -> None:
+def test_many_pipelined_requests_leave_turns_to_other_connections() -> None:
     async def work() -> None:
         served: list[bytes] = []
 
@@ -374,7 +374,7 @@ def test_many_requests_sent_at_once_leave_turns_to_other_connections() -> None:
     run(work())
 
 
-def test_a_body_in_the_smallest_chunks_is_put_together() -> None:
+def test_body_in_single_byte_chunks_is_whole() -> None:
     async def work() -> None:
         async with serving(App()) as served:
             head = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
@@ -383,9 +383,9 @@ def test_a_body_in_the_smallest_chunks_is_put_together() -> None:
     run(work())
 
 
-def test_replies_of_one_turn_are_written_at_its_end_and_who_left_keeps_none_from_another() -> None:
+def test_replies_of_one_turn_are_written_at_its_end_past_a_closed_connection() -> None:
     class Line(asyncio.Transport):
-        """Keeps what is written. A closed one refuses to be written to, as uvloop's does."""
+        """Keeps what is written. Writing to a closed one fails, as with uvloop's."""
 
         def __init__(self, *, closed: bool) -> None:
             super().__init__()
@@ -416,7 +416,7 @@ def test_replies_of_one_turn_are_written_at_its_end_and_who_left_keeps_none_from
     run(work())
 
 
-def test_a_server_that_leaves_in_the_turn_of_a_reply_sends_it_first() -> None:
+def test_shutdown_in_the_turn_of_a_reply_sends_it_first() -> None:
     class Line(asyncio.Transport):
         def __init__(self) -> None:
             super().__init__()
@@ -458,7 +458,7 @@ def test_trailers_are_not_kept() -> None:
     run(work())
 
 
-# --- what is no request -------------------------------------------------------------------------------
+# --- input that is no request -------------------------------------------------------------------------------
 BROKEN = [
     pytest.param(b"hello\r\n\r\n", id="another language"),
     pytest.param(b"GET / HTTP/1.1\r\nno colon\r\n\r\n", id="a header without a colon"),
@@ -474,7 +474,7 @@ BROKEN = [
 
 @pytest.mark.parametrize("sent", BROKEN)
 @pytest.mark.parametrize("piece", [1, 1000])
-def test_what_is_no_request_is_refused_after_those_before_it_were_answered(sent: bytes, piece: int) -> None:
+def test_input_that_is_no_request_is_refused_after_the_replies_before_it(sent: bytes, piece: int) -> None:
     async def waits(exchange: Exchange) -> None:
         if exchange.path == b"/wait":
             await asyncio.sleep(0.01)
@@ -494,8 +494,8 @@ def test_what_is_no_request_is_refused_after_those_before_it_were_answered(sent:
     run(work())
 
 
-# --- who leaves -----------------------------------------------------------------------------------------
-def test_who_leaves_while_its_request_waits_is_noticed() -> None:
+# --- clients that leave -----------------------------------------------------------------------------------------
+def test_client_that_leaves_while_its_request_waits_is_noticed() -> None:
     async def work() -> None:
         left = asyncio.Event()
 
@@ -513,7 +513,7 @@ def test_who_leaves_while_its_request_waits_is_noticed() -> None:
     run(work())
 
 
-def test_who_leaves_in_the_middle_of_a_body_is_answered_nothing() -> None:
+def test_client_that_leaves_within_a_body_gets_no_answer() -> None:
     async def work() -> None:
         ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -535,7 +535,7 @@ def test_who_leaves_in_the_middle_of_a_body_is_answered_nothing() -> None:
 
 
 @pytest.mark.parametrize("waits", [False, True])
-def test_a_request_that_fails_unanswered_is_logged_and_closes_its_connection(
+def test_failure_without_a_reply_is_logged_and_closes_the_connection(
     waits: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def fail(exchange: Exchange) -> None:  # noqa: ARG001
@@ -551,7 +551,7 @@ def test_a_request_that_fails_unanswered_is_logged_and_closes_its_connection(
     assert [record.getMessage() for record in caplog.records if record.name == "raftmem.http"] == ["GET /x failed"]
 
 
-def test_a_server_that_leaves_answers_what_is_under_way_then_closes() -> None:
+def test_draining_server_answers_requests_under_way_then_closes() -> None:
     async def work() -> None:
         let_on = asyncio.Event()
 
@@ -573,7 +573,7 @@ def test_a_server_that_leaves_answers_what_is_under_way_then_closes() -> None:
     run(work())
 
 
-def test_a_server_that_cannot_wait_cuts_off_what_is_under_way() -> None:
+def test_server_without_drain_cancels_requests_under_way() -> None:
     async def work() -> None:
         cut: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -597,7 +597,7 @@ def test_a_server_that_cannot_wait_cuts_off_what_is_under_way() -> None:
 
 
 # --- the app on it --------------------------------------------------------------------------------------
-def test_what_is_no_request_is_told_as_a_problem_by_the_app() -> None:
+def test_app_answers_input_that_is_no_request_with_a_problem() -> None:
     from raftmem.api.app import create_app
 
     class Nothing:
@@ -610,7 +610,7 @@ def test_what_is_no_request_is_told_as_a_problem_by_the_app() -> None:
             return {}
 
     async def work() -> None:
-        async with serving(create_app(Nothing())) as served:  # type: ignore[arg-type]  # asked for no more
+        async with serving(create_app(Nothing())) as served:  # type: ignore[arg-type]  # the app asks for nothing else
             answer = await served.ask(b"hello\r\n\r\n")
         head, _, body = answer.partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 400 ")
