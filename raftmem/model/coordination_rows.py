@@ -1,7 +1,7 @@
 """What coordination keeps in the state: locks, who holds and who waits, tasks, gates; their keys and their indexes.
 
-The state knows of a row only `key_of(row)` and `index_keys(row)`, under which it is found in order. So a new kind of row
-or index is added here and in the machine, not in the storage. The rules that must hold: key and index keys are a
+The state knows of a row only `key_of(row)` and `index_keys(row)`, under which it is found in order. So a new kind
+of row or index is added here and in the machine, not in the storage. The rules that must hold: key and index keys are a
 function of the row alone, each part of them has a fixed width (a user's string enters as a BLAKE2b-128 hash, the string
 itself stands in the row), and no two rows share a key or an index key.
 
