@@ -16,7 +16,7 @@ import lmdb
 
 from raftmem.errors import Corrupt, CutShort, FolderRefused, RestartNeeded, StorageFailed
 from raftmem.limits import DISK_HARD_BYTES, LMDB_READERS_MAX, MAP_BYTES
-from raftmem.storage.lmdb.page_check import META_BYTES_MIN, Replaced, page_beyond
+from raftmem.storage.lmdb.page_check import META_BYTES_MIN, Replaced, UnknownLayout, page_beyond
 
 Table: TypeAlias = "lmdb._Database"
 Item = tuple[bytes, bytes]
@@ -244,6 +244,8 @@ class Environment:
                 with self._env.begin() as txn, suppress(Replaced):  # a writer in another process keeps its pages
                     return page_beyond(file, page_bytes=page_bytes, transaction=txn.id()) is not None
             return True
+        except UnknownLayout as error:
+            raise Corrupt(self.path, f"cannot be checked: {error}") from error
         except lmdb.Error as error:
             raise translate(self.path, error) from error
         finally:
@@ -254,17 +256,11 @@ class Environment:
         self.path = str(folder / DATA_FILE)
 
     def table(self, name: str) -> Table:
-        found = self.find_table(name)
-        if found is None:
-            raise Corrupt(self.path, f"has no table {name}")
-        return found
-
-    def find_table(self, name: str) -> "Table | None":
-        """None: it is not there, and this look at the folder may not make it."""
+        """Made if it is missing and this environment may write. Raises: Corrupt."""
         try:
             return self._env.open_db(name.encode(), create=not self._readonly)
-        except lmdb.NotFoundError:
-            return None
+        except lmdb.NotFoundError as error:
+            raise Corrupt(self.path, f"has no table {name}") from error
         except lmdb.Error as error:
             raise translate(self.path, error) from error
 

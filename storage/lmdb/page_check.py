@@ -1,11 +1,13 @@
-"""The pages of an LMDB file as they stand on disk: whether all that are in use lie within the file.
+"""A check that an LMDB file holds every page that one transaction uses.
 
-The library maps the file, and a page beyond its end is a signal that kills the process. The length alone says too
-little: pages that were taken and given back within one transaction are never written, and at the end of the file they
-are simply absent. So the trees of one transaction are walked here, by reads, before the library touches them.
+LMDB maps the file into memory. A page beyond the end of the file raises a signal that kills the process. The length of
+the file alone cannot tell: pages that one transaction took and gave back are never written, and such pages may be
+absent at the end of a sound file. So this module walks the trees of the transaction with plain reads, before LMDB
+touches them.
 
-It knows what it must of the format (data version 1, 64 bit, little-endian) and judges no content. The rule that must
-hold: `page_beyond` is None only if the library can reach no page that the file does not hold.
+It knows one layout (magic 0xBEEFC0DE, data version 1, 64 bit, little-endian) and refuses every other. It does not judge
+keys or values. The rule that must hold: `page_beyond` returns None only if LMDB cannot reach a page that the file does
+not hold.
 """
 
 import os
@@ -14,6 +16,9 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 META_BYTES_MIN: Final = 2 * 4096  # no database is shorter: two pages, of the smallest size that a machine has
+MAGIC: Final = 0xBEEFC0DE  # `MDB_MAGIC` of mdb.c
+DATA_VERSION: Final = 1  # `MDB_DATA_VERSION` of mdb.c
+_META: Final = 8  # the page is a meta page
 _NONE: Final = (1 << 64) - 1  # the root of an empty tree
 _BRANCH: Final = 1
 _LEAF: Final = 2
@@ -21,18 +26,22 @@ _IN_OVERFLOW: Final = 1  # the value stands in pages of its own
 _TREE: Final = 2  # the value is a named table
 
 _header = struct.Struct("<QHHHH")  # page number, pad, flags, lower, upper
-_meta = struct.Struct("<16x 24x 48s 48s QQ")  # header, magic to map size, free pages, tables, last page, transaction
+_meta = struct.Struct("<10xH4x II16x 48s 48s QQ")  # flags, magic, version, free pages, tables, last page, transaction
 _tree = struct.Struct("<4xHHQQQQQ")  # pad, flags, depth, branch pages, leaf pages, overflow pages, entries, root
 _node = struct.Struct("<HHHH")  # low and high half of the value's size or the child's number, flags, size of the key
 _page_number = struct.Struct("<Q")
 
 
 class Replaced(Exception):
-    """A writer beside has overwritten the meta page of that transaction: look at a newer one."""
+    """Another process has overwritten the meta page of that transaction; try again with a newer one."""
+
+
+class UnknownLayout(Exception):
+    """The file is not an LMDB database of the one version that this module knows; the text says what it is."""
 
 
 class _Broken(Exception):
-    """A page that is in use is none: the number is what matters, like that of one beyond the end."""
+    """A page that is in use is damaged. Its number is reported, like that of a page beyond the end."""
 
     def __init__(self, page: int) -> None:
         super().__init__(page)
@@ -46,15 +55,19 @@ class _Tree(NamedTuple):
 
 
 def page_beyond(file: int, *, page_bytes: int, transaction: int) -> int | None:
-    """A page that `transaction` uses and that the file does not hold whole; None when there is none.
+    """The number of a page that `transaction` uses and the file does not hold whole; None if there is none.
 
-    `file`: a descriptor. A writer beside may go on only if it keeps the pages of `transaction` for a reader.
-    Raises: Replaced.
+    `file`: a descriptor. Another process may write meanwhile, if a reader keeps the pages of `transaction`.
+    Raises: Replaced, UnknownLayout.
     """
     raw = os.pread(file, _meta.size, transaction % 2 * page_bytes)
     if len(raw) < _meta.size:
         return transaction % 2
-    free, tables, last, number = _meta.unpack(raw)
+    flags, magic, version, free, tables, last, number = _meta.unpack(raw)
+    if not flags & _META or magic != MAGIC:
+        raise UnknownLayout(f"its meta page begins with magic {magic:#010x}, LMDB's is {MAGIC:#010x}")
+    if version != DATA_VERSION:
+        raise UnknownLayout(f"it has LMDB data version {version}, this program knows {DATA_VERSION}")
     if number != transaction:
         raise Replaced
     walk = _Walk(file, page_bytes, last)
@@ -72,7 +85,7 @@ def _tree_of(raw: bytes) -> _Tree:
 
 
 class _Walk:
-    """Every page is looked at once at most; more than there are would be a circle in a damaged file."""
+    """A walk that visits each page at most once: more visits than pages mean a circle in a damaged file."""
 
     def __init__(self, file: int, page_bytes: int, last: int) -> None:
         self._file = file
@@ -82,7 +95,7 @@ class _Walk:
         self._seen = 0
 
     def tree(self, tree: _Tree, *, has_tables: bool) -> None:
-        """Leaves are only read where something else is named in them."""
+        """Check every page of one tree. Leaves are read only if they can name other pages."""
         if tree.root == _NONE:
             return
         level, is_read = [tree.root], has_tables or tree.overflow_pages > 0
@@ -132,7 +145,7 @@ class _Walk:
 
 
 def _nodes(page: int, raw: bytes) -> tuple[int, ...]:
-    """Where in the page its nodes begin."""
+    """The offsets of the nodes in the page."""
     lower = _header.unpack_from(raw)[3]
     if not _header.size <= lower <= len(raw):
         raise _Broken(page)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from raftmem.errors import Corrupt, CutShort, FolderRefused
-from raftmem.storage.lmdb.environment import DATA_FILE
 from raftmem.storage.log.files import segment_numbers, segment_path
 from raftmem.storage.log.offsets import Piece, Pieces, load_index, save_index
 from raftmem.storage.log.records import HEADER_BYTES
@@ -24,9 +23,8 @@ class Loaded(NamedTuple):
 
 
 def has_log(folder: Path) -> bool:
-    """Whether there is one at all, also an old one in a database."""
-    old = folder / DATA_FILE
-    return bool(segment_numbers(folder)) or (old.exists() and old.stat().st_size > 0)
+    """Whether the folder holds any segment."""
+    return bool(segment_numbers(folder))
 
 
 def load(folder: Path, *, keep_indexes: bool) -> Loaded:

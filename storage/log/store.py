@@ -6,7 +6,6 @@ index are removed once that is on disk. It refuses gaps, damaged records, and an
 The rule that must hold: what `commit` returned from is on disk, in order, without a gap, or `Corrupt` is raised.
 """
 
-import logging
 import os
 import sys
 import threading
@@ -21,14 +20,12 @@ from raftmem.storage.log.contract import HardState, LogEntry, LogWrite
 from raftmem.storage.log.files import Files, is_no_room, segment_numbers, segment_path
 from raftmem.storage.log.load import load, opened
 from raftmem.storage.log.offsets import Pieces, Run, save_index
-from raftmem.storage.log.old import is_old, old_log, refuse_old, remove_old
 from raftmem.storage.log.read import READ_BYTES, entries_of
 from raftmem.storage.log.records import Checkpoint
 from raftmem.storage.log.rules import EMPTY, LogEnd, follow
 from raftmem.storage.log.scan import Scan, offsets_of
 from raftmem.storage.log.write import LogWriter
 
-log = logging.getLogger("raftmem.storage")
 _LOOKS_MAX: Final = 3  # at a folder that a writer in another process is changing
 
 
@@ -37,7 +34,7 @@ class SegmentLogStore:
 
     Raises (at open): Corrupt for a gap, or a damaged frame, hard state, base or membership (readonly says so at each
         look, and `verify` tells it; but a file that was cut short is refused at once); FolderRefused for a readonly
-        open of nothing, or of a log as an earlier version wrote it; OSError with ENOSPC.
+        open of nothing; OSError with ENOSPC.
     """
 
     def __init__(
@@ -59,7 +56,6 @@ class SegmentLogStore:
         self._files = Files() if files is None else files
         self._writer = LogWriter(self._files, folder, segment_bytes=segment_bytes, room_bytes=room_bytes)
         if readonly:
-            refuse_old(folder)
             self._look_first()
             return
         try:
@@ -163,36 +159,18 @@ class SegmentLogStore:
     def _open(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._writer.remove_unfinished()
-        if is_old(self._folder):
-            self._convert()
-        elif not segment_numbers(self._folder):
-            self._begin(Checkpoint(None, EMPTY.hard_state, EMPTY.first, EMPTY.kept, None, ()))
-        else:
+        if segment_numbers(self._folder):
             self._take_over()
-
-    def _begin(self, checkpoint: Checkpoint) -> None:
-        self._pieces = Pieces([self._writer.begin(checkpoint)])
-        self._end = checkpoint.end()
+        else:
+            checkpoint = Checkpoint(None, EMPTY.hard_state, EMPTY.first, EMPTY.kept, None, ())
+            self._pieces = Pieces([self._writer.begin(checkpoint)])
+            self._end = checkpoint.end()
 
     def _take_over(self) -> None:
         newest, self._pieces = load(self._folder, keep_indexes=True)
         self._end = newest.end
         self._writer.take_over(newest)
         self._writer.remove_other_than(piece.number for piece in self._pieces.all())
-
-    def _convert(self) -> None:
-        """The database stays the log until everything is in segments; what an earlier attempt left goes first."""
-        self._writer.remove_other_than(())
-        with old_log(self._folder) as (checkpoint, last, appends):
-            self._begin(checkpoint)
-            for append in appends:
-                self.commit([append])
-            if self._end.kept != last:
-                raise Corrupt(self.path, f"was converted up to index {self._end.kept} of {last}")
-        remove_old(self._folder, self._files)
-        log.info(
-            "%s: %d entries are in segments now; an earlier build cannot read this folder any more", self.path, last
-        )
 
     # --- looking -------------------------------------------------------------------------------------
     def _now(self) -> LogEnd:

@@ -1,6 +1,7 @@
-"""A snapshot of the things that coordination keeps, and of what users said of them: the part of `state_read.py` for it.
+"""Reading the coordination rows of a state (locks, holds, waiters, tasks, gates), and the JSON texts beside them.
 
-It refuses a row that does not decode, a row whose key is another's, and a mark that leads nowhere (`Corrupt`).
+Corrupt is raised for a row that does not decode, for one that stands under the key of another, and for an index key
+that leads to no row.
 """
 
 from raftmem.errors import Corrupt
@@ -11,7 +12,7 @@ from raftmem.storage.state.tables import DECODE_ERRORS, Tables, decode_row, posi
 
 
 class CoordinationReader:
-    """Reads through one transaction. Absent tables are empty."""
+    """Reads through one transaction."""
 
     def __init__(self, txn: ReadTxn, tables: Tables, *, path: str) -> None:
         self._txn = txn
@@ -21,38 +22,33 @@ class CoordinationReader:
     def coordination_row(self, key: bytes, at: Position | None = None) -> CoordinationRow | None:
         """`at`: only of the kinds in `VERSIONED`; of the others nothing is found at any position."""
         tables = self._tables.coordination
-        if tables is None:
-            return None
         if at is None:
-            raw = self._txn.get(tables.things, key)
-            return None if raw is None else self._thing(raw, key)
+            raw = self._txn.get(tables.rows, key)
+            return None if raw is None else self._row(raw, key)
         for place, raw in self._txn.descending(tables.row_versions, key + position_key(at)):
-            return self._thing(raw, key) if raw and place.startswith(key) else None
+            return self._row(raw, key) if raw and place.startswith(key) else None
         return None
 
-    def _thing(self, raw: bytes, key: bytes) -> CoordinationRow:
+    def _row(self, raw: bytes, key: bytes) -> CoordinationRow:
         try:
             row: CoordinationRow = decode_row(raw)
         except DECODE_ERRORS as error:
-            raise Corrupt(self._path, f"thing {key.hex()} does not decode ({error})") from error
+            raise Corrupt(self._path, f"coordination row {key.hex()} does not decode ({error})") from error
         if key_of(row) != key:
-            raise Corrupt(self._path, f"thing {key.hex()} leads to another thing")
+            raise Corrupt(self._path, f"coordination row {key.hex()} holds another row")
         return row
 
     def scan(self, prefix: bytes, *, limit: int, start: bytes = b"", stop: bytes | None = None) -> list[IndexedRow]:
         tables = self._tables.coordination
         found: list[IndexedRow] = []
-        if tables is None:
-            return found
-        for mark, key in self._txn.ascending(tables.marks, max(prefix, start)):
-            if len(found) >= limit or not mark.startswith(prefix) or (stop is not None and mark >= stop):
+        for index_key, key in self._txn.ascending(tables.index_keys, max(prefix, start)):
+            if len(found) >= limit or not index_key.startswith(prefix) or (stop is not None and index_key >= stop):
                 break
             row = self.coordination_row(key)
             if row is None:
-                raise Corrupt(self._path, f"mark {mark.hex()} leads to a thing that is missing")
-            found.append(IndexedRow(mark, row))
+                raise Corrupt(self._path, f"index key {index_key.hex()} leads to a coordination row that is missing")
+            found.append(IndexedRow(index_key, row))
         return found
 
     def content(self, at: Position) -> bytes | None:
-        tables = self._tables.coordination
-        return None if tables is None else self._txn.get(tables.contents, position_key(at))
+        return self._txn.get(self._tables.coordination.contents, position_key(at))

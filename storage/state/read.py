@@ -26,6 +26,7 @@ from raftmem.storage.state.tables import (
     decode_event,
     decode_key,
     decode_record,
+    id_key,
     idempotency_hash,
     index_key,
     index_of,
@@ -53,7 +54,7 @@ class LmdbReader(CoordinationReader):
 
     # --- one memory ---------------------------------------------------------------------------------
     def memory(self, memory_id: str, at: Position | None = None) -> Record | None:
-        found = self._txn.get(self._tables.ids, self._tables.id_key(memory_id))
+        found = self._txn.get(self._tables.ids, id_key(memory_id))
         if found is None:
             return None
         if found[2 * ROW_BYTES :] != memory_id.encode():
@@ -168,7 +169,7 @@ class LmdbReader(CoordinationReader):
 
     # --- events -------------------------------------------------------------------------------------
     def history(self, memory_id: str, *, after: Position | None, limit: int) -> list[Position]:
-        prefix = self._tables.id_key(memory_id)
+        prefix = id_key(memory_id)
         start = prefix if after is None else key_after(prefix + position_key(after))
         found: list[Position] = []
         for key in self._txn.keys(self._tables.subjects, start):

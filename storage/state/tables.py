@@ -19,21 +19,15 @@ A *row* is one life of one memory, from ADD to the tombstone: its created positi
     key_order   index -> hash(actor, key)
     meta        head, format
 
-What coordination keeps, in tables of their own; keys and marks are those of `things.py`:
+Coordination has four tables. Their names on disk are older than the words of the code (`CoordinationTables`):
 
-    things          key -> Thing              the row that stands
-    thing_versions  key, position -> Thing    every version of the VERSIONED kinds, empty: it went; never removed
-    marks           mark -> key
-    contents        position -> JSON text     what the operation there brought; never removed
-
-Format 1 had hash(id) for id_key(id) in both; a state that was written so goes on so (`Tables.id_key`).
-
-A state that was written before there were things has not these four. They are made when it is opened to be written; a
-mere look at it finds them absent, which is: empty.
+    things          key -> CoordinationRow             the row in force
+    thing_versions  key, position -> CoordinationRow   each version of a VERSIONED kind, empty: it went; never removed
+    marks           index key -> key                   `coordination_rows.index_keys` makes them
+    contents        position -> JSON text              what the operation there brought; never removed
 """
 
 import struct
-from collections.abc import Callable
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, NamedTuple
@@ -69,9 +63,9 @@ DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError)
 
 
 class CoordinationTables(NamedTuple):
-    things: Table
+    rows: Table
     row_versions: Table
-    marks: Table
+    index_keys: Table
     contents: Table
 
 
@@ -88,34 +82,27 @@ class Tables(NamedTuple):
     keys: Table
     key_order: Table
     meta: Table
-    coordination: CoordinationTables | None  # None: absent
-    id_key: Callable[[str], bytes]  # of the format in which this state is written
+    coordination: CoordinationTables
 
 
-_PLAIN: Final = Tables._fields[:-2]
-TABLES_MAX: Final = len(_PLAIN) + len(CoordinationTables._fields)
+_PLAIN: Final = Tables._fields[:-1]
+_COORDINATION: Final = ("things", "thing_versions", "marks", "contents")  # as on disk
+TABLES_MAX: Final = len(_PLAIN) + len(_COORDINATION)
 
 
 def open_tables(env: Environment) -> Tables:
-    """Raises: FolderRefused for another format."""
-    tables = Tables._make([*map(env.table, _PLAIN), _coordination_tables(env), id_key])
+    """Missing tables are made if `env` may write. Raises: FolderRefused for another format, Corrupt."""
+    tables = Tables._make([*map(env.table, _PLAIN), CoordinationTables._make(map(env.table, _COORDINATION))])
     txn = env.read()
     try:
         raw = txn.get(tables.meta, FORMAT_KEY)
     finally:
         txn.release()
-    written_by = _ID_KEYS.get(encode(FORMAT_VERSION) if raw is None else raw)
-    if written_by is None:
+    if raw not in (None, encode(FORMAT_VERSION)):
         raise FolderRefused(
-            f"{env.path}: was written in another format than 1 to {FORMAT_VERSION}; use the program that wrote it"
+            f"{env.path}: was written in another format than {FORMAT_VERSION}; use the program that wrote it"
         )
-    return tables._replace(id_key=written_by)
-
-
-def _coordination_tables(env: Environment) -> CoordinationTables | None:
-    """Nothing stands in any before all of them are there: a writer that was killed while it made them is no matter."""
-    found = [table for table in map(env.find_table, CoordinationTables._fields) if table is not None]
-    return CoordinationTables(*found) if len(found) == len(CoordinationTables._fields) else None
+    return tables
 
 
 def index_key(index: int) -> bytes:
@@ -153,19 +140,12 @@ def _hash(data: bytes) -> bytes:
     return blake2b(data, digest_size=HASH_BYTES).digest()
 
 
-def id_hash(memory_id: str) -> bytes:
-    return _hash(memory_id.encode())
-
-
 def id_key(memory_id: str) -> bytes:
     """The id and a zero byte; of one that is long, or holds a zero byte itself, its hash behind 0xff."""
     name = memory_id.encode()
     if len(name) > _PLAIN_ID_BYTES_MAX or b"\0" in name:
         return _HASHED + _hash(name)
     return name + b"\0"
-
-
-_ID_KEYS: Final = {encode(1): id_hash, encode(FORMAT_VERSION): id_key}
 
 
 @lru_cache(_LABELS_CACHED)

@@ -28,11 +28,11 @@ from raftmem.storage.state.read import LmdbReader
 from raftmem.storage.state.tables import (
     HEAD_KEY,
     ROW_BYTES,
-    CoordinationTables,
     Tables,
     content_hash,
     decode_key,
     encode,
+    id_key,
     idempotency_hash,
     index_key,
     labels,
@@ -72,7 +72,7 @@ class LmdbWriter(LmdbReader):
             elif isinstance(change, PutRow):
                 self._put_coordination_row(change, index)
             elif isinstance(change, PutContent):
-                self._writes.put(self._coordination.contents, position_key(change.at), change.data)
+                self._writes.put(self._tables.coordination.contents, position_key(change.at), change.data)
             else:
                 assert_never(change)
         self._put_event(row)
@@ -98,7 +98,7 @@ class LmdbWriter(LmdbReader):
         self._move_indexes(row, old, new)
 
     def _put_row(self, row: bytes, new: Record, index: int) -> None:
-        ids, key, name = self._tables.ids, self._tables.id_key(new.id), new.id.encode()
+        ids, key, name = self._tables.ids, id_key(new.id), new.id.encode()
         if new.previous is None:
             follows = self._writes.add(ids, key, row + row + name)
         else:
@@ -130,31 +130,25 @@ class LmdbWriter(LmdbReader):
                 self._writes.put(table, new + row, b"")
 
     # --- things -------------------------------------------------------------------------------------
-    @property
-    def _coordination(self) -> CoordinationTables:
-        tables = self._tables.coordination
-        assert tables is not None, "whoever opens a state to write it makes all tables"
-        return tables
-
     def _put_coordination_row(self, change: PutRow, index: int) -> None:
-        txn, tables, key, old, new = self._writes, self._coordination, change.key, change.old, change.new
+        txn, tables, key, old, new = self._writes, self._tables.coordination, change.key, change.old, change.new
         if self.coordination_row(key) != old:
             raise Corrupt(self._path, f"thing {key.hex()} follows another than stands there", index=index)
         raw = b"" if new is None else encode(new)
         if new is None:
-            txn.delete(tables.things, key)
+            txn.delete(tables.rows, key)
         else:
-            txn.put(tables.things, key, raw)
+            txn.put(tables.rows, key, raw)
         if isinstance(old if new is None else new, VERSIONED):
             txn.put(tables.row_versions, key + position_key(change.at), raw)
         before = frozenset[bytes]() if old is None else index_keys(old)
         after = frozenset[bytes]() if new is None else index_keys(new)
         for mark in before - after:
-            if not txn.delete(tables.marks, mark):
+            if not txn.delete(tables.index_keys, mark):
                 raise Corrupt(self._path, f"mark {mark.hex()} of a thing is missing", index=index)
         self._bare.clear()
         for mark in after - before:
-            if not txn.add(tables.marks, mark, key):
+            if not txn.add(tables.index_keys, mark, key):
                 raise Corrupt(self._path, f"mark {mark.hex()} is another thing's", index=index)
 
     # --- the entry itself ---------------------------------------------------------------------------
@@ -163,7 +157,7 @@ class LmdbWriter(LmdbReader):
         self._writes.append(self._tables.events, key, encode((row.term, row.data, row.result, row.digest)))
         for seq, outcome in enumerate(row.result.outcomes):
             if outcome.memory_id is not None and not _begins_first_row(outcome):
-                subject = self._tables.id_key(outcome.memory_id) + key + seq.to_bytes(2, "big")
+                subject = id_key(outcome.memory_id) + key + seq.to_bytes(2, "big")
                 self._writes.put(self._tables.subjects, subject, b"")
 
     def _put_key(self, row: IdempotencyRow) -> None:

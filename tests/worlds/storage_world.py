@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 
@@ -25,9 +24,7 @@ from raftmem.model.records import (
     Status,
     Step,
 )
-from raftmem.storage.lmdb.environment import Environment
 from raftmem.storage.state.contract import EventRow, Query, StateReader, StateStore
-from raftmem.storage.state.tables import FORMAT_KEY, TABLES_MAX, encode, open_tables
 
 ACTOR = Actor("agent", "a1")
 Entry = tuple[EventRow, Step, Head]
@@ -201,12 +198,3 @@ def ids(
             return found
         after = page.after
     raise AssertionError("the list does not end")
-
-
-def begin_format_1(folder: Path) -> None:
-    """An empty state that says it is of format 1, as that program left it."""
-    env = Environment(folder, tables_max=TABLES_MAX, durable=False)
-    meta = open_tables(env).meta
-    with env.write() as txn:
-        txn.put(meta, FORMAT_KEY, encode(1))
-    env.close()

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from storage_world import ACTOR, World, begin_format_1, drop_oldest_key, end, ids, noop, put, store, use_key
+from storage_world import ACTOR, World, drop_oldest_key, end, ids, noop, put, store, use_key
 
 from raftmem.errors import Stop
 from raftmem.limits import NAME_BYTES_MAX, OPERATIONS_MAX, TAGS_MAX
@@ -23,11 +23,9 @@ def reopened(state: StateStore) -> StateStore:
     return LmdbStateStore(Path(state.path).parent) if isinstance(state, LmdbStateStore) else state
 
 
-@pytest.fixture(params=["memory", "lmdb", "lmdb, format 1"])
+@pytest.fixture(params=["memory", "lmdb"])
 def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StateStore]:
     made: StateStore = InMemoryStateStore(rows_max=ROWS_MAX)
-    if request.param == "lmdb, format 1":
-        begin_format_1(tmp_path / "state")
     if request.param != "memory":
         made = LmdbStateStore(tmp_path / "state", rows_max=ROWS_MAX)
     yield made

@@ -13,16 +13,16 @@ import lmdb
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from storage_world import World, begin_format_1, end, ids, put, put_row, say, store
+from storage_world import World, end, ids, put, put_row, say, store
 
 from raftmem.errors import Corrupt, FolderRefused, StorageFailed
-from raftmem.model.coordination_rows import DUE, GATES, LOCKS, Gate, Lock, gate_key, lock_key
+from raftmem.model.coordination_rows import GATES, LOCKS, Gate, Lock, gate_key, lock_key
 from raftmem.model.digest import GENESIS_HEAD
 from raftmem.model.records import Position
 from raftmem.storage.state.clean_mark import StateMark
 from raftmem.storage.state.contract import Query
 from raftmem.storage.state.store import LmdbStateStore
-from raftmem.storage.state.tables import CoordinationTables, encode, id_hash, id_key
+from raftmem.storage.state.tables import encode, id_key
 
 
 def mark(folder: Path, boot_id: str = "boot 1") -> StateMark:
@@ -187,29 +187,14 @@ def test_a_readonly_view_sees_a_dead_replica_s_state_and_writes_nothing(tmp_path
         LmdbStateStore(tmp_path / "nothing", readonly=True)
 
 
-def test_a_state_of_another_format_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("found", [b"\x01", b"\x63", b""])
+def test_a_state_of_another_format_is_refused(tmp_path: Path, found: bytes) -> None:
     state = LmdbStateStore(tmp_path / "state")
     store(state, World().entry(put("m")))
     state.close(clean=True)
-    change(tmp_path / "state", b"meta", b"format", b"\x63")
-    with pytest.raises(FolderRefused, match="format"):
+    change(tmp_path / "state", b"meta", b"format", found)
+    with pytest.raises(FolderRefused, match="in another format than 2"):
         LmdbStateStore(tmp_path / "state")
-
-
-def test_a_state_of_format_1_goes_on_as_it_began(tmp_path: Path) -> None:
-    world = World()
-    begin_format_1(tmp_path / "state")
-    state = LmdbStateStore(tmp_path / "state")
-    store(state, world.entry(put("m", text="one")), world.entry(put("m", text="two")))
-    state.close(clean=True)
-    again = LmdbStateStore(tmp_path / "state")
-    store(again, world.entry(put("m", text="three")), world.entry(put("n")))
-    assert [position.index for position in again.read().history("m", after=None, limit=9)] == [1, 2, 3]
-    again.close(clean=True)
-    with lmdb.open(str(tmp_path / "state"), max_dbs=16) as env, env.begin() as txn:
-        names = set(txn.cursor(env.open_db(b"ids", txn, create=False)).iternext(values=False))
-        assert names == {id_hash("m"), id_hash("n")}
-        assert txn.get(b"format", db=env.open_db(b"meta", txn, create=False)) == encode(1)
 
 
 @given(st.text(max_size=80), st.text(max_size=80))
@@ -264,42 +249,27 @@ LOCK = Lock("l", 1, 1, 0, Position(1, 0))
 GATE = Gate("g", 1, (), (), (), False, Position(1, 1), Position(1, 1))
 
 
-def drop_table(folder: Path, name: str) -> None:
-    with lmdb.open(str(folder), max_dbs=16) as env, env.begin(write=True) as txn:
-        txn.drop(env.open_db(name.encode(), txn))
-
-
 def with_rows(folder: Path) -> None:
     state = LmdbStateStore(folder)
     store(state, World().entry(put_row(LOCK), put_row(GATE), say(b"1")))
     state.close(clean=True)
 
 
-@pytest.mark.parametrize(
-    "missing", [CoordinationTables._fields, CoordinationTables._fields[2:]], ids=["all", "the last two"]
-)
-def test_a_state_written_before_there_were_things_opens_and_has_none(tmp_path: Path, missing: tuple[str, ...]) -> None:
-    world = World()
-    state = opened(tmp_path)
-    store(state, world.entry(put("m")))
-    state.close(clean=True)
-    for name in missing:
-        drop_table(tmp_path / "state", name)
-    view = LmdbStateStore(tmp_path / "state", readonly=True)
-    for reader in (view.read(), view.read_private()):
-        assert ids(reader, Query()) == ["m"]
-        assert reader.coordination_row(lock_key("l")) is reader.coordination_row(gate_key("g"), Position(1, 0)) is None
-        assert reader.scan(DUE, limit=9) == []
-        assert reader.content(Position(1, 0)) is None
-    view.close(clean=True)
-    state = opened(tmp_path)
-    assert state.head().index == 1
-    assert state.read().scan(b"", limit=9) == []
-    store(state, world.entry(put_row(LOCK)))
-    state.close(clean=True)
-    view = LmdbStateStore(tmp_path / "state", readonly=True)
-    assert view.read().coordination_row(lock_key("l")) == LOCK
-    view.close(clean=True)
+def test_the_tables_keep_their_names_on_disk(tmp_path: Path) -> None:
+    with_rows(tmp_path / "state")
+    with lmdb.open(str(tmp_path / "state"), max_dbs=16) as env, env.begin() as txn:
+        names = [name.decode() for name in txn.cursor().iternext(values=False)]
+    memories = {"ids", "heads", "versions", "vectors", "duplicates", "postings", "expiry"}
+    log = {"events", "subjects", "keys", "key_order", "meta"}
+    assert names == sorted(memories | log | {"things", "thing_versions", "marks", "contents"})
+
+
+def test_a_look_at_a_state_without_one_of_its_tables_is_refused(tmp_path: Path) -> None:
+    with_rows(tmp_path / "state")
+    with lmdb.open(str(tmp_path / "state"), max_dbs=16) as env, env.begin(write=True) as txn:
+        txn.drop(env.open_db(b"marks", txn))
+    with pytest.raises(Corrupt, match="has no table marks"):
+        LmdbStateStore(tmp_path / "state", readonly=True)
 
 
 @pytest.mark.parametrize("damaged", [b"", b"\xc1", b"\x91\xa4lock", encode(Lock("other", 1, 1, 0, Position(1, 0)))])
@@ -323,7 +293,7 @@ def test_a_mark_without_its_thing_and_a_thing_without_its_mark_are_stops(tmp_pat
     change(tmp_path / "state", b"marks", mark, None)
     change(tmp_path / "state", b"things", lock_key("l"), None)
     state = LmdbStateStore(tmp_path / "state")
-    with pytest.raises(Corrupt, match="thing that is missing"):
+    with pytest.raises(Corrupt, match="leads to a coordination row that is missing"):
         state.read().scan(LOCKS, limit=9)
     world = World()
     world.index, world.things[gate_key("g")] = 1, GATE
