@@ -15,7 +15,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: up test check sim jepsen bench bench-full lock install
+.PHONY: up test check sim jepsen bench bench-full routes lock install
 .DEFAULT_GOAL := up
 
 install: $(VENV)/.installed
@@ -56,6 +56,9 @@ bench: install
 
 bench-full: install
 	@exec $(BIN)/python -m benchmarks --full $(ARGS)
+
+routes: install
+	$(BIN)/python -m raftmem.api.table.page > docs/routes.md
 
 lock:
 	python3 -m venv $(VENV)-lock

@@ -1,4 +1,4 @@
-"""The app of one replica: the hot table in front, FastAPI behind it, the same headers and errors on both.
+"""The app of one replica: the router in front, FastAPI behind it, the same headers and errors on both.
 
 It talks to a `Service` and to nothing else. Our own server calls `serve`; every ASGI server may call the app itself,
 which serves the same way. It starts nothing and stops nothing; lifespan and all that is not HTTP goes to FastAPI, which
@@ -6,23 +6,33 @@ refuses websockets.
 """
 
 import asyncio
+from functools import cache
 from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
 from raftmem.api.http import asgi
-from raftmem.api.http.call import Call, Reply
+from raftmem.api.http.call import Call, Reply, Shared
 from raftmem.api.http.exchange import Disconnected, Exchange
 from raftmem.api.http.respond import answer, cut_off, defect, head, malformed, refused
 from raftmem.api.http.settings import ApiSettings
+from raftmem.api.responses import memory_views
 from raftmem.api.responses.json_cache import JsonCache
 from raftmem.api.responses.metrics import Exposition, Requests
-from raftmem.api.routes import status
-from raftmem.api.routes.table import match
+from raftmem.api.schema.openapi import document
+from raftmem.api.table import framework
+from raftmem.api.table.router import Router
+from raftmem.api.table.routes import ROUTES
 from raftmem.errors import RaftmemError
 from raftmem.service.interface import Service
 
-_OTHER: Final = "other"  # the route of everything that is not hot, in the metrics
+_NO_ROUTE: Final = "other"  # the label of a path that no route has, in the metrics
+_ROUTER: Final = Router(ROUTES)
+
+
+@cache
+def _document() -> bytes:
+    return memory_views.encode(document(ROUTES))
 
 
 def create_app(service: Service, *, settings: ApiSettings | None = None) -> "App":
@@ -32,24 +42,23 @@ def create_app(service: Service, *, settings: ApiSettings | None = None) -> "App
 
 class App:
     def __init__(self, service: Service, settings: ApiSettings) -> None:
-        self._service = service
-        self._settings = settings
         self._requests = Requests()
-        self._shown = JsonCache()
-        self._cold = status.create(Exposition(service, self._requests))
+        exposition = Exposition(service, self._requests)
+        self._shared = Shared(service, settings, JsonCache(), exposition.text, _document)
+        self._framework = framework.create(ROUTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI."""
         if scope["type"] == "http":
             await self.serve(asgi.AsgiExchange(scope, receive, send))
         else:
-            await self._cold(scope, receive, send)
+            await self._framework(scope, receive, send)
 
     async def serve(self, exchange: Exchange) -> None:
         """Answer one request, whatever it is. Raises: what failed, once that was told, for the server to log."""
-        call = Call(exchange, self._service, self._settings, self._shown)
+        call = Call(exchange, self._shared)
         try:
-            reply = await self._hot(call)
+            reply = await self._answer(call)
         except Disconnected:
             return
         except asyncio.CancelledError:
@@ -61,24 +70,26 @@ class App:
         if reply is not None:
             await self._send(call, reply)
         else:
-            await asgi.ask(self._cold, exchange, {"call": call}, lambda status: self._count(call, status))
+            state: dict[str, object] = {"call": call}
+            await asgi.ask(self._framework, exchange, call.route, state, lambda status: self._count(call, status))
 
     async def refuse(self, exchange: Exchange, detail: str) -> None:
         """Answer what is not HTTP, or past the bounds of a server."""
-        call = Call(exchange, self._service, self._settings, self._shown)
+        call = Call(exchange, self._shared)
         await self._send(call, malformed(call, detail))
 
-    async def _hot(self, call: Call) -> Reply | None:
-        """None: the path is not of the hot table."""
+    async def _answer(self, call: Call) -> Reply | None:
+        """None: FastAPI answers, with a route of its own or with a 404."""
         try:
             call.identify()
-            route = match(call.method, call.path)
-            if route is None:
-                return None
-            call.route, endpoint, call.segments = route
+            match = _ROUTER.match(call.method, call.path)
         except RaftmemError as error:
             return refused(call, error)
-        return await answer(call, endpoint)
+        if match is None:
+            return None
+        route, endpoint, call.segments = match
+        call.route, call.reads = route.path, route.reads
+        return await answer(call, endpoint) if endpoint else None
 
     async def _send(self, call: Call, reply: Reply) -> None:
         self._count(call, reply.status)
@@ -88,4 +99,4 @@ class App:
             await call.exchange.reply(reply.status, head(call, reply), reply.body)
 
     def _count(self, call: Call, status: int) -> None:
-        self._requests.count(call.method, call.route or _OTHER, status)
+        self._requests.count(call.method, call.route or _NO_ROUTE, status)

@@ -85,8 +85,12 @@ class AsgiExchange:
         await self._send({"type": "http.response.body", "body": last, "more_body": False})
 
 
-async def ask(app: ASGIApp, exchange: Exchange, state: dict[str, object], told: Callable[[int], None]) -> None:
+async def ask(
+    app: ASGIApp, exchange: Exchange, route: str, state: dict[str, object], told: Callable[[int], None]
+) -> None:
     """Let an ASGI app answer. Its requests find `state` as `request.state`; `told` is called with the status.
+
+    `route`: the template that the router found, which the app is given as the path; "" where there is none.
 
     Raises: Disconnected, and what the app raises, which may have answered before.
     """
@@ -98,7 +102,7 @@ async def ask(app: ASGIApp, exchange: Exchange, state: dict[str, object], told: 
         "http_version": "1.1",
         "method": exchange.method,
         "scheme": "http",
-        "path": unquote(path.decode("ascii", "replace")),
+        "path": route or unquote(path.decode("ascii", "replace")),
         "raw_path": path,
         "query_string": exchange.query,
         "root_path": "",

@@ -6,7 +6,7 @@ twice (400). Nothing here knows a route.
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import UNSET, Struct
 
@@ -44,38 +44,52 @@ class Reply(Struct, frozen=True):
     stream: Streaming | None = None
 
 
+class Shared(NamedTuple):
+    """What the requests of one app share. `metrics`, `document`: the texts of these pages."""
+
+    service: Service
+    settings: ApiSettings
+    cache: JsonCache
+    metrics: Callable[[], bytes]
+    document: Callable[[], bytes]
+
+
 class Call:
     """One request. `route`: the template that matched, if any; `segments`: what it left open, decoded.
 
-    `point`: the last moment that was read for the answer.
+    `reads`: the route changes nothing. `point`: the last moment that was read for the answer.
     """
 
     __slots__ = (
         "_headers",
         "_json",
+        "cache",
         "exchange",
         "method",
         "path",
         "point",
+        "reads",
         "request_id",
         "route",
         "segments",
         "service",
         "settings",
-        "shown",
+        "shared",
     )
 
-    def __init__(self, exchange: Exchange, service: Service, settings: ApiSettings, shown: JsonCache) -> None:
+    def __init__(self, exchange: Exchange, shared: Shared) -> None:
         self.exchange = exchange
         self._json: object = UNSET
         self._headers: dict[bytes, bytes] = dict(exchange.headers)
         self.method = exchange.method
         self.path = exchange.path
-        self.service = service
-        self.settings = settings
-        self.shown = shown
+        self.shared = shared
+        self.service = shared.service
+        self.settings = shared.settings
+        self.cache = shared.cache
         self.point: Point | None = None
         self.route = ""
+        self.reads = self.method in ("GET", "HEAD", "OPTIONS")
         self.segments: tuple[str, ...] = ()
         self.request_id = ""
 
@@ -85,8 +99,8 @@ class Call:
 
     @property
     def writes(self) -> bool:
-        """Whether this request may change something."""
-        return self.method not in ("GET", "HEAD", "OPTIONS") and self.path != b"/v1/memories/search"
+        """This request may change something."""
+        return not self.reads
 
     def identify(self) -> None:
         """Settle `request_id` first, so that every later refusal can carry it. Raises: BadRequest."""

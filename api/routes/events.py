@@ -18,7 +18,7 @@ from raftmem.api.responses import memory_views
 from raftmem.api.responses.memory_replies import EventList
 from raftmem.api.responses.payloads import payload
 from raftmem.api.routes.memory_reads import ORDERS, SCOPE_IDS, page_limit, read_page, scope_pairs
-from raftmem.api.schema.memory_operations import OPS
+from raftmem.api.schema.parts import OPS
 from raftmem.errors import BadRequest, IndexCompacted
 from raftmem.limits import JSON_INTEGER_MAX, LIST_SCAN_ROWS_MAX, WAIT_MS_MAX
 from raftmem.model.codec import Entry, decode

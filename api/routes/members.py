@@ -8,7 +8,6 @@ from typing import Literal
 
 from raftmem.api.http import levels
 from raftmem.api.http.call import Call, Reply
-from raftmem.api.http.parameters import segment
 from raftmem.api.requests import memory_drafts
 from raftmem.api.requests.memory_bodies import NewLeader, NewMember, convert
 from raftmem.api.responses import memory_replies, memory_views
@@ -49,7 +48,7 @@ async def add(call: Call) -> Reply:
 async def remove(call: Call) -> Reply:
     """`DELETE /v1/cluster/members/{id}`."""
     query = call.parameters(once=levels.WRITE)
-    target = _node_id(segment(call.path.rpartition(b"/")[2]), "id")
+    target = _node_id(call.segments[0], "id")
     await call.no_body()
     stood = call.service.members.member(target)
     changed = await call.service.remove_member(

@@ -60,7 +60,7 @@ async def one(call: Call) -> Reply:
     if with_vector:
         text = memory_views.encode(memory_views.memory_of(point.reader, record, with_vector=True))
     else:
-        text = call.shown.text(record)
+        text = call.cache.text(record)
     return Reply(200, text, point.index, point.level, (etag,))
 
 

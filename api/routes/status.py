@@ -1,28 +1,15 @@
-"""The routes that FastAPI serves: the cluster and its changes, snapshots, health, digests, metrics, and the OpenAPI
-document with its pages.
+"""The routes of status: the cluster, health, digests, metrics, and the OpenAPI document with its page."""
 
-They keep the same rules as the hot table: unknown parameters are refused, every error is a problem document.
-"""
-
-from collections.abc import Awaitable, Callable
 from typing import Final
 
-from fastapi import FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
-from starlette.exceptions import HTTPException
 
-import raftmem
 from raftmem import limits
 from raftmem.api.http import levels
-from raftmem.api.http.asgi import pairs
-from raftmem.api.http.call import Call, Endpoint, Reply
-from raftmem.api.http.problems import method_not_allowed, not_found
-from raftmem.api.http.respond import answer, defect, head, refused
+from raftmem.api.http.call import Call, Reply
 from raftmem.api.responses import memory_views
 from raftmem.api.responses.memory_replies import Cluster, Digest, Live, Member, Ready
-from raftmem.api.responses.metrics import MEDIA_TYPE, Exposition
-from raftmem.api.routes import members, snapshots
-from raftmem.api.schema import openapi
+from raftmem.api.responses.metrics import MEDIA_TYPE
 from raftmem.errors import RaftmemError
 from raftmem.model.digest import GENESIS
 from raftmem.service.interface import ReadOptions
@@ -117,7 +104,7 @@ async def readyz(call: Call) -> Reply:
 async def document(call: Call) -> Reply:
     """`GET /openapi.json`."""
     call.parameters(once=())
-    return Reply(200, memory_views.encode(openapi.document()))
+    return Reply(200, call.shared.document())
 
 
 async def docs(call: Call) -> Reply:
@@ -127,79 +114,7 @@ async def docs(call: Call) -> Reply:
     return Reply(200, bytes(page.body), media_type=b"text/html; charset=utf-8")
 
 
-def _metrics(exposition: Exposition) -> Endpoint:
-    async def metrics(call: Call) -> Reply:
-        """`GET /metrics`."""
-        call.parameters(once=())
-        return Reply(200, exposition.text(), media_type=MEDIA_TYPE)
-
-    return metrics
-
-
-# --- FastAPI --------------------------------------------------------------------------------------
-class _Documented(FastAPI):
-    """FastAPI, whose document is the one of `openapi.py`."""
-
-    def openapi(self) -> dict[str, object]:
-        return openapi.document()
-
-
-def create(exposition: Exposition) -> FastAPI:
-    """The cold app. `scope["state"]["call"]` of every request must be its `Call`."""
-    app = _Documented(title="raftmem", version=raftmem.__version__, openapi_url=None, redirect_slashes=False)
-    routes: dict[tuple[str, str], Endpoint] = {
-        ("GET", "/v1/state/digest"): digest,
-        ("GET", "/v1/cluster"): cluster,
-        ("POST", "/v1/cluster/members"): members.add,
-        ("DELETE", "/v1/cluster/members/{id}"): members.remove,
-        ("POST", "/v1/cluster/leader"): members.transfer,
-        ("POST", "/v1/admin/snapshot"): snapshots.take,
-        ("GET", "/v1/admin/snapshots"): snapshots.many,
-        ("GET", "/livez"): livez,
-        ("GET", "/readyz"): readyz,
-        ("GET", "/metrics"): _metrics(exposition),
-        ("GET", "/openapi.json"): document,
-        ("GET", "/docs"): docs,
-    }
-    for (method, path), endpoint in routes.items():
-        app.add_api_route(path, _served(endpoint), methods=[method], name=path)
-    app.add_exception_handler(HTTPException, _framework_error)
-    app.add_exception_handler(Exception, _defect)
-    return app
-
-
-def _served(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
-    async def serve(request: Request) -> Response:
-        call = _call(request)
-        return _response(call, await answer(call, endpoint))
-
-    return serve
-
-
-def _call(request: Request) -> Call:
-    call = request.state.call
-    assert isinstance(call, Call)
-    return call
-
-
-def _response(call: Call, reply: Reply) -> Response:
-    response = Response(reply.body, reply.status)
-    response.raw_headers = pairs(head(call, reply))
-    return response
-
-
-async def _framework_error(request: Request, error: Exception) -> Response:
-    """What Starlette refuses by itself: an unknown path or method."""
-    assert isinstance(error, HTTPException)
-    if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
-        problem = method_not_allowed(request.method, allowed.split(", "))
-    else:
-        problem = not_found(f"there is no route {request.url.path}; /openapi.json lists them")
-    call = _call(request)
-    return _response(call, refused(call, problem))
-
-
-async def _defect(request: Request, error: Exception) -> Response:  # noqa: ARG001  # Starlette raises it again
-    call = _call(request)
-    return _response(call, defect(call))
+async def metrics(call: Call) -> Reply:
+    """`GET /metrics`."""
+    call.parameters(once=())
+    return Reply(200, call.shared.metrics(), media_type=MEDIA_TYPE)

@@ -1,18 +1,17 @@
-"""The OpenAPI document: every route, field, header and error of the contract, built from the table in `operations.py`.
+"""The OpenAPI document: every route, field, header and error of the contract, built from the table of routes.
 
 Schemas come from the structs that decode the requests and encode the replies, limits from `limits.py`, errors from
 `problems.py`; so only its prose can lag behind the code.
 """
 
-from functools import cache
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, Protocol
 
 import msgspec
 from msgspec import Struct
 
 import raftmem
 from raftmem.api.http.problems import KINDS
-from raftmem.api.schema.memory_operations import OPERATIONS
 from raftmem.api.schema.parts import (
     ANY_ERRORS,
     PARAMETERS,
@@ -74,15 +73,28 @@ _PROBLEM: Final[Json] = {
 }
 
 
-@cache
-def document() -> Json:
-    """The whole document; the same object every time."""
-    structs = [kind for operation in OPERATIONS.values() for kind in _structs(operation)]
+class Described(Protocol):
+    """A route, as far as the document knows it. `spec`: None where the document leaves it out."""
+
+    @property
+    def method(self) -> str: ...
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def spec(self) -> Operation | None: ...
+
+
+def document(routes: Iterable[Described]) -> Json:
+    """The whole document."""
+    described = [(route.method, route.path, route.spec) for route in routes if route.spec is not None]
+    structs = [kind for _, _, operation in described for kind in _structs(operation)]
     _, schemas = msgspec.json.schema_components(
         structs, schema_hook=_any_json, ref_template="#/components/schemas/{name}"
     )
     paths: dict[str, Json] = {}
-    for (method, path), operation in OPERATIONS.items():
+    for method, path, operation in described:
         paths.setdefault(path, {})[method.lower()] = _operation(method, path, operation)
     return {
         "openapi": "3.1.0",

@@ -1,4 +1,4 @@
-"""What the routes share in the OpenAPI document: the shape of an entry, the parameters, the headers, groups of errors.
+"""The parts of the OpenAPI document that routes share: the shape of an entry, parameters, headers, groups of errors.
 
 Prose and schemas only; nothing here knows a route.
 """
@@ -142,6 +142,9 @@ RESPONSE_HEADERS: Final[dict[str, tuple[Json, str]]] = {
 READ: Final = ("consistency", "min_index", "max_staleness_ms", "timeout_ms")
 TRAVEL: Final = (*READ, "at")
 LIST: Final = ("limit", "cursor")
+PAGE: Final = (*READ, *LIST, "order")
+WRITE: Final = ("timeout_ms",)
+AS_OF_NOW: Final = "Each page shows how things stand now; a cursor keeps the place and pins no index."
 ANY_ERRORS: Final = ("invalid-request", "method-not-allowed", "too-large", "internal")
 _UNAVAILABLE: Final = ("no-leader", "no-quorum", "too-stale", "shutting-down", "corrupt")
 READ_ERRORS: Final = ("unknown-consistency", *_UNAVAILABLE, "consistency-timeout")
@@ -156,5 +159,6 @@ CHANGE_ERRORS: Final = (
     *("no-leader", "too-many-requests", "shutting-down", "corrupt", "unknown-outcome", "no-space"),
     *("not-found", "wrong-state"),
 )
+BODY_WRITE_ERRORS: Final = (*BODY_ERRORS, *WRITE_ERRORS)
 WRITE_HEADERS: Final = ("Raftmem-Actor", "Idempotency-Key")
 CONDITIONS: Final = (*WRITE_HEADERS, "If-Match", "If-None-Match")

@@ -13,7 +13,7 @@ import typer
 
 from raftmem.api.responses import memory_views
 from raftmem.api.responses.payloads import payload
-from raftmem.api.schema.memory_operations import OPS
+from raftmem.api.schema.parts import OPS
 from raftmem.cli.exits import CommandFailed
 from raftmem.cli.folder import DataFolder, open_to_read
 from raftmem.cli.options import DataOption, LiveOption

@@ -1,12 +1,11 @@
-"""The OpenAPI document against the routes, and the app against the document."""
+"""The app against its OpenAPI document, and the document and its page against the table of routes."""
 
 import json
+from pathlib import Path
 
 import pytest
 import schemathesis
 from api_world import World
-from fastapi import FastAPI
-from fastapi.routing import APIRoute
 from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -16,43 +15,26 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from raftmem.api.http.problems import KINDS
-from raftmem.api.responses.metrics import Exposition, Requests
-from raftmem.api.routes import status, table
-from raftmem.api.schema.memory_operations import OPERATIONS
 from raftmem.api.schema.openapi import document
-
-UNDOCUMENTED = {("GET", "/openapi.json"), ("GET", "/docs")}
-
-
-def cold_routes(app: FastAPI) -> set[tuple[str, str]]:
-    return {
-        (method, route.path) for route in app.routes if isinstance(route, APIRoute) for method in route.methods or ()
-    }
-
-
-def test_every_route_is_in_the_document_and_nothing_else() -> None:
-    app = status.create(Exposition(World().service, Requests()))
-    hot, behind = set(table.ROUTES), cold_routes(app)
-    described = {
-        (method.upper(), path)
-        for path, methods in app.openapi()["paths"].items()  # type: ignore[attr-defined]  # a JSON object
-        for method in methods
-    }
-    assert not hot & behind
-    assert (hot | behind) - described == UNDOCUMENTED
-    assert described - hot == behind - UNDOCUMENTED
+from raftmem.api.table.page import page
+from raftmem.api.table.routes import ROUTES
 
 
 def test_document_is_served_as_it_is() -> None:
     world = World()
-    assert world("GET", "/openapi.json").json() == json.loads(json.dumps(document()))
+    assert world("GET", "/openapi.json").json() == json.loads(json.dumps(document(ROUTES)))
     assert "/openapi.json" in world("GET", "/docs").text
 
 
 def test_every_error_is_described_by_some_route() -> None:
-    described = {code for operation in OPERATIONS.values() for code in operation.errors}
+    described = {code for route in ROUTES if route.spec for code in route.spec.errors}
     everywhere = {"invalid-request", "method-not-allowed", "too-large", "internal"}
     assert described | everywhere == set(KINDS) - {"batch-refused"}
+
+
+def test_page_of_the_routes_is_made_from_the_table() -> None:
+    made = Path(__file__).parents[2] / "docs" / "routes.md"
+    assert made.read_text() == page(ROUTES), "run `make routes`"
 
 
 def seeded() -> World:
