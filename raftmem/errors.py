@@ -100,7 +100,7 @@ class PlaceKept(RaftmemError):
 
 
 class WrongState(NotApplied):
-    """What was asked does not fit how things stand: a member that is gone, a removal that would lose the majority."""
+    """The request does not fit the present state: the member is gone, or its removal would lose the majority."""
 
     code = "wrong-state"
 
@@ -108,14 +108,14 @@ class WrongState(NotApplied):
 class ChangeUnderWay(NotApplied):
     """A change of the membership waits for an earlier one; the same request will do when that is committed.
 
-    Callers wait for it; who has waited too long is told wrong-state.
+    Callers wait for it; a caller that has waited too long gets wrong-state.
     """
 
     code = "change-under-way"
 
 
 class NotFound(NotApplied):
-    """There is no such thing (a member; memories that are not there are outcomes)."""
+    """The named member does not exist (a missing memory is an outcome, not an error)."""
 
     code = "not-found"
 
@@ -147,7 +147,7 @@ class Stop(RaftmemError):
 
 
 class Corrupt(Stop):
-    """What is on disk is not what was written. `index` is the log index, when there is one."""
+    """The bytes on disk are not those that were written. `index`: the log index, if there is one."""
 
     def __init__(self, path: str, what: str, *, index: int | None = None) -> None:
         where = f" at index {index}" if index is not None else ""

@@ -44,7 +44,7 @@ class Voter(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one replica runs with."""
+    """The settings of one replica."""
 
     node_id: Annotated[str, Meta(pattern=NODE_ID, description="name of this replica in the group")]
     data: Annotated[Path, Meta(description="folder of this replica's log, state, vectors and snapshots")]

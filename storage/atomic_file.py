@@ -30,7 +30,7 @@ def sync_folder(path: Path) -> None:
 
 
 def sync_file(descriptor: int, path: Path) -> None:
-    """What was written to it is on disk when this returns. Raises: StorageFailed; a failed sync is never retried."""
+    """Everything written to it is on disk when this returns. Raises: StorageFailed; never retry a failed sync."""
     try:
         os.fsync(descriptor)
     except OSError as error:

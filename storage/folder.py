@@ -59,7 +59,7 @@ class Identity(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def genesis_of(data: bytes) -> str:
-    """What names a group beside its id: BLAKE2b-256 of the entry that made it (bootstrap, or recovery), hex."""
+    """The second name of a group: BLAKE2b-256 of the entry that made it (bootstrap, or recovery), hex."""
     return hashlib.blake2b(data, digest_size=32).hexdigest()
 
 
@@ -175,13 +175,13 @@ def open_folder(
 
 
 def state_mark(path: Path, *, boot_id: str | None = None) -> StateMark:
-    """Of the state in a data folder, locked or not."""
+    """The clean mark of the state in a data folder, locked or not."""
     found = _BOOT_ID.read_text().strip() if boot_id is None else boot_id
     return StateMark(path / "state.json", path / "state", boot_id=found)
 
 
 def read_identity(path: Path) -> Identity | None:
-    """None if there is none. Raises: Corrupt, FolderRefused for another format."""
+    """The identity in a folder; None if there is none. Raises: Corrupt, FolderRefused for another format."""
     try:
         raw = (path / _IDENTITY).read_bytes()
     except FileNotFoundError:

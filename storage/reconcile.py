@@ -1,10 +1,10 @@
-"""Log and state are looked at together before a replica starts from them, and made to agree.
+"""Compare the log and the state before a replica starts from them, and make them agree.
 
-The rule that must hold: what is applied here is in the log here, byte for byte. A state beyond its log belongs to
-another log, or the log was lost: going on would apply other entries under the same indexes, so it is a stop. A state
-behind where its log begins cannot follow it any more: it is made again from a snapshot whose last entry the log holds.
-That happens after a stop of the machine (the state is not synced, and was discarded) and after a kill in the middle of
-an install (the log begins at the snapshot, the state does not hold it yet). Without such a snapshot, a stop.
+The rule that must hold: every entry in the state is in the log, byte for byte. A state ahead of its log belongs to
+another log, or the log was lost. Going on would put other entries under the same indexes, so the replica stops. A state
+behind the first index of the log can no longer follow it, so it is restored from a snapshot whose last entry the log
+holds. This happens after the machine stopped (the state is not synced and was discarded), and after a kill during an
+install (the log begins at the snapshot, the state does not hold it yet). Without such a snapshot, the replica stops.
 """
 
 import logging
@@ -19,8 +19,8 @@ log = logging.getLogger("raftmem.storage")
 
 
 def check_open(log: LogStore, state: StateStore, *, path: str) -> bool:
-    """Whether the state is behind the log's first index, and so must first be restored from a snapshot that the log
-    holds; if not, it may go on as it is. A state of nothing may go on with a log that begins at index 0 or 1.
+    """True if the state is behind the log's first index, so that it must first be restored from a snapshot that the log
+    holds; if not, it may go on as it is. An empty state may go on with a log that begins at index 0 or 1.
 
     `path`: the data folder, for the message. Raises: Corrupt naming the index.
     """
@@ -43,7 +43,7 @@ def check_open(log: LogStore, state: StateStore, *, path: str) -> bool:
 
 
 def restore(store: LogStore, state: StateStore, snapshots: Sequence[SnapshotMeta], *, path: str) -> SnapshotMeta:
-    """The newest snapshot that fits becomes the state; a damaged one is passed over. Blocking; nothing reads yet.
+    """Make the newest fitting snapshot the state; a damaged one is skipped. Blocking; nothing reads yet.
 
     `path`: the data folder, for the message. Raises: Corrupt when none is left; OSError ENOSPC.
     """

@@ -1,7 +1,7 @@
-"""Free disk under the data folder, and the two marks that stop writes before the disk does.
+"""Free disk under the data folder, and two thresholds that stop writes before the disk does.
 
-Below the low mark a new write is refused before it enters the log; what sheds data, and consensus itself, may use the
-reserve. Below the hard mark nothing is written. The rule that must hold: the hard mark lies below the low one.
+Below the low threshold, new writes are refused before they enter the log. Writes that free space, and consensus itself,
+may use the reserve. Below the hard threshold nothing is written. The rule that must hold: hard < low.
 """
 
 import os
@@ -16,7 +16,7 @@ ROOM_SECONDS: Final = 0.01  # that there is room holds for so long: a few hundre
 
 
 class Disk(Protocol):
-    """What `os.statvfs` answers."""
+    """The answer of `os.statvfs`."""
 
     @property
     def f_bavail(self) -> int: ...
@@ -47,13 +47,13 @@ class Space:
         self._roomy_until = float("-inf")
 
     def free_and_low_bytes(self) -> tuple[int, int]:
-        """What an ordinary user may still write, and the low mark."""
+        """The bytes that an ordinary user may still write, and the low threshold."""
         disk = self._statvfs(self._path)
         size = disk.f_blocks * disk.f_frsize
         return disk.f_bavail * disk.f_frsize, max(self._low_bytes, int(size * DISK_LOW_SHARE))
 
     def spare_bytes(self) -> int:
-        """What may be written without touching the reserve."""
+        """The bytes that may be written without touching the reserve."""
         free, low = self.free_and_low_bytes()
         return max(0, free - low)
 

@@ -85,7 +85,7 @@ def _forwards(reader: StateReader, prefix: bytes, place: Position | None) -> Ite
         yield from (marked.row for marked in found)
         if len(found) < _AT_ONCE:
             return
-        start = found[-1].mark + b"\0"
+        start = found[-1].index_key + b"\0"
 
 
 def _backwards(reader: StateReader, prefix: bytes, place: Position | None) -> Iterator[object]:

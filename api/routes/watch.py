@@ -48,7 +48,7 @@ async def watch(call: Call) -> Reply:
             raise _Ahead(first, newest)
     if first < point.reader.oldest_index():
         raise IndexCompacted(first, point.reader.oldest_index())
-    follower = call.service.follow(wanted.topics())
+    follower = call.service.subscribe(wanted.topics())
     items, line = items_of(call.service, wanted), watch_lines.line_of(media_type)
     stream = _Stream(call, follower, items, line, range(first, point.index + 1), resumes=resumes)
     return Reply(200, b"", first - 1, headers=_HEADERS, media_type=media_type, stream=stream.run)

@@ -1,7 +1,7 @@
-"""RFC 8785 (JCS) bytes of a JSON value, and the content hash built on them.
+"""The RFC 8785 (JCS) bytes of a JSON value, and the content hash over them.
 
-The fast path serves values without floats and with ASCII keys, for which compact JSON with sorted keys is
-already canonical; everything else goes through the `rfc8785` package.
+The fast path serves values without floats and with ASCII keys: their compact JSON with sorted keys is already
+canonical. The `rfc8785` package does the rest.
 """
 
 import hashlib

@@ -1,10 +1,10 @@
-"""One entry: idempotency, then guards, then its operations in order, together or not at all.
+"""Apply one entry: idempotency first, then guards, then the operations in order, together or not at all.
 
-A refusal is an outcome with its index like everything else. It must hold that an atomic entry with any refused
-operation changes nothing, and that only an entry of which something applied uses up its Idempotency-Key.
+A refusal is an outcome with its index, like everything else. It must hold that an atomic entry with a refused operation
+changes nothing, and that an entry uses up its Idempotency-Key only if something of it applied.
 
-A transaction's guards refuse nothing: they say which of its two arms runs, whole or not at all. Everything follows from
-what stands before it in the entry: guards from the state before, each operation from those before it.
+The guards of a transaction refuse nothing: they choose which of its two arms runs, whole or not at all. Guards look at
+the state before the entry; each operation sees the operations before it.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ class _Run(Struct, frozen=True):
 
 
 def apply(view: View, index: int, term: int, entry: Entry) -> Step:
-    """What the entry at `index` comes to on the state in `view`, the one just before it.
+    """Decide the entry at `index` on the state in `view`, the one just before it.
 
     Pure and total. Raft's own entries change nothing and have no outcomes.
     """
@@ -66,7 +66,7 @@ def apply(view: View, index: int, term: int, entry: Entry) -> Step:
 
 
 class _Entry:
-    """One entry while it is decided."""
+    """One entry during its decision."""
 
     def __init__(self, view: View, index: int, term: int, now: int, entry: Entry, header: Header) -> None:
         self._view = view
@@ -91,7 +91,7 @@ class _Entry:
         return _Run((*outcomes, *overlay.consequences), overlay.changes)
 
     def _transaction(self, overlay: Overlay, txn: Txn, failed: tuple[int, ...]) -> _Run:
-        """One arm runs, whole or not at all."""
+        """Run one arm, whole or not at all."""
         count = len(self._header.operations)
         if not 0 <= txn.then < count:
             return _Run((_refused(overlay, txn, Refusal("invalid-request")),), [])
@@ -124,7 +124,7 @@ class _Entry:
 
 
 class _Refused(Struct, frozen=True):
-    """The operation that refuses its entry, by the seq that it would have had."""
+    """The operation that refuses its entry, with the seq that it would have had."""
 
     seq: int
     why: Refusal
@@ -160,14 +160,14 @@ def _refused(overlay: Overlay, operation: Operation, refusal: Refusal) -> Outcom
 
 
 def _all_refused(overlay: Overlay, header: Header, refusal: Refusal) -> tuple[Outcome, ...]:
-    """For its key; a transaction has not come to any arm then."""
+    """Refuse the whole entry for its key; a transaction has chosen no arm then."""
     if header.operations and isinstance(header.operations[0], Txn):
         return (_refused(overlay, header.operations[0], refusal),)
     return tuple(_refused(overlay, operation, refusal) for operation in header.operations)
 
 
 def _guarded(overlay: Overlay, header: Header, failed: tuple[int, ...]) -> tuple[Outcome, ...]:
-    """Nothing runs. An ADD of an id that exists says so: that is checked before the guards."""
+    """The outcomes of an entry with false guards. An ADD of an existing id says so: that comes before guards."""
     false = Refusal("precondition-failed", failed=failed)
     exists = Refusal("already-exists")
     refusals = [exists if isinstance(op, Add) and overlay.active(op.id) else false for op in header.operations]
@@ -179,7 +179,7 @@ def _guarded(overlay: Overlay, header: Header, failed: tuple[int, ...]) -> tuple
 def _batch_refused(
     overlay: Overlay, operations: Sequence[Operation], place: int, refusal: Refusal
 ) -> tuple[Outcome, ...]:
-    """The operation at `place` keeps its reason, all others stand and fall with it."""
+    """The operation at `place` keeps its own refusal; all others say batch-refused."""
     return tuple(
         _refused(overlay, op, refusal if position == place else _BATCH_REFUSED)
         for position, op in enumerate(operations)

@@ -1,13 +1,13 @@
-"""Gates: approvals that were given, memories that are still as they were, and who goes through.
+"""Gates: given approvals, pinned memories that must not change, and one consumer.
 
-A gate is open when it has the approvals that it requires, every pin holds (that memory is active at exactly that
-version) and nobody has consumed it. The rule that must hold after every operation: `open` in the row is that truth.
-So a change of a pinned memory closes its gates in the same apply (`follow`); a memory's versions never come back, so a
-gate that was closed this way stays closed until it is put again.
+A gate is open when it has the required approvals, every pin holds (the memory is active at exactly that version) and
+nobody has consumed it. The rule that must hold after every operation: `open` in the row says exactly that. So a change
+of a pinned memory closes its gates in the same apply (`follow`). A version of a memory never comes back, so a gate that
+was closed this way stays closed until it is put again.
 
-Refused: who is no approver (`forbidden`), whatever touches a consumed gate but a new PUT (`wrong-state`), going through
-one that is not open (`wrong-state`), and what would let one gate or one memory grow without end (`too-large`).
-Names, ids and comments are bounded before they are proposed; numbers that decide something are looked at again here.
+Refused are an approval by somebody who is no approver (`forbidden`), any operation but PUT on a consumed gate and the
+consumption of a gate that is not open (`wrong-state`), and a gate or memory that would grow without end (`too-large`).
+Names, ids and comments are bounded before they are proposed; numbers that decide something are checked again here.
 """
 
 from typing import Final, assert_never, get_args
@@ -36,7 +36,7 @@ _TYPES: Final = frozenset(get_args(ActorType))
 
 
 def perform(overlay: Overlay, moment: Moment, operation: GateOperation, content: Content | None) -> Outcome | Refusal:
-    """One operation; guards and idempotency have been looked at."""
+    """Do one operation; guards and idempotency are checked already."""
     match operation:
         case GatePut():
             return _put(overlay, moment, operation)
@@ -51,7 +51,7 @@ def perform(overlay: Overlay, moment: Moment, operation: GateOperation, content:
 
 
 def refused(overlay: Overlay, operation: GateOperation, refusal: Refusal) -> Outcome:
-    """The outcome of an operation that was not done; `open` as the state in `working` has it."""
+    """The outcome of a refused operation; `open` is that of the gate in `overlay`."""
     gate = overlay.gate(operation.gate)
     about = About(gate=operation.gate, open=None if gate is None else gate.open)
     return Outcome(
@@ -102,7 +102,7 @@ def _nothing_done(requested_op: str, gate: Gate) -> Outcome:
 
 
 def _keep(overlay: Overlay, moment: Moment, gate: Gate) -> Gate:
-    """The row as it stands from here on: open or not, as it is now."""
+    """Put the row, with `open` as it is now."""
     kept = replace(gate, open=_is_open(overlay, gate), updated=moment.position)
     overlay.put_row(gate_key(gate.name), kept, moment.position)
     return kept
@@ -143,7 +143,7 @@ def _put(overlay: Overlay, moment: Moment, operation: GatePut) -> Outcome | Refu
 
 
 def _is_same(gate: Gate, operation: GatePut) -> bool:
-    """The order in which approvers and pins are named means nothing."""
+    """True if the gate is equal to the operation; the order of approvers and pins does not matter."""
     return (
         gate.required == operation.required
         and set(gate.approvers) == set(operation.approvers)
@@ -167,7 +167,7 @@ def _unusable(overlay: Overlay, operation: GatePut) -> Refusal | None:
 
 
 def _is_crowded(overlay: Overlay, name: str, pin: Pin) -> bool:
-    """As many other gates as may pin this version of the memory do."""
+    """True if as many other gates pin this version of the memory as may."""
     limit = limits.GATES_PINNING_MAX
     found = overlay.scan(pinned_by(pin.memory, pin.version), limit=limit)
     return len(found) == limit and not any(isinstance(one.row, Gate) and one.row.name == name for one in found)
@@ -203,7 +203,7 @@ def _names(entry: str, actor: Actor) -> bool:
 
 
 def _is_by(approval: Approval, actor: Actor) -> bool:
-    """A role makes nobody another person."""
+    """True if this actor gave the approval; a role does not make another person."""
     return (approval.actor.type, approval.actor.id) == (actor.type, actor.id)
 
 

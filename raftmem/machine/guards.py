@@ -1,8 +1,9 @@
-"""Guards: what must be true of named memories, locks and gates just before the entry, or nothing of it applies.
+"""Guards: conditions on memories, locks and gates just before the entry. If one is false, nothing of the entry applies.
 
-Whatever a guard names must be so, and one that names nothing is false: what cannot be understood never lets a write by.
-A deleted or expired memory does not exist here, so no version and no hash of it is ever true. A lock is held until the
-log says that it is not: an expiry that has not come yet leaves its guard true, and nobody else holds it either.
+A guard holds only if everything that it names is true; a guard that names nothing is false, so a guard that this
+program does not understand never lets a write pass. A deleted or expired memory does not exist here: no version and
+no hash of it matches. A lock is held until the log says otherwise. An expiry that has not come yet leaves its guard
+true, and nobody else holds the lock either.
 """
 
 from collections.abc import Sequence

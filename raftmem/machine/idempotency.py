@@ -1,8 +1,8 @@
-"""The table of used Idempotency-Keys: one applied command a key and actor, whatever is retried.
+"""The table of used Idempotency-Keys: each key of an actor stands for one applied command, however often it is retried.
 
-A key is kept at least `IDEMPOTENCY_KEEP_US_MIN` of log time and then up to `IDEMPOTENCY_KEEP_US_MAX` while there
-is room; a full table refuses new keys and never forgets early. Rows leave only with an entry that puts a new key,
-a few at a time, so a row past its time that is still there counts: its request is replayed, not done again.
+A key is kept for at least `IDEMPOTENCY_KEEP_US_MIN` of log time, and then up to `IDEMPOTENCY_KEEP_US_MAX` while there
+is room. A full table refuses new keys; it never forgets early. Only an entry that puts a new key removes rows, a few
+at a time. So a row that is past its time but still there counts: its request is replayed, not done again.
 """
 
 from typing import NamedTuple
@@ -26,7 +26,7 @@ class Admitted(NamedTuple):
 
 
 def admit(view: View, actor: Actor, key: Idempotency, now: int) -> Admitted | Replay | Refusal:
-    """May this command run under its key? `now`: log time, microseconds."""
+    """Decide if this command may run under its key. `now`: log time, microseconds."""
     row = view.idempotency(actor, key.key)
     if row is not None:
         return Replay(row.index) if row.fingerprint == key.fingerprint else Refusal("idempotency-key-reused")

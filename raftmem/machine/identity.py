@@ -1,6 +1,7 @@
-"""Who a memory is, and the number and dates of its next version: records without content, ready to be revised.
+"""The identity of a memory, and the number and dates of its next version: records without content, ready to be revised.
 
-Id, scope and actor of a row never change, in its tombstone neither; versions of an id only rise, from row to row too.
+Id, scope and actor of a row never change, not even in its tombstone. The versions of an id only rise, also from row to
+row.
 """
 
 from typing import Final

@@ -1,9 +1,9 @@
-"""JSON text inside apply: parse it, or say that it cannot be used; never raise.
+"""JSON text inside apply: parse it or refuse it, but never raise.
 
-Requests are checked before they are proposed, so a refusal here means a proposer that did not check. It must not
-stop every replica at the same entry for ever. Nesting is counted before parsing, because the parser's own depth
-limit depends on the stack of the moment. Two JSON values are equal when their RFC 8785 bytes are:
-1 equals 1.0, true does not equal 1, the order of keys does not matter.
+Requests are checked before they are proposed, so a refusal here means that a proposer did not check. Such an entry must
+not stop every replica for ever. Nesting is counted before parsing, because the parser's own depth limit depends on the
+stack of the moment. Two JSON values are equal when their RFC 8785 bytes are: 1 equals 1.0, true does not equal 1, and
+the order of keys does not matter.
 """
 
 import re
@@ -27,7 +27,7 @@ class Parsed(NamedTuple):
 
 
 def parse(text: bytes) -> Parsed | None:
-    """None: not JSON, nested too deep, or with a number that RFC 8785 cannot write."""
+    """Parse; None if it is not JSON, nested too deep, or has a number that RFC 8785 cannot write."""
     if too_deep(text):
         return None
     try:

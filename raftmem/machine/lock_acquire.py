@@ -1,9 +1,9 @@
-"""Asking for a lock, and for more time: LOCK_ACQUIRE and LOCK_RENEW.
+"""Acquire and renew a lock: LOCK_ACQUIRE and LOCK_RENEW.
 
-An acquire takes a free permit, or a place in the queue (`wait_ms` > 0). Who holds the lock already keeps its token and
-gets the new time to live; who waits already keeps its place. Refuses what a proposer should have checked (times to
-live, permits, waits, metadata), `permits-mismatch`, `lock-held`, `too-many-requests` (the queue is full) and
-`stale-token`.
+An acquire takes a free permit, or a place in the queue (`wait_ms` > 0). An owner that holds the lock already keeps its
+token and gets the new time to live; an owner that waits already keeps its place. Refused are values that a proposer
+should have checked (times to live, permits, waits, metadata), `permits-mismatch`, `lock-held`, `too-many-requests` (the
+queue is full) and `stale-token`.
 """
 
 from typing import Final, NamedTuple
@@ -31,7 +31,7 @@ class _Metadata(NamedTuple):
 
 
 def acquire(overlay: Overlay, moment: Moment, operation: LockAcquire, content: Content | None) -> Outcome | Refusal:
-    """The metadata is kept with whatever the acquire comes to, but a refusal."""
+    """Do an acquire. Its metadata is kept unless it is refused."""
     if not (
         _is_ttl(operation.ttl_ms)
         and 1 <= operation.permits <= limits.PERMITS_MAX
@@ -83,7 +83,7 @@ def _take_or_wait(overlay: Overlay, moment: Moment, operation: LockAcquire, meta
 def _ask_again_as_holder(
     overlay: Overlay, moment: Moment, operation: LockAcquire, hold: Hold, metadata: _Metadata
 ) -> Outcome:
-    """It keeps its token. A leave that names an older acquire is none from here on."""
+    """The owner keeps its token. A leave that names an older acquire has no effect from here on."""
     at = metadata.at if metadata.given else hold.metadata_at
     _prolong(overlay, moment, replace(hold, asked=moment.position, metadata_at=at), operation.ttl_ms)
     return done("LOCK_RENEW", hold.lock, hold.owner, hold.token, requested_op="LOCK_ACQUIRE")
@@ -92,7 +92,7 @@ def _ask_again_as_holder(
 def _wait(
     overlay: Overlay, moment: Moment, operation: LockAcquire, lock: Lock, metadata: _Metadata
 ) -> Outcome | Refusal:
-    """One that waits already keeps its place in the queue."""
+    """Enter the queue; an owner that waits already keeps its place."""
     expires = moment.now + (operation.wait_ms + operation.leave_ms) * 1000
     stood = overlay.waiter(lock.name, operation.owner)
     if stood is not None:
@@ -132,7 +132,7 @@ def renew(overlay: Overlay, moment: Moment, operation: LockRenew) -> Outcome | R
 
 
 def _prolong(overlay: Overlay, moment: Moment, hold: Hold, ttl_ms: int) -> None:
-    """`ttl_ms` from now on, be it sooner than before: its owner says so."""
+    """The hold lasts `ttl_ms` from now on, even if that ends it sooner: its owner says so."""
     longer = replace(hold, ttl_ms=ttl_ms, expires=moment.now + ttl_ms * 1000, renewals=hold.renewals + 1)
     overlay.put_row(hold_key(hold.lock, hold.owner), longer, moment.position)
 

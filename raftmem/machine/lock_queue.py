@@ -1,13 +1,13 @@
-"""Who holds a lock and who is next: the rows of one lock, changed together.
+"""The holders and the queue of one lock: its rows are changed together.
 
-Refuses nothing. It must hold after each of these that
+It refuses nothing. After each function it must hold that
 
-- a lock's `held` and `waiting` are the numbers of its `Hold` and `Waiter` rows, and held <= permits;
-- somebody waits only while held == permits: a permit that comes free goes to the first of the queue in the same apply;
-- nobody both holds a lock and waits for it, and a lock that nobody holds has no row.
+- `held` and `waiting` of a lock are the numbers of its `Hold` and `Waiter` rows, and held <= permits;
+- somebody waits only while held == permits: a free permit goes to the first waiter in the same apply;
+- no owner both holds a lock and waits for it, and a lock that nobody holds has no row.
 
-The queue is served by the place of the first acquire. A waiter whose time is over is dropped when its turn comes: a
-permit never goes to one that the log could have sent away already.
+The queue is ordered by the first acquire. A waiter whose time is over is dropped when it comes first: a permit never
+goes to a waiter that the log could already have removed.
 """
 
 from msgspec.structs import replace
@@ -19,7 +19,7 @@ from raftmem.model.records import About, Outcome
 
 def holds_of(overlay: Overlay, lock: Lock) -> list[Hold]:
     """By token."""
-    found = [marked.row for marked in overlay.scan(holders(lock.name), limit=lock.held)]
+    found = [one.row for one in overlay.scan(holders(lock.name), limit=lock.held)]
     return [hold for hold in found if isinstance(hold, Hold)]
 
 
@@ -28,9 +28,9 @@ def done(op: str, lock: str, owner: str, token: int | None, *, requested_op: str
 
 
 def token_in_force(overlay: Overlay, name: str, owner: str) -> int | None:
-    """What a stale token of this owner stands against: the owner's own hold, or that of a mutex's holder.
+    """The token in force, to report to an owner whose token is stale: its own, or that of the holder of a mutex.
 
-    Of a semaphore no other holder is the one it lost to.
+    For a semaphore no other token is reported: the owner did not lose to one certain holder.
     """
     hold, lock = overlay.hold(name, owner), overlay.lock(name)
     if hold is None and lock is not None and lock.permits == 1:
@@ -39,40 +39,40 @@ def token_in_force(overlay: Overlay, name: str, owner: str) -> int | None:
 
 
 def begin(overlay: Overlay, moment: Moment, lock: Lock, hold: Hold) -> None:
-    """A free permit of `lock` (as it stands, or a new one) goes to one that has just asked."""
+    """Give a free permit of `lock` (an existing or a new one) to an owner that has just asked."""
     assert lock.held < lock.permits
     overlay.put_row(hold_key(hold.lock, hold.owner), hold, moment.position)
     overlay.put_row(lock_key(lock.name), replace(lock, held=lock.held + 1), moment.position)
 
 
 def end(overlay: Overlay, moment: Moment, lock: Lock, *ended: Hold) -> None:
-    """These holds of `lock` are over; who waits takes their place."""
+    """End these holds of `lock` and serve its queue."""
     for hold in ended:
         overlay.put_row(hold_key(hold.lock, hold.owner), None, moment.position)
     _serve(overlay, moment, replace(lock, held=lock.held - len(ended)))
 
 
 def enqueue(overlay: Overlay, moment: Moment, lock: Lock, waiter: Waiter) -> None:
-    """A new one, behind all others: its place is this operation's."""
+    """Put a new waiter at the end of the queue."""
     assert lock.held == lock.permits
     overlay.put_row(waiter_key(waiter.lock, waiter.owner), waiter, moment.position)
     overlay.put_row(lock_key(lock.name), replace(lock, waiting=lock.waiting + 1), moment.position)
 
 
 def dequeue(overlay: Overlay, moment: Moment, lock: Lock, waiter: Waiter) -> None:
-    """It waits no more and got nothing."""
+    """The waiter leaves the queue without a permit."""
     overlay.put_row(waiter_key(waiter.lock, waiter.owner), None, moment.position)
     overlay.put_row(lock_key(lock.name), replace(lock, waiting=lock.waiting - 1), moment.position)
 
 
 def _serve(overlay: Overlay, moment: Moment, lock: Lock) -> None:
-    """First come first, while permits are free. Each grant, and each waiter that is dropped, is an event of its own."""
+    """Serve the queue in order while permits are free. Each grant and each dropped waiter is an event of its own."""
     held, waiting = lock.held, lock.waiting
     look = lock.permits - held
     while waiting and held < lock.permits:
         found = overlay.scan(queue_of(lock.name), limit=look)
         assert found, "a lock counts waiters that have no row"
-        for waiter in (marked.row for marked in found):
+        for waiter in (one.row for one in found):
             assert isinstance(waiter, Waiter)
             if held == lock.permits:
                 break

@@ -1,7 +1,7 @@
-"""How a hold or a wait ends: release, force release, leave, expire, and all that a dead owner has.
+"""End a hold or a wait: release, force release, leave, expire, and the release of everything that a dead owner has.
 
-Whoever waits is served in the same apply. Refuses `stale-token`, `moved` (it is not, or not any more, as the operation
-says) and `wrong-state`: a hold that this very entry granted, since its token could be given a second time.
+The first waiter is served in the same apply. Refused are `stale-token`, `moved` (the hold or wait is not, or no longer,
+as the operation says) and `wrong-state` (this very entry granted the hold, so its token could be given a second time).
 """
 
 from typing import Final
@@ -42,7 +42,7 @@ def _lock_of(overlay: Overlay, row: Hold | Waiter) -> Lock:
 
 
 def force_release(overlay: Overlay, moment: Moment, operation: LockForceRelease) -> Outcome | Refusal:
-    """All who hold it; of a semaphore each but the first is an event of its own, so that the log names everybody."""
+    """End all holds. Of a semaphore each but the first is an event of its own: the log names every holder."""
     lock = overlay.lock(operation.lock)
     if lock is None:
         about = About(lock=operation.lock)
@@ -90,9 +90,9 @@ def expire(overlay: Overlay, moment: Moment, operation: LockExpire) -> Outcome |
 
 
 def owner_release(overlay: Overlay, moment: Moment, operation: OwnerRelease) -> Outcome | Refusal:
-    """Each thing that goes is an event of its own. What is left above the bound is for the next entry."""
+    """End all that the owner has, each with an event of its own. What exceeds the bound waits for the next entry."""
     owner = operation.owner
-    found = [marked.row for marked in overlay.scan(owned_by(owner), limit=limits.OWNER_RELEASE_MAX)]
+    found = [one.row for one in overlay.scan(owned_by(owner), limit=limits.OWNER_RELEASE_MAX)]
     if any(
         isinstance(coordination_row, Hold | Task) and coordination_row.token == moment.position.index
         for coordination_row in found

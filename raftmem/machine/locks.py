@@ -1,15 +1,16 @@
-"""The operations on locks and semaphores: acquire, renew, release, force release, leave, expire, and a dead owner.
+"""The operations on locks and semaphores: acquire, renew, release, force release, leave, expire, and owner release.
 
-A hold is in force until the log says that it is not. It must hold that
+A hold is in force until the log says otherwise. It must hold that
 
-- its token is the index of the entry that granted it, and an entry never ends a hold that it granted: so the tokens of
-  a mutex strictly rise, and no owner of a semaphore is given one twice;
-- it ends before `expires` only by its owner's release, a force release, an owner release, or the leave of one that is
-  gone. An expiry names what its leader saw (renewals, term) and is refused as `moved` if that has changed, or is not
-  due.
+- its token is the index of the entry that granted it, and an entry never ends a hold that it granted: so the tokens
+  of a mutex strictly rise, and no owner of a semaphore gets one token twice (permits granted by one entry share a
+  token);
+- it ends before `expires` only by its owner's release, a force release, an owner release, or the leave of a client
+  that is gone. An expiry names what its leader saw (renewals, term). It is refused as `moved` if that has changed or
+  the hold is not due.
 
-Asking stands in `lock_asking.py`, ending in `lock_ending.py`; both change rows through `lock_queue.py` only, which
-states what must hold of them.
+`lock_acquire.py` asks, `lock_release.py` ends. Both change rows only through `lock_queue.py`, which states the
+invariants of the rows.
 """
 
 from typing import assert_never
@@ -33,7 +34,7 @@ from raftmem.model.records import About, Outcome
 
 
 def perform(overlay: Overlay, moment: Moment, operation: LockOperation, content: Content | None) -> Outcome | Refusal:
-    """One operation; guards and idempotency have been looked at. `content.payload`: the metadata of an acquire."""
+    """Do one operation; guards and idempotency are checked already. `content.payload`: the metadata of an acquire."""
     match operation:
         case LockAcquire():
             return acquire(overlay, moment, operation, content)

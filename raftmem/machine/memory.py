@@ -1,7 +1,7 @@
 """The operations on memories: ADD, PUT, UPDATE, DELETE, NOOP and EXPIRE.
 
-Each is done whole (an applied `Outcome`, its changes in the working state) or not at all (a `Refusal`).
-Version numbers of an id only rise, through delete and re-add too, so an old version never matches again.
+Each is done whole (an applied `Outcome`, its changes in the overlay) or not at all (a `Refusal`).
+The version numbers of an id only rise, also through delete and re-add, so an old version never matches again.
 """
 
 from typing import assert_never
@@ -16,7 +16,7 @@ from raftmem.model.records import Outcome, Record
 def perform(
     overlay: Overlay, moment: Moment, operation: MemoryOperation, content: Content | None, salt: bytes
 ) -> Outcome | Refusal:
-    """One operation; guards and idempotency have been looked at."""
+    """Do one operation; guards and idempotency are checked already."""
     given = NOTHING if content is None else content
     match operation:
         case Add():
@@ -36,9 +36,9 @@ def perform(
 
 
 def refused(overlay: Overlay, operation: MemoryOperation, refusal: Refusal) -> Outcome:
-    """The outcome of an operation that was not done; version and op as the state in `working` has them.
+    """The outcome of a refused operation; version and op are those of the memory in `overlay`.
 
-    `scope`: what was asked for where a memory would have come to be, else the memory's own.
+    `scope`: the one asked for if the operation would have created a memory, else the memory's own.
     """
     memory_id = operation.id if isinstance(operation, Add | Put) else operation.memory_id
     record = None if memory_id is None else overlay.memory(memory_id)

@@ -1,8 +1,8 @@
-"""Merges: small changes of `value` and `tags` that cannot lose one another, because apply does them.
+"""Merges: small changes of `value` and `tags`. Apply does them, so no concurrent merge is lost.
 
-They run in the order of the command, each on what the one before left; the first that does not fit refuses the
-whole UPDATE with its path. Missing objects on the way are created, a missing target is 0, [] or simply set.
-A comparison of numbers is exact (integers) or of IEEE doubles as parsed; no sum of floats exists.
+They run in the order of the command, each on the result of the one before. The first one that does not fit refuses the
+whole UPDATE with its path. Missing objects on the path are created; a missing target counts as 0 or [], or is set.
+Numbers are compared exactly (integers) or as parsed IEEE doubles; no sum of floats exists.
 """
 
 from collections.abc import Sequence
@@ -23,11 +23,11 @@ class Merged(NamedTuple):
 
 
 class _Missing:
-    """Nothing stands at the path."""
+    """There is no value at the path."""
 
 
 class _Unfit:
-    """The operation and what stands at the path do not go together."""
+    """The operation does not fit the value at the path."""
 
 
 _MISSING: Final = _Missing()

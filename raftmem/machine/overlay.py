@@ -1,6 +1,7 @@
-"""The state as it stands inside one entry: what was there before it, under what its operations did so far.
+"""The state inside one entry: the state before it, overlaid with the changes of its operations so far.
 
-Refuses nothing. It must hold that dropping a `Overlay` undoes the whole entry: the state below is only read.
+It refuses nothing. The rule that must hold: dropping an `Overlay` undoes the whole entry, because the state below is
+only read.
 """
 
 from bisect import bisect_left, insort
@@ -28,7 +29,7 @@ from raftmem.model.records import Change, IndexedRow, Outcome, Position, PutCont
 
 
 class Moment(NamedTuple):
-    """When and by whom one operation is done. `now`: log time, microseconds. `wall_ms`: for people.
+    """The time, position and actor of one operation. `now`: log time, microseconds. `wall_ms`: for people.
 
     `term`: of the entry.
     """
@@ -41,7 +42,7 @@ class Moment(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """Why an operation is not done: it becomes a refused `Outcome`, beside the event."""
+    """The reason why an operation is not done; it becomes a refused `Outcome`."""
 
     code: str
     path: str | None = None
@@ -49,15 +50,15 @@ class Refusal(NamedTuple):
 
 
 class Overlay:
-    """Later operations of an entry see the earlier ones through this. `changes` is what the entry makes.
+    """Later operations of an entry see the earlier ones through it. `changes`: the changes of the entry.
 
-    `consequences`: what followed from its operations and is an event of its own (a grant, a gate that closed).
+    `consequences`: events that followed from its operations (a grant, a gate that closed).
     """
 
     __slots__ = (
         "_gone",
+        "_indexed",
         "_left",
-        "_marked",
         "_newest",
         "_rows",
         "_taken",
@@ -71,10 +72,10 @@ class Overlay:
         self._view = view
         self._newest: dict[str, Record] = {}
         self._rows: dict[bytes, CoordinationRow | None] = {}
-        self._left: list[bytes] = []  # marks of the state below whose rows have changed; in order
+        self._left: list[bytes] = []  # index keys of the state below whose rows have changed; in order
         self._gone: dict[bytes, bytes] = {}  # by prefix: below this nothing of the state below is left
-        self._taken: list[bytes] = []  # the marks of `_rows`; in order
-        self._marked: dict[bytes, CoordinationRow] = {}  # and whose they are
+        self._taken: list[bytes] = []  # index keys of the rows in `_rows`; in order
+        self._indexed: dict[bytes, CoordinationRow] = {}  # index key -> its row, of those
         self.changes: list[Change] = []
         self.consequences: list[Outcome] = []
         self.told = 0  # dependents of tasks that have ended
@@ -102,7 +103,7 @@ class Overlay:
         return min(found, key=lambda record: record.created, default=None)
 
     def put(self, record: Record, *, old: Record | None, salt: bytes, vector: bytes | None) -> None:
-        """`record` is the newest version from here on. `old`: what stood under the same row; `salt`: of the slot."""
+        """Put `record` as the newest version. `old`: the version before it in the same row; `salt`: of the slot."""
         self._newest[record.id] = record
         self.changes.append(PutRecord(record, old, content_hash(salt, record, vector), vector))
 
@@ -136,44 +137,46 @@ class Overlay:
         return found
 
     def scan(self, prefix: bytes, *, limit: int, start: bytes = b"", stop: bytes | None = None) -> list[IndexedRow]:
-        """As `View.scan`, over what the entry has done so far."""
+        """As `View.scan`, with the changes of the entry so far."""
         if not self._rows:
             return self._view.scan(prefix, limit=limit, start=start, stop=stop)
         seek = max(prefix, start)
         seek_below = max(seek, self._gone.get(prefix, b""))
         left = set(_under(self._left, prefix, seek_below, stop))
         below = self._view.scan(prefix, limit=limit + len(left), start=seek_below, stop=stop)
-        found = [marked for marked in below if marked.mark not in left]
+        found = [one for one in below if one.index_key not in left]
         if left and seek == prefix:
-            gone = next((at for at, marked in enumerate(below) if marked.mark not in left), len(below))
+            gone = next((at for at, one in enumerate(below) if one.index_key not in left), len(below))
             if gone:
-                self._gone[prefix] = below[gone - 1].mark + b"\0"
-        found += [IndexedRow(mark, self._marked[mark]) for mark in _under(self._taken, prefix, seek, stop)]
-        return sorted(found, key=lambda marked: marked.mark)[:limit]
+                self._gone[prefix] = below[gone - 1].index_key + b"\0"
+        found += [
+            IndexedRow(index_key, self._indexed[index_key]) for index_key in _under(self._taken, prefix, seek, stop)
+        ]
+        return sorted(found, key=lambda one: one.index_key)[:limit]
 
     def put_row(self, key: bytes, new: CoordinationRow | None, at: Position) -> None:
-        """`new` stands under `key` from here on; None: nothing does."""
+        """Put `new` under `key`; None removes the row."""
         old = self.coordination_row(key)
         if old == new:
             return
         self._rows[key] = new
         self.changes.append(PutRow(key, new, old, at))
         if old is not None:
-            for mark in index_keys(old):
-                if self._marked.pop(mark, None) is None:
-                    insort(self._left, mark)
+            for index_key in index_keys(old):
+                if self._indexed.pop(index_key, None) is None:
+                    insort(self._left, index_key)
                 else:
-                    del self._taken[bisect_left(self._taken, mark)]
+                    del self._taken[bisect_left(self._taken, index_key)]
         if new is not None:
-            for mark in index_keys(new):
-                self._marked[mark] = new
-                insort(self._taken, mark)
+            for index_key in index_keys(new):
+                self._indexed[index_key] = new
+                insort(self._taken, index_key)
 
     def put_content(self, at: Position, data: bytes) -> None:
         self.changes.append(PutContent(at, data))
 
 
 def _under(in_order: list[bytes], prefix: bytes, seek: bytes, stop: bytes | None) -> Iterator[bytes]:
-    """Those from `seek` on with this prefix, and before `stop`."""
+    """The keys with this prefix, from `seek` on and before `stop`."""
     found = (in_order[place] for place in range(bisect_left(in_order, seek), len(in_order)))
-    return takewhile(lambda mark: mark.startswith(prefix) and (stop is None or mark < stop), found)
+    return takewhile(lambda index_key: index_key.startswith(prefix) and (stop is None or index_key < stop), found)

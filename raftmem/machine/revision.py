@@ -1,8 +1,8 @@
-"""A record's next version: given fields replace, None clears, what is not given stays.
+"""Make the next version of a record: given fields replace, None clears, everything else stays.
 
-A new memory is a revision of a blank record, a full replacement one of a blank record with the same identity, an
-update one of what stands (`identity.py` makes these). Refuses what leaves neither text nor value, and what a proposer
-should have checked (JSON, sizes of vectors, times to live).
+A new memory revises a blank record, a full replacement revises a blank record with the same identity, an update revises
+the version in force (`identity.py` makes these). Refused are a record with neither text nor value, and content that a
+proposer should have checked (JSON, sizes of vectors, times to live).
 """
 
 from typing import Final

@@ -1,7 +1,7 @@
-"""One entry from its bytes into the state: live apply, restart and replay all go through here.
+"""Take one entry from its bytes into the state. Live apply, restart and replay all use this path.
 
-It must hold that index follows index: `step_entry` takes exactly entry `head.index + 1`, of a term that is not
-older, and stops the replica on anything else. The new head is computed here and nowhere else.
+The rule that must hold: `step_entry` takes exactly entry `head.index + 1`, of a term that is not older, and stops the
+replica on anything else. Only this module computes the new head.
 """
 
 from msgspec import Struct
@@ -15,7 +15,7 @@ from raftmem.storage.state.contract import EventRow, StateWriter
 
 
 class Applied(Struct, frozen=True):
-    """One applied entry: the row that was stored, what the machine said, and the decoded entry."""
+    """One applied entry: its stored row, the step that the machine made, and the decoded entry."""
 
     row: EventRow
     step: Step

@@ -1,7 +1,7 @@
-"""What a task may be asked: the bounds of `limits.py`, looked at once more when an entry is applied.
+"""The bounds of task operations: `limits.py`, checked once more when an entry is applied.
 
-A proposer has checked them before; what gets past one that did not is refused as `invalid-request`, so that nothing out
-of range enters a row or an index key, on no replica.
+A proposer has checked them before. What a faulty proposer lets through is refused as `invalid-request`, so no value out
+of range enters a row or an index key on any replica.
 """
 
 from typing import Final
@@ -50,7 +50,7 @@ def is_delay(delay_ms: int) -> bool:
 
 
 def said(content: Content | None, *, bytes_max: int) -> bytes | None | Refusal:
-    """What the operation brings, JSON text; None: nothing."""
+    """The payload of the operation, JSON text; None if it has none."""
     payload: bytes | UnsetType = UNSET if content is None else content.payload
     if payload is UNSET:
         return None

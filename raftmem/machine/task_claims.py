@@ -1,9 +1,9 @@
-"""Claims: who has a task, for how long, and how it gives it back.
+"""Claims: which worker has a task, for how long, and how the worker gives it back.
 
-A claim is in force until the log says that it is not, and its token is the index of the entry that granted it. Whoever
-names another token is refused as `stale-token`. An entry never ends a claim that it granted (`wrong-state`): so no two
-claims of a task have the same token, and a task is completed at most once. An attempt counts from the claim on; only a
-release takes it back.
+A claim is in force until the log says otherwise, and its token is the index of the entry that granted it. Another
+token is refused as `stale-token`. An entry never ends a claim that it granted (`wrong-state`), so no two claims of a
+task have the same token, and a task is completed at most once. A claim counts as an attempt; only a release takes
+that back.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ _CLAIMED_HERE: Final = Refusal("wrong-state")
 
 
 def claim(overlay: Overlay, moment: Moment, operation: TaskClaim) -> Outcome | Refusal:
-    """The first tasks of all the queues together: by priority, then by age. None there: a NOOP."""
+    """Claim the first tasks of all the queues together, by priority, then by age. No task: a NOOP."""
     if not may_claim(operation):
         return INVALID
     queues = tuple(dict.fromkeys(operation.queues))
@@ -41,16 +41,16 @@ def claim(overlay: Overlay, moment: Moment, operation: TaskClaim) -> Outcome | R
 
 
 def _ready(overlay: Overlay, queue: str, count: int) -> Iterator[Task]:
-    """Those of one queue, in order; of many queues hardly more are looked at than are taken. `count`: at first."""
+    """The available tasks of one queue, in order. `count`: of the first scan; few more are read than are taken."""
     prefix = start = ready_in(queue)
     while True:
         found = overlay.scan(prefix, limit=count, start=start)
-        for marked in found:
-            assert isinstance(marked.row, Task)
-            yield marked.row
+        for one in found:
+            assert isinstance(one.row, Task)
+            yield one.row
         if len(found) < count:
             return
-        start, count = found[-1].mark + b"\0", min(2 * count, limits.TASK_CLAIM_MAX)
+        start, count = found[-1].index_key + b"\0", min(2 * count, limits.TASK_CLAIM_MAX)
 
 
 def _taken(overlay: Overlay, moment: Moment, operation: TaskClaim, task: Task) -> Task:
@@ -67,7 +67,7 @@ def _taken(overlay: Overlay, moment: Moment, operation: TaskClaim, task: Task) -
 
 
 def heartbeat(overlay: Overlay, moment: Moment, operation: TaskHeartbeat) -> Outcome | Refusal:
-    """Counts from now, also past `due` as long as nobody has noticed."""
+    """The new time counts from now. It works past `due` too, until an entry ends the claim."""
     task = held(overlay, operation.task_id, operation.token)
     if isinstance(task, Refusal):
         return task
@@ -79,7 +79,7 @@ def heartbeat(overlay: Overlay, moment: Moment, operation: TaskHeartbeat) -> Out
 
 
 def complete(overlay: Overlay, moment: Moment, operation: TaskComplete, content: Content | None) -> Outcome | Refusal:
-    """The result is kept at this position; none given: JSON null."""
+    """Complete a task. Its result is kept at this position; without one it is JSON null."""
     task = _ending(overlay, moment, operation)
     if isinstance(task, Refusal):
         return task
@@ -93,7 +93,7 @@ def complete(overlay: Overlay, moment: Moment, operation: TaskComplete, content:
 
 
 def fail(overlay: Overlay, moment: Moment, operation: TaskFail, content: Content | None) -> Outcome | Refusal:
-    """Tried again after a pause, or not at all. What the worker says is kept at this position."""
+    """Fail an attempt: the task is retried after a pause, or not at all. The error is kept at this position."""
     task = _ending(overlay, moment, operation)
     if isinstance(task, Refusal):
         return task
@@ -115,7 +115,7 @@ def fail(overlay: Overlay, moment: Moment, operation: TaskFail, content: Content
 
 
 def release(overlay: Overlay, moment: Moment, operation: TaskRelease) -> Outcome | Refusal:
-    """Given back as if it had not been claimed."""
+    """Give a task back as if it had not been claimed."""
     task = _ending(overlay, moment, operation)
     if isinstance(task, Refusal):
         return task

@@ -1,11 +1,12 @@
-"""The end of a task, and what it means for the tasks that wait for it.
+"""The end of a task, and its effect on the tasks that depend on it.
 
-Completed: its dependents wait for one task less, and those that wait for none any more can be claimed (or are due after
-their delay). Dead or cancelled: they are cancelled. One operation tells at most `TASK_TELL_MAX` of them and none of
-their own dependents, and one entry at most `TASK_TELLS_PER_ENTRY_MAX`; until all are told the task is not `told` and
-due at once, so that the leader's TASK_EXPIRE goes on. Then it is due when it may be forgotten.
+If the task completed, its dependents wait for one task less, and those that wait for none become claimable (or due
+after their delay). If it is dead or cancelled, they are cancelled. One operation tells at most `TASK_TELL_MAX`
+dependents and none of their own dependents; one entry tells at most `TASK_TELLS_PER_ENTRY_MAX`. Until all dependents
+are told, the task is not `told` and due at once, so that the leader's TASK_EXPIRE continues. Then it is due when it
+may be forgotten.
 
-It must hold that a dependent is told once: it leaves the index of dependents with the telling.
+The rule that must hold: a dependent is told once. Telling removes it from the index of dependents.
 """
 
 from typing import Literal
@@ -45,7 +46,7 @@ def tell(overlay: Overlay, moment: Moment, task: Task) -> Task:
     """A finished task tells its dependents, or goes on doing so."""
     most = min(limits.TASK_TELL_MAX, limits.TASK_TELLS_PER_ENTRY_MAX - overlay.told)
     found = overlay.scan(dependents_of(task.id), limit=most + 1)
-    dependents = [marked.row for marked in found if isinstance(marked.row, Task)]
+    dependents = [one.row for one in found if isinstance(one.row, Task)]
     now = dependents[:most]
     overlay.told += len(now)
     if task.state == "completed":

@@ -1,9 +1,9 @@
-"""What a task waits for: how its dependencies stand when it is added or tried again, and that no circle is closed.
+"""The dependencies of a task: their states when it is added or retried, and the check that they form no cycle.
 
-A dependency that does not exist (yet, or any more) counts as one that has not completed: tasks may be added in any
-order. It must hold that the blocked tasks never wait for each other in a circle. A circle can only be closed by a task
-that becomes blocked while others are blocked on it already, so only then is the graph walked; a walk that would look at
-more than `TASK_GRAPH_MAX` tasks refuses the task instead.
+A dependency that does not exist (not yet, or no longer) counts as not completed, so tasks may be added in any order. It
+must hold that blocked tasks never wait for each other in a cycle. Only a task that becomes blocked while others are
+blocked on it can close a cycle, so only then is the graph walked. A walk that would look at more than `TASK_GRAPH_MAX`
+tasks refuses the task instead.
 """
 
 from collections import deque
@@ -24,7 +24,7 @@ class Needs(NamedTuple):
 
 
 def needs(overlay: Overlay, depends_on: tuple[str, ...], done: tuple[str, ...] = ()) -> Needs:
-    """How dependencies stand now; those in `done` have completed, whatever became of them since."""
+    """The states of the dependencies now; those in `done` have completed, whatever happened to them since."""
     failed = False
     completed: list[str] = []
     for task_id in depends_on:
@@ -41,7 +41,7 @@ def needs(overlay: Overlay, depends_on: tuple[str, ...], done: tuple[str, ...] =
 
 
 def closes_a_circle(overlay: Overlay, task: Task) -> Refusal | None:
-    """Why this task, new or finished, cannot become blocked; None: it can."""
+    """The refusal if this task, new or finished, cannot become blocked; None if it can."""
     task_id = task.id
     waits_for = [needed for needed in task.depends_on if needed not in task.done]
     if task_id in waits_for:

@@ -1,12 +1,12 @@
 """The operations on tasks: add, claim, heartbeat, complete, fail, release, cancel, retry and expire.
 
-A task is blocked (a dependency has not completed), scheduled (its delay is not over), available, claimed, or finished:
-completed, cancelled or dead. It must hold that an unfinished task always goes on: it can be claimed, is due, or waits
-for tasks that have not completed. And of the unfinished tasks of a queue no two have the same unique key.
+A task is blocked (a dependency has not completed), scheduled (its delay is not over), available, claimed, or finished
+(completed, cancelled or dead). It must hold that an unfinished task always makes progress: it can be claimed, is due,
+or waits for tasks that have not completed. No two unfinished tasks of a queue have the same unique key.
 
-Refuses what a proposer should have checked (`invalid-request`), `already-exists`, `dependency-cycle`, `too-large` (a
-graph of dependencies), `not-found`, `stale-token`, `wrong-state`, and an expiry that saw another state as `moved`.
-Claims are in `task_claims.py`, dependencies in `task_graph.py`, what follows from an end in `task_ends.py`.
+Refused are values that a proposer should have checked (`invalid-request`), `already-exists`, `dependency-cycle`,
+`too-large` (a graph of dependencies), `not-found`, `stale-token`, `wrong-state`, and an expiry that saw another state
+(`moved`). Claims are in `task_claims.py`, dependencies in `task_graph.py`, the end of a task in `task_ends.py`.
 """
 
 from typing import Final, assert_never
@@ -43,7 +43,7 @@ _ByToken = TaskHeartbeat | TaskComplete | TaskFail | TaskRelease
 
 
 def perform(overlay: Overlay, moment: Moment, operation: TaskOperation, content: Content | None) -> Outcome | Refusal:
-    """One operation; guards and idempotency have been looked at. `content.payload`: what it brings, JSON text."""
+    """Do one operation; guards and idempotency are checked already. `content.payload`: its JSON text."""
     match operation:
         case TaskAdd():
             return _add(overlay, moment, operation, content)
@@ -68,9 +68,9 @@ def perform(overlay: Overlay, moment: Moment, operation: TaskOperation, content:
 
 
 def refused(overlay: Overlay, operation: TaskOperation, refusal: Refusal) -> Outcome:
-    """The outcome of an operation that was not done; queue, state and the token in force as `working` has them.
+    """The outcome of a refused operation; queue, state and the token in force are those of the task in `overlay`.
 
-    Not as the refusal has them: what an atomic entry did before it was refused never was.
+    Not as the refusal saw them: the changes of a refused atomic entry never happened.
     """
     if isinstance(operation, TaskClaim):
         named = About(queues=tuple(dict.fromkeys(operation.queues)))
@@ -179,14 +179,14 @@ def _unfinished(overlay: Overlay, queue: str, unique_key: str | None) -> Task | 
     """The unfinished task of the queue that has this key."""
     if unique_key is None:
         return None
-    for marked in overlay.scan(unique_in(queue, unique_key), limit=1):
-        if isinstance(marked.row, Task):
-            return marked.row
+    for one in overlay.scan(unique_in(queue, unique_key), limit=1):
+        if isinstance(one.row, Task):
+            return one.row
     return None
 
 
 def _cancel(overlay: Overlay, moment: Moment, operation: TaskCancel) -> Outcome | Refusal:
-    """A worker that has it is only asked to stop: it hears of it with its next heartbeat."""
+    """Cancel a task. A worker that has claimed it is only asked to stop, at its next heartbeat."""
     task = overlay.task(operation.task_id)
     if task is None:
         return _NOT_FOUND
@@ -223,7 +223,7 @@ def _retry(overlay: Overlay, moment: Moment, operation: TaskRetry) -> Outcome | 
 
 
 def _expire(overlay: Overlay, moment: Moment, operation: TaskExpire) -> Outcome | Refusal:
-    """The claim ran out, the delay is over, dependents are left to tell, or the task is forgotten (state None then)."""
+    """The claim ran out, the delay is over, dependents are left to tell, or the task is removed (state None then)."""
     task = overlay.task(operation.task_id)
     if (
         task is None

@@ -27,7 +27,7 @@ def split_address(address: str, *, name: str) -> tuple[str, int]:
 
 
 def check_peer(address: str, *, name: str) -> None:
-    """Where the other replicas find one. Raises: ValueError, also for an address that only means "listen"."""
+    """Check a replica's peer address. Raises: ValueError, also for an address that only means "listen"."""
     host, _ = split_address(address, name=name)
     if len(address.encode()) > ADDRESS_BYTES_MAX or not host.isascii() or not host.isprintable() or " " in host:
         raise ValueError(f"{name} = {address[:64]!r} is not host:port of ASCII, at most {ADDRESS_BYTES_MAX} bytes")
@@ -36,13 +36,13 @@ def check_peer(address: str, *, name: str) -> None:
 
 
 def check_rest_url(url: str, *, name: str) -> None:
-    """Where clients find a replica. Raises: ValueError."""
+    """Check the address where clients find a replica. Raises: ValueError."""
     if len(url) > ADDRESS_BYTES_MAX or _URL.fullmatch(url) is None:
         raise ValueError(f"{name} = {url[:64]!r} is not an http:// address of at most {ADDRESS_BYTES_MAX} characters")
 
 
 def is_unspecified(host: str) -> bool:
-    """Whether it says "listen everywhere" (0.0.0.0 or ::) and names no machine."""
+    """True if the host means "listen everywhere" (0.0.0.0 or ::) and names no machine."""
     try:
         return ipaddress.ip_address(host).is_unspecified
     except ValueError:

@@ -1,8 +1,8 @@
-"""What a log entry can say: typed, frozen structs and one tagged union of operations.
+"""The commands of the log: typed, frozen structs and one tagged union of operations.
 
-This is the vocabulary of the log for ever (`docs/format.md`): fields are only ever added, at the end of a
-positional struct or as a new optional name, never renamed, moved or given another meaning.
-Nothing here computes; bytes are made in `codec.py`, decisions in `machine/`.
+This vocabulary stays for ever (`docs/format.md`): fields are only ever added, at the end of a positional struct or as a
+new optional name; they are never renamed, moved or given another meaning.
+Nothing here computes: `codec.py` makes the bytes, `machine/` makes the decisions.
 """
 
 from typing import Literal
@@ -45,7 +45,7 @@ MergeOp = Literal["inc", "max", "min", "append", "union", "remove", "set"]
 
 
 class Scope(Struct, frozen=True, array_like=True):
-    """What a memory is bound to; None is not bound. Never joined into one string."""
+    """The ids that a memory is bound to; None is not bound. They are never joined into one string."""
 
     app_id: str | None = None
     user_id: str | None = None
@@ -54,7 +54,7 @@ class Scope(Struct, frozen=True, array_like=True):
 
 
 class Provenance(Struct, frozen=True):
-    """Where a memory comes from."""
+    """The origin of a memory."""
 
     source_ref: str | None = None
     derived_from: tuple[str, ...] = ()
@@ -104,7 +104,7 @@ class Merge(Struct, frozen=True, array_like=True):
 
 
 class Content(Struct, frozen=True, kw_only=True):
-    """What a redaction takes away. JSON stays JSON text, as it came in (compact).
+    """The content of an operation: all that a redaction takes away. JSON stays JSON text, as it came in (compact).
 
     `embedding`: float32, little-endian, as given (not normalised); None clears it. `payload`: what an operation of
     coordination brings: a task's payload, result or error, a lock's metadata, a comment.
@@ -156,7 +156,7 @@ class Noop(Struct, frozen=True, array_like=True, tag="NOOP"):
 
 
 class Expire(Struct, frozen=True, array_like=True, tag="EXPIRE"):
-    """The leader saw this version's time run out on log time; nothing if the memory has moved on."""
+    """The leader saw this version's time run out on log time. No effect if the memory has changed since."""
 
     memory_id: str
     version: int
@@ -167,7 +167,7 @@ Operation = MemoryOperation | LockOperation | TaskOperation | GateOperation | Tx
 
 
 class Guard(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Something that must be true when the entry is applied. One of three kinds:
+    """A condition that must be true when the entry is applied. One of three kinds:
 
     `memory` with exactly one of `version`, `exists`, `sha256`; `lock` with the `token` that holds it now (and its
     `owner`, where permits > 1); `gate` with `open`.
@@ -229,7 +229,7 @@ MembershipOp = Literal["add", "promote", "remove", "update", "recover"]
 
 
 class MemberChange(Struct, frozen=True, array_like=True):
-    """What a membership entry changed, and who asked: for people, decides nothing."""
+    """The change that a membership entry made, and who asked for it: for people, it decides nothing."""
 
     op: MembershipOp
     member_id: str

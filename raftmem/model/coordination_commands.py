@@ -39,7 +39,7 @@ class LockRelease(Struct, frozen=True, array_like=True, tag="LOCK_RELEASE"):
 
 
 class LockForceRelease(Struct, frozen=True, array_like=True, tag="LOCK_FORCE_RELEASE"):
-    """Whoever holds it holds it no more; who waits is served."""
+    """End all holds of the lock; its queue is served."""
 
     lock: str
 

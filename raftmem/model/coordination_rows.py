@@ -39,7 +39,7 @@ class Lock(Struct, frozen=True, array_like=True, tag="lock"):
 
 
 class Hold(Struct, frozen=True, array_like=True, tag="hold"):
-    """One permit of a lock in somebody's hands. `token`: index of the entry that granted it.
+    """One permit of a lock that an owner holds. `token`: index of the entry that granted it.
 
     `asked`: the acquire that it answers (its newest, once asked again). `expires`: log time, microseconds. `renewals`:
     how often it was renewed: an expiry that saw fewer is none. `metadata_at`: where its metadata stands.
@@ -56,7 +56,7 @@ class Hold(Struct, frozen=True, array_like=True, tag="hold"):
 
 
 class Waiter(Struct, frozen=True, array_like=True, tag="waiter"):
-    """One place in the queue of a lock, which is served by `since`. `ttl_ms`: of the hold it wants.
+    """One place in the queue of a lock; `since` orders the queue. `ttl_ms`: of the hold that it wants.
 
     `asked`: its newest acquire. `expires`: log time at which it waits no more.
     """
@@ -216,7 +216,7 @@ def holders(lock: str) -> bytes:
 
 
 def queue_of(lock: str) -> bytes:
-    """Who waits for a lock, first come first."""
+    """The waiters of a lock, first come first."""
     return b"w" + hashed(lock)
 
 

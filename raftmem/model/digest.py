@@ -41,7 +41,7 @@ GENESIS_HEAD: Final = Head(index=0, term=0, time=0, digest=GENESIS)  # the state
 
 
 def content_hash(salt: bytes, record: Record, vector: bytes | None) -> bytes:
-    """Of one version's content: salt, text, value, metadata, sha256 and the vector it sets."""
+    """The hash of one version's content: salt, text, value, metadata, sha256 and the vector that it sets."""
     content = _encode((salt, record.text, record.value, record.metadata, record.sha256, vector))
     return _content_hash(content)
 

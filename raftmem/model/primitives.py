@@ -9,7 +9,7 @@ SEQ_LAST: Final = 0xFFFF  # after every operation of an entry
 
 
 class Actor(Struct, frozen=True, array_like=True):
-    """Who asked."""
+    """The client that asked."""
 
     type: ActorType
     id: str

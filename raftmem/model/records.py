@@ -1,7 +1,7 @@
-"""What the state holds: a memory's record, the outcome of an entry, and the changes an entry makes.
+"""The contents of the state: records of memories, outcomes of entries, and the changes that an entry makes.
 
-The machine makes these, the storage keeps them, the API shows them. A `Position` names a moment: the state
-after operation `seq` of entry `index`.
+The machine makes them, the storage keeps them, the API shows them. A `Position` names a moment: the state after
+operation `seq` of entry `index`.
 """
 
 from collections.abc import Set as AbstractSet
@@ -57,7 +57,7 @@ class Record(Struct, frozen=True, array_like=True):
 
 
 class About(Struct, frozen=True, array_like=True):
-    """What an operation of coordination concerned, beside who asked.
+    """The subjects of a coordination operation.
 
     `token`: of the hold or claim. `current_token`: which one holds instead (None: none does). `state`: of the task
     after it. `open`: of the gate after it. `succeeded`: of a TXN, which arm ran: all guards were true, or not.
@@ -76,7 +76,7 @@ class About(Struct, frozen=True, array_like=True):
 
 
 class Outcome(Struct, frozen=True, array_like=True):
-    """What one operation came to, or what followed from those of its entry (a grant, a gate that closes).
+    """The outcome of one operation, or of an event that followed from the entry (a grant, a gate that closes).
 
     `version`: of the memory after this operation, changed or not. `code`: why it was refused. `failed`: positions of
     the false guards. `path`: of a merge that did not fit, or the part of a request that was refused.
@@ -97,7 +97,7 @@ class Outcome(Struct, frozen=True, array_like=True):
 
 
 class Result(Struct, frozen=True, array_like=True):
-    """What one entry came to. `replay_of`: index of the first entry under the same idempotency key.
+    """The result of one entry. `replay_of`: index of the first entry under the same idempotency key.
 
     Outcomes stand by `seq`: first those of the operations that ran (of a transaction its TXN and one arm), in order,
     then what followed from them. See `operation_of`.
@@ -108,7 +108,7 @@ class Result(Struct, frozen=True, array_like=True):
 
 
 def operation_of(header: Header, outcomes: tuple[Outcome, ...], seq: int) -> int | None:
-    """Position in `header.operations` of what outcome `seq` answers; None: it followed from the others."""
+    """The position in `header.operations` of the operation of outcome `seq`; None: the outcome followed from others."""
     first = header.operations[0] if header.operations else None
     if not isinstance(first, Txn):
         return seq if seq < len(header.operations) else None
@@ -147,7 +147,7 @@ class DropIdempotency(Struct, frozen=True, array_like=True, tag="drop_key"):
 
 
 class PutRow(Struct, frozen=True, array_like=True, tag="thing"):
-    """`new` stands under `key` from here on (None: nothing does); `old` is what stood there."""
+    """`new` replaces `old` under `key` (None: no row)."""
 
     key: bytes
     new: CoordinationRow | None
@@ -156,7 +156,7 @@ class PutRow(Struct, frozen=True, array_like=True, tag="thing"):
 
 
 class PutContent(Struct, frozen=True, array_like=True, tag="content"):
-    """What the operation at a position brought, JSON text. Its slot stands in the digest for it."""
+    """The payload of the operation at a position, JSON text. Its slot stands in the digest for it."""
 
     at: Position
     data: bytes
@@ -166,14 +166,14 @@ Change = PutRecord | PutIdempotency | DropIdempotency | PutRow | PutContent
 
 
 class Step(Struct, frozen=True):
-    """What the machine says of one entry."""
+    """The machine's decision on one entry."""
 
     result: Result
     changes: tuple[Change, ...]
 
 
 class Head(Struct, frozen=True, array_like=True):
-    """Where the state stands. `time`: log time of the last entry applied, microseconds."""
+    """The head of the state. `time`: log time of the last entry applied, microseconds."""
 
     index: int
     term: int
@@ -184,14 +184,14 @@ class Head(Struct, frozen=True, array_like=True):
 
 
 class IndexedRow(NamedTuple):
-    """A row as a scan found it."""
+    """A row that a scan found, and the index key under which it was found."""
 
-    mark: bytes
+    index_key: bytes
     row: CoordinationRow
 
 
 class View(Protocol):
-    """What the machine may read: the state just before the entry (the store gives it inside its transaction)."""
+    """The state that the machine may read: just before the entry (the store gives it inside its transaction)."""
 
     @property
     def head(self) -> Head: ...
@@ -218,13 +218,13 @@ class View(Protocol):
         ...
 
     def coordination_row(self, key: bytes, at: Position | None = None) -> CoordinationRow | None:
-        """The row under a key of `things.py`; or, of the kinds in `VERSIONED`, the one in force at a position."""
+        """The row under a key (`coordination_rows.key_of`); at a position, if its kind is in `VERSIONED`."""
         ...
 
     def scan(self, prefix: bytes, *, limit: int, start: bytes = b"", stop: bytes | None = None) -> list[IndexedRow]:
-        """The first `limit` rows whose mark has this prefix and start <= mark (< stop), in the order of their marks."""
+        """The first `limit` rows whose index key has this prefix and start <= index key (< stop), in that order."""
         ...
 
     def content(self, at: Position) -> bytes | None:
-        """What the operation at a position brought, JSON text."""
+        """The payload of the operation at a position, JSON text."""
         ...

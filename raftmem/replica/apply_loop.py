@@ -1,11 +1,11 @@
-"""The apply loop: committed entries in, state and waiting callers out. Knows no consensus and no network.
+"""The apply loop: it applies committed entries to the state and tells the waiting callers. No consensus, no network.
 
-Rule: state, applied index and outcomes change in one transaction, entry after entry; waiting callers are told after
-it, and are only queued (a callback given here must not raise).
+Rule: state, applied index and outcomes change in one transaction, entry after entry. Waiting callers are told after it,
+and are only queued (a callback given here must not raise).
 
-What was applied is settled later, for many entries at once: a kill before that costs nothing, since they are in the log
-(an entry is applied only once it is on disk there). Until then the entries are kept, so that a disk without room,
-which takes the unsettled state with it, is nothing that anybody here sees: they are applied again.
+Applied entries are settled later, many at once. A kill before that costs nothing, because they are in the log (an
+entry is applied only once it is on disk there). Until then the entries are kept: a disk without room takes the
+unsettled state with it, and they are applied again so that no reader notices.
 """
 
 import heapq
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class Observer(Protocol):
-    """Is told what changes, after it has, and only takes note: it must not raise."""
+    """It is told of changes after they are made; it must not raise."""
 
     def applied(self, entries: Sequence[Applied]) -> None:
         """These entries, in order, right after those told of before."""
@@ -88,7 +88,7 @@ class Replica:
             observer.applied(applied)
 
     def settle(self) -> None:
-        """What was applied outlives a kill of this process when this returns.
+        """Settle: everything applied outlives a kill of this process when this returns.
 
         Raises: OSError with ENOSPC when there is no room (nothing changed, try again); a Stop error otherwise.
         """
@@ -181,19 +181,19 @@ class Replica:
         self._index_waiters[index].append(callback)
 
     def forget_applied(self, index: int, callback: Callable[[], None]) -> None:
-        """That caller waits no more."""
+        """Remove that callback."""
         if not self._forget(self._index_waiters, index, callback):
             return
         if len(self._awaited) > 2 * len(self._index_waiters) + 16:  # most of the heap is nobody's any more
             self._awaited = sorted(self._index_waiters)
 
     def forget_entry(self, index: int, callback: OnEntry) -> None:
-        """That caller waits no more."""
+        """Remove that callback."""
         self._forget(self._entry_waiters, index, callback)
 
     @staticmethod
     def _forget(waiters: dict[int, list[T]], index: int, callback: T) -> bool:
-        """Whether nobody waits for that index any more."""
+        """Remove the callback; True if nobody waits for that index any more."""
         waiting = waiters.get(index)
         if waiting is None or callback not in waiting:
             return False

@@ -1,7 +1,7 @@
 """Replay: the same machine over a log, into an empty or older state, up to any index.
 
-It refuses a log that does not follow the state (Corrupt). It must hold that a replay reaches the digests that the
-live replica stored: `verify` recomputes them from the entries alone and says the first index that differs.
+A log that does not follow the state is refused (Corrupt). It must hold that a replay reaches the digests that the live
+replica stored: `verify` computes them again from the entries alone and returns the first index that differs.
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -1,8 +1,8 @@
-"""Snapshots as the loop sees them: whatever blocks runs on an executor, one job at a time, in order.
+"""Snapshots for the loop: everything that blocks runs on an executor, one job at a time, in order.
 
-It is the `Snapshots` of consensus, and what housekeeping and operators take snapshots with. No room is an answer;
-a failed sync or a damaged file stops the replica. The rule that must hold: a state is prepared beside the one in
-force, and installing it only swaps what is in memory and two names on disk.
+Consensus uses it as its `Snapshots`; the snapshot policy and operators take snapshots with it. A lack of room or of
+free descriptors is an answer; a failed sync or a damaged file stops the replica. The rule that must hold: a state is
+prepared beside the one in force, and installing it only swaps objects in memory and two names on disk.
 """
 
 import errno
@@ -39,9 +39,9 @@ class _Prepared:
 class SnapshotKeeper:
     """Loop thread only. `executor`: its own, because a copy may take seconds.
 
-    `holds(meta)`: the log goes on from this snapshot, or ends with it. `members_at(index)`: the membership entry in
-    force there; asked on the executor's thread, LookupError when the log no longer knows. `vectors(reader)`: the
-    index of a state, made on that thread too.
+    `holds(meta)`: true if the log goes on from this snapshot, or ends with it. `members_at(index)`: the membership
+    entry in force there; called on the executor's thread, LookupError when the log no longer knows. `vectors(reader)`:
+    makes the vector index of a state, on that thread too.
     """
 
     def __init__(
@@ -103,8 +103,8 @@ class SnapshotKeeper:
         self._submit(work, taken, no_room=lambda: done(None))
 
     def _drop_old(self) -> None:
-        """What stays: the newest two that this log goes on from, what is being sent, and the newest that was received
-        and is not installed yet: that one is of no use to this log."""
+        """Keep the newest two usable snapshots, those being sent, and the newest one received but not installed (this
+        log cannot go on from it yet)."""
         listed, sent = self._store.all(), self._in_transfer()
         held = [meta for meta in listed if self._holds(meta)][:SNAPSHOTS_KEPT]
         ahead = [meta for meta in listed if meta.index > self._replica.applied and meta not in held][:1]
@@ -197,7 +197,7 @@ class SnapshotKeeper:
     def _submit(
         self, work: Callable[[], T], done: Callable[[T], None], *, no_room: Callable[[], None] | None = None
     ) -> None:
-        """`done` on the loop with what `work` returned; neither it nor `no_room` after a failure."""
+        """Call `done` on the loop with the result of `work`; after a failure neither `done` nor `no_room` is called."""
         result: list[T] = []
 
         def finished(error: BaseException | None) -> None:

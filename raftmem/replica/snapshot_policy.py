@@ -1,7 +1,7 @@
-"""When a replica takes a snapshot of its state, and how far its log may be compacted then.
+"""When a replica takes a snapshot of its state, and how far it may compact its log then.
 
-Every replica does both by itself, at its own pace. The rule that must hold: the log is compacted only below a listed
-snapshot, less the tail that is kept for slow followers; whoever compacts looks again whether it may go so far.
+Every replica does both on its own, at its own pace. The rule that must hold: the log is compacted only below a listed
+snapshot, less the tail that is kept for slow followers. The log checks the limit again before it compacts.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ BACK_OFF_SECONDS: Final = 60.0  # after one that could not be taken: a full disk
 
 
 class SnapshotThresholds(NamedTuple):
-    """Whichever is reached first since the newest snapshot. `keep_entries`: stay in the log below it.
+    """A snapshot is due when the first of these is reached. `keep_entries`: stay in the log below a snapshot.
 
     `entries` count once their bytes are a `share` of the newest snapshot's: the cost of copying a large state is spread
     over more of them. `bytes` are those of the entries applied, `age_seconds` counts only when there was one;

@@ -1,11 +1,11 @@
-"""A coroutine that is run at once, and goes on without a task of its own where it waits for a promise of ours.
+"""Run a coroutine at once, and continue it without an asyncio task while it waits for promises of ours.
 
-Most requests never wait, and most that do wait for one promise (`waiting.py`): a task, its future and their callbacks
-cost more than what they do. The coroutine is parked then, and goes on in the turn of the loop after the promise was
-kept. Where it waits for anything else, a future of asyncio's, a task takes it over for good.
+Most requests never wait, and most of the others wait for one promise (`promise.py`). A task with its future and
+callbacks costs more than such a request itself. So the coroutine is parked, and it continues in the turn of the loop
+after the promise was kept. If it waits for anything else (a future of asyncio), a task takes it over for good.
 
 The rule: until then it is in no task (`asyncio.current_task()` is None, `asyncio.timeout()` refuses). It may be
-cancelled at any time, as a task may.
+cancelled at any time, like a task.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ Ended = Callable[["EagerTask", BaseException | None], None]
 
 
 class _Parked:
-    """What a coroutine yields to whoever runs it here, instead of a future."""
+    """A coroutine yields this instead of a future when it waits for a promise."""
 
 
 PARKED: Final = _Parked()
@@ -26,12 +26,12 @@ _running: "EagerTask | None" = None
 
 
 def running() -> "EagerTask | None":
-    """Whose coroutine runs at this moment, if it is in no task."""
+    """The eager task whose coroutine runs now, if it is in no asyncio task."""
     return _running
 
 
 def begin(work: Coroutine[object, None, None], loop: asyncio.AbstractEventLoop, ended: Ended) -> "EagerTask | None":
-    """None: it is done, and `ended` is not called. Raises: what it raised before it waited."""
+    """Run up to the first wait; None if it is done, and `ended` is not called. Raises: what `work` raised so far."""
     begun = EagerTask(work, loop, ended)
     return None if begun.run_first() else begun
 
@@ -51,7 +51,7 @@ class EagerTask:
         self._task: asyncio.Task[None] | None = None
 
     def run_first(self) -> bool:
-        """Whether it is over."""
+        """Run up to the first wait; True if it is over."""
         try:
             self._wait_for(self._run(None))
         except StopIteration:
@@ -59,13 +59,13 @@ class EagerTask:
         return False
 
     def wake(self) -> None:
-        """What it is parked for has come. Nothing, if it is not parked any more."""
+        """The promise was kept: continue soon. No effect if it is not parked any more."""
         if self._is_parked:
             self._is_parked = False
             self._loop.call_soon(self._go_on, None)
 
     def cancel(self, msg: object = None) -> None:
-        """Its wait ends with `asyncio.CancelledError`, in a later turn of the loop."""
+        """End its wait with `asyncio.CancelledError`, in a later turn of the loop."""
         if self._task is not None:
             self._task.cancel(msg)
         elif self._is_parked:
@@ -108,7 +108,7 @@ class EagerTask:
 
 
 class _TakenOver(Coroutine[object, None, T]):
-    """A coroutine that has been begun and waits. `awaited`: for what (None: for its next turn of the loop).
+    """A coroutine that was begun and waits. `awaited`: what it waits for (None: its next turn of the loop).
 
     It is not written as a coroutine itself: a task that is cancelled before its first step throws into it, and one
     that is not begun would not pass that on.

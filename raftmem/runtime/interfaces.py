@@ -1,4 +1,4 @@
-"""What a replica is given from outside, so that a test can own it: clock, randomness, executor, timers.
+"""Interfaces given to a replica from outside, so that a test can own them: clock, randomness, executor, timers.
 
 Nothing else in the project reads a clock, draws a random number or starts a thread.
 """

@@ -1,7 +1,7 @@
-"""Callbacks into awaitables: promises with a deadline, on the running loop.
+"""Promises with a deadline: they turn callbacks into awaitables on the running loop.
 
-Who waits for a promise is parked without a task where that can be (`eager.py`), and is in a future of asyncio's else.
-Deadlines that are far off are looked at twenty times a second, all together: nearly every promise is kept long before.
+Awaiting a promise parks an eager coroutine (`eager_task.py`); elsewhere it uses an asyncio future. Far deadlines are
+checked together, twenty times a second: nearly every promise is kept long before its deadline.
 """
 
 import asyncio
@@ -95,7 +95,7 @@ class Promise(Generic[T]):
             self.expire()
 
     def expire(self) -> None:
-        """Nothing more is waited for."""
+        """End the wait at its deadline."""
         self._is_over = True
         if self._wake is not None:
             self._wake()

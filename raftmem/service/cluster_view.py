@@ -1,4 +1,4 @@
-"""The group as one replica sees it: all of itself, what it was told of the others, more of them when it leads."""
+"""The group as one replica sees it: itself in full, the others as far as it was told; a leader knows more."""
 
 from collections.abc import Callable
 

@@ -1,8 +1,8 @@
-"""Ends what has outlived its time: the leader looks at log time and proposes one entry for many.
+"""Expiry: the leader compares log time with what is due, and proposes one entry that ends many.
 
-Memories, holds and waits of locks, and whatever is due with a task (its claim, its delay, dependents to be told, its
-end). An expiry is a command like any other. It says what it saw (a version, how often it was renewed, since when a task
-stands so) and in which term, and is nothing if that has moved on.
+It ends memories, holds and waits of locks, and whatever is due with a task (its claim, its delay, dependents to be
+told, its removal). An expiry is a command like any other. It names what the leader saw (a version, a number of
+renewals, the position of a task's version) and the term, and it does nothing if that has changed.
 """
 
 from collections.abc import Callable
@@ -57,9 +57,9 @@ class Expiry:
         if now is None or self._is_under_way() or not self._has_room():
             return
         reader = self._replica.reader()
-        things = _due(reader, now, self._consensus.term)
+        rows = _due(reader, now, self._consensus.term)
         memories = (Expire(memory_id, version) for memory_id, version in reader.expiring(now, EXPIRE_PER_ENTRY_MAX))
-        operations = (*things, *memories)
+        operations = (*rows, *memories)
         if not operations:
             return
         self._count += 1
@@ -74,7 +74,7 @@ class Expiry:
             self._under_way = self._consensus.propose(body)
         except NotApplied:
             return  # no longer the leader, or its disk is slow: whoever leads looks again
-        self.rows_expired += len(things)
+        self.rows_expired += len(rows)
 
     def _is_under_way(self) -> bool:
         index, term = self._under_way
@@ -82,9 +82,9 @@ class Expiry:
 
 
 def _due(reader: StateReader, now: int, term: int) -> list[Operation]:
-    """One operation for each thing that is due, earliest first, as it stands now."""
-    marked = reader.scan(DUE, limit=EXPIRE_PER_ENTRY_MAX, stop=due_until(now))
-    return [_expire(found.row, term) for found in marked]
+    """One operation for each due row, earliest first."""
+    one = reader.scan(DUE, limit=EXPIRE_PER_ENTRY_MAX, stop=due_until(now))
+    return [_expire(found.row, term) for found in one]
 
 
 def _expire(row: CoordinationRow, term: int) -> Operation:

@@ -1,7 +1,7 @@
-"""Log time as a replica that does not lead can tell it: that of its newest entry, and what has passed since.
+"""Log time at a replica that does not lead: the time of its newest entry plus the time since it was applied.
 
-Rule: never ahead of the leader's by more than clocks drift, since an entry is applied after it was stamped. It may go
-back a little when an entry took longer to come than the one before: it is for showing, and decides nothing.
+Rule: it is never ahead of the leader's by more than the drift of the clocks, since an entry is applied after it was
+stamped. It may go back a little if an entry took longer to arrive than the one before. It is for showing only.
 """
 
 from collections.abc import Sequence

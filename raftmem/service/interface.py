@@ -1,6 +1,6 @@
-"""What HTTP, the command line and tests call: write, read at a level, search, look at the cluster.
+"""The service that HTTP, the command line and tests call: write, read at a level, search, look at the cluster.
 
-This module knows no HTTP. A write is decided in the log; a read passes the barrier of its level first.
+This module knows no HTTP. The log decides a write; a read first passes the barrier of its level.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ from raftmem.storage.vectors.contract import Hit, VectorQuery
 
 
 class Level(StrEnum):
-    """How fresh a read must be (docs: README, Guarantees)."""
+    """The freshness that a read asks for (README, Guarantees)."""
 
     LEASE = "lease"
     LINEARIZABLE = "linearizable"
@@ -51,7 +51,7 @@ class Point(Struct, frozen=True):
 
 
 class Written(NamedTuple):
-    """What a write came to. `replayed`: the first reply under the same Idempotency-Key, not a new event.
+    """The result of a write. `replayed`: the first reply under the same Idempotency-Key, not a new event.
 
     `reader` is good until the next await and sees at least `row.index`. `records`: the memories as
     the operations left them, by seq, as far as they are still at hand (not for a replayed one). `first_seq`: of the
@@ -111,7 +111,7 @@ Topic = tuple[
 
 
 class Subscription(Protocol):
-    """One watcher's place in what is applied here, from the moment it was made. Loop thread only."""
+    """One watcher's cursor in the entries applied here, from the moment it was made. Loop thread only."""
 
     def take(self) -> list[int] | None:
         """Indexes, rising, of entries that may concern it, applied since the last call. None: look everything up anew
@@ -123,7 +123,7 @@ class Subscription(Protocol):
         ...
 
     async def turn(self) -> None:
-        """Until this one may do a piece of work on the loop: all who follow share a small part of it."""
+        """Wait until this watcher may work on the loop: all watchers share a small part of it."""
         ...
 
     @property
@@ -132,7 +132,7 @@ class Subscription(Protocol):
         ...
 
     def close(self) -> None:
-        """Nobody follows any more. Again is nothing."""
+        """End the subscription. A second call has no effect."""
         ...
 
 
@@ -205,7 +205,7 @@ class Service(Protocol):
         ...
 
     def read_now(self, options: ReadOptions) -> Point | None:
-        """What `read` would give if it need not wait: most lease reads on the leader. None: ask `read`."""
+        """The point of `read` if it need not wait, as most lease reads on the leader; None: call `read`."""
         ...
 
     async def read(self, options: ReadOptions) -> Point:
@@ -249,8 +249,8 @@ class Service(Protocol):
         clocks drift. For showing what remains of a lease; decides nothing."""
         ...
 
-    def follow(self, topics: Sequence[Topic]) -> Subscription:
-        """Follow the entries that concern all of these topics (none: every entry). Raises: TooManyRequests."""
+    def subscribe(self, topics: Sequence[Topic]) -> Subscription:
+        """Watch the entries that concern all of these topics (none: every entry). Raises: TooManyRequests."""
         ...
 
     def status(self) -> Status: ...
@@ -290,7 +290,7 @@ class Service(Protocol):
         ...
 
     def snapshots(self) -> list[SnapshotMeta]:
-        """Those on this replica's disk, newest first."""
+        """The snapshots on this replica's disk, newest first."""
         ...
 
     def new_id(self) -> str:

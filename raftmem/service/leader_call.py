@@ -1,6 +1,6 @@
-"""One question to the leader: asked, waited for, and its refusal turned back into the error that it was there.
+"""One question to the leader: send it, wait for the answer, raise a refusal as the error that it was there.
 
-Rule (no-blind-retry): an answer that is lost or late is told apart from a refusal: nobody here knows what became of it.
+Rule (no-blind-retry): a lost or late answer is told apart from a refusal, because nobody here knows its effect.
 """
 
 from collections.abc import Callable
@@ -32,8 +32,8 @@ class AnswerLost(Exception):
 
 
 async def ask(send: Callable[[OnForwarded], None], deadline: Deadline) -> EntryAddress:
-    """Where it stands. Raises: AnswerLost; NotApplied errors, TooLarge and BadRequest as the leader said; what `send`
-    raises, which has sent nothing then."""
+    """The address of the proposed entry. Raises: AnswerLost; NotApplied errors, TooLarge and BadRequest as the leader
+    said; whatever `send` raises, which has sent nothing then."""
     promise: Promise[Forwarded | None] = Promise()
     send(promise.resolve)
     try:

@@ -1,11 +1,11 @@
-"""Acquiring a lock: at once, or after a wait in its queue, which stands in the log and not here.
+"""Acquire a lock: at once, or after a wait in its queue. The queue stands in the log, not here.
 
-The rules: whoever waits here without end in sight is not left in the queue. A wait ends with the grant, or with a
-LOCK_LEAVE that says what became of the place: left, or granted just before. A grant that another request of the same
-owner or key could still give back, its client being gone, is asked for anew before it is told. Who says that it will
-ask again (`keep_ms`) keeps its place for so long. If this replica dies, the place expires in the log: after the wait
-that was asked for and the time in which it would have been left (`timeout_ms`). A replica that shuts down leaves no
-queue: the owner can go on waiting elsewhere, with its place.
+The rules: a client that stops waiting here is not left in the queue. A wait ends with the grant, or with a LOCK_LEAVE
+whose outcome says whether the place was left or had just been granted. A grant that another request of the same owner
+or key could still give back (its client being gone) is acquired again in the log before it is told. A client that
+says that it will ask again (`keep_ms`) keeps its place for so long. If this replica dies, the place expires in the
+log: after the requested wait and the time in which it would have been left (`timeout_ms`). A replica that shuts down
+leaves no queue: the owner can go on waiting at another replica, with its place.
 """
 
 import asyncio
@@ -30,10 +30,12 @@ log = logging.getLogger("raftmem.service")
 class LockWaits:
     """Loop thread only. `write`: of the service. `log_time`: as of now."""
 
-    def __init__(self, *, write: Write, replica: Replica, wakes: WaitRegistry, log_time: Callable[[], int]) -> None:
+    def __init__(
+        self, *, write: Write, replica: Replica, wait_registry: WaitRegistry, log_time: Callable[[], int]
+    ) -> None:
         self._write = write
         self._replica = replica
-        self._wakes = wakes
+        self._wait_registry = wait_registry
         self._log_time = log_time
         self._leaving: set[asyncio.Task[None]] = set()  # the loop itself keeps no task alive
 
@@ -46,7 +48,7 @@ class LockWaits:
             return self._granted_at_once(written, asked) or written
         stays = replace(asked, leave_ms=max(timeout_ms, keep_ms))
         draft = replace(draft, header=replace(draft.header, operations=(stays,)))
-        with self._wakes.on(waiter_key(asked.lock, asked.owner)) as wait:
+        with self._wait_registry.on(waiter_key(asked.lock, asked.owner)) as wait:
             written = await self._write(draft, timeout_ms=timeout_ms)
             if written.row.result.outcomes[0].op != "LOCK_WAIT":
                 return self._granted_at_once(written, asked) or written
@@ -101,7 +103,7 @@ class LockWaits:
                 left = await self._leave(place, gone=False)
 
     def _waits(self, place: "_QueuePlace") -> bool:
-        """Its owner may have asked again meanwhile: then it is that request's place, and this one's too."""
+        """True while the owner has a place. If the owner asked again meanwhile, both requests share it."""
         return isinstance(
             self._replica.reader().coordination_row(waiter_key(place.asked.lock, place.asked.owner)), Waiter
         )
@@ -111,20 +113,20 @@ class LockWaits:
         return found if isinstance(found, Hold) else None
 
     def _granted(self, place: "_QueuePlace", hold: Hold) -> Granted:
-        """The owner had no permit when it was queued: one that it has now answers its wait, also if it has asked again
-        since."""
+        """The owner had no permit when it was queued, so a permit that it has now answers its wait, even if it asked
+        again since."""
         grant = self._replica.applied_entry(hold.token)
         replayed = place.written.replayed
         remaining_ms = self._remaining_ms(hold, hold.token) if replayed or hold.renewals else hold.ttl_ms
         return Granted(grant.row, grant.entry, _seq_of(grant, hold), hold.token, remaining_ms, replayed)
 
     async def _ask_again(self, place: "_QueuePlace", deadline: Deadline) -> Written:
-        """What another request may give back is this one's once it has asked for it in the log. If that was given back
-        before, this is a new place, or a new grant.
+        """Re-acquire in the log so that the grant belongs to this request. If it was released first, this makes a new
+        place, or a new grant.
 
         Raises: UnknownOutcome when nobody knows.
         """
-        return await self._settle(place, place.again(int(deadline.remaining * 1000)), place.timeout_ms)
+        return await self._write_last(place, place.again(int(deadline.remaining * 1000)), place.timeout_ms)
 
     def _remaining_ms(self, hold: Hold | None, token: int) -> int:
         """0: lost since."""
@@ -134,9 +136,9 @@ class LockWaits:
     async def _leave(self, place: "_QueuePlace", *, gone: bool) -> Written:
         """Raises: UnknownOutcome when nobody knows whether the place was left."""
         timeout_ms = TIMEOUT_MS_DEFAULT if gone else place.timeout_ms
-        return await self._settle(place, place.leave(gone=gone), timeout_ms)
+        return await self._write_last(place, place.leave(gone=gone), timeout_ms)
 
-    async def _settle(self, place: "_QueuePlace", draft: Draft, timeout_ms: int) -> Written:
+    async def _write_last(self, place: "_QueuePlace", draft: Draft, timeout_ms: int) -> Written:
         try:
             return await self._write(draft, timeout_ms=timeout_ms)
         except errors.ShuttingDown:
@@ -148,7 +150,7 @@ class LockWaits:
             ) from error
 
     def _leave_behind(self, place: "_QueuePlace") -> None:
-        """Whoever asked is not waited for: its place is left in a task of its own, within the usual timeout."""
+        """Leave the place of a request that ended, in a task of its own, within the usual timeout."""
 
         async def leave() -> None:
             try:
@@ -162,7 +164,7 @@ class LockWaits:
 
 
 class _QueuePlace:
-    """One acquire's place in the queue of a lock: the LOCK_WAIT that `written` tells of."""
+    """One acquire's place in the queue of a lock; `written` is its LOCK_WAIT."""
 
     def __init__(self, asked: LockAcquire, written: Written, draft: Draft, *, keep_ms: int, timeout_ms: int) -> None:
         self.asked = asked
@@ -172,11 +174,11 @@ class _QueuePlace:
         self._draft = draft
 
     def is_anothers(self, hold: Hold) -> bool:
-        """Another request may still give this hold back: it answers that one as well, and nobody has renewed it."""
+        """True if another request may still give this hold back: the hold answers it too, and nobody has renewed it."""
         return not hold.renewals and (self.written.replayed or hold.asked.index != self.written.row.index)
 
     def leave(self, *, gone: bool) -> Draft:
-        """A client that comes back under its key may be gone and another one, with that key, have been told."""
+        """A replayed place is not given back: another client with that key may have been told of its grant."""
         index, is_its_own = self.written.row.index, not self.written.replayed
         return self._alone(LockLeave(self.asked.lock, self.asked.owner, index, gone and is_its_own))
 
@@ -189,7 +191,7 @@ class _QueuePlace:
 
 
 def _seq_of(grant: Applied, hold: Hold) -> int:
-    """Of the event that gave it: the only one in that entry about this token and owner."""
+    """The seq of the event that granted it: the only one in that entry about this token and owner."""
     for seq, outcome in enumerate(grant.row.result.outcomes):
         about = outcome.about
         if about is not None and (about.lock, about.owner, about.token) == (hold.lock, hold.owner, hold.token):

@@ -1,7 +1,7 @@
-"""Changes of the membership and of the leader, here or through the leader, until they are applied here.
+"""Change the membership or the leader, here or through the leader, and wait until the change is applied here.
 
-A change is harmless to ask again (what stands already is answered with its entry), so a lost answer and a change of
-leader are asked again until the deadline, and so is one that has to wait for another.
+A change may be asked again without harm (one that is already made is answered with its entry). So a lost answer, a
+change of leader, and a change that must wait for another are asked again until the deadline.
 """
 
 import asyncio
@@ -27,9 +27,9 @@ class _AnswerLost(errors.NoLeader):
 class MembershipChanges:
     """Loop thread only."""
 
-    def __init__(self, *, consensus: Consensus, placing: Proposer) -> None:
+    def __init__(self, *, consensus: Consensus, proposer: Proposer) -> None:
         self._consensus = consensus
-        self._placing = placing
+        self._proposer = proposer
 
     async def change(
         self, op: m.ChangeOp, member: Member, actor: Actor, request_id: str, deadline: Deadline
@@ -45,7 +45,7 @@ class MembershipChanges:
                     raise _at_the_end(error, is_lost=is_lost) from None
                 await asyncio.sleep(RETRY_MS / 1000)
                 continue
-            applied = await self._placing.applied(place.index, deadline)
+            applied = await self._proposer.applied(place.index, deadline)
             members = applied.entry.members
             if applied.row.term == place.term and members is not None:
                 return Changed(applied.row, members)

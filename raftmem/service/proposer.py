@@ -1,7 +1,7 @@
-"""Getting a command into the log, here or through the leader, until its entry is applied here or nobody knows.
+"""Propose a command, here or through the leader, and wait until its entry is applied here or its outcome is unknown.
 
-Rules: a command is proposed again only when it is certain that it stands in no log (no-blind-retry), and refused for
-want of room before it enters the log, never after.
+Rules: a command is proposed again only when it is certain that no log holds it (no-blind-retry). It is refused for want
+of room before it enters the log, never after.
 """
 
 import asyncio
@@ -107,7 +107,7 @@ class Proposer:
             ) from None
 
     async def _gathered(self, draft: Draft, deadline: Deadline) -> EntryAddress:
-        """With the other renewals of this tick."""
+        """Propose a renewal together with the others of this tick."""
         promise: Promise[EntryAddress | Refused] = Promise()
         self._renewals.add(draft, promise.resolve)
         try:
@@ -141,5 +141,5 @@ class Proposer:
 
 
 def sheds(header: Header) -> bool:
-    """Does this command only make room (deletes, expiry, a lock let go)? Then it may use the reserve of a full disk."""
+    """True if the command only frees room (delete, expiry, release): it may use the reserve of a full disk."""
     return all(operation.__struct_config__.tag in _SHEDS for operation in header.operations)

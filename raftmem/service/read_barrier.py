@@ -1,6 +1,6 @@
-"""What a read waits for at each level, before it looks: obligations lease, read-index and bounded, from this side.
+"""The barrier of a read: it waits as its level demands, then looks (obligations lease, read-index, bounded).
 
-Rule: never lower than asked. A level that cannot be reached in time fails; it is not quietly replaced.
+Rule: the level is never lower than asked. A level that cannot be reached in time fails; it is not quietly replaced.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ class ReadBarrier:
         return self._point(options.level, lease_term=self._consensus.term)
 
     def still_holds(self, point: Point) -> bool:
-        """Asked once the answer is computed: a lease that was relied on must cover the answer as well."""
+        """Called after the answer is computed: a lease that the read relied on must cover the answer as well."""
         if point.lease_term is None:
             return True
         return self._consensus.term == point.lease_term and self._consensus.lease_index() is not None
@@ -121,7 +121,7 @@ class ReadBarrier:
         )
 
     def _ask(self, quorum: bool, promise: Promise[int | None]) -> None:
-        """Everyone who asks in one turn of the loop shares one question, sent after all of them arrived."""
+        """All reads of one turn of the loop share one question, sent after all of them arrived."""
         asking = self._asking.setdefault(quorum, [])
         asking.append(promise)
         if len(asking) == 1:

@@ -1,9 +1,9 @@
-"""Renewals at the leader, gathered: of locks and of claims, asked here or by way of other replicas, one entry for many.
+"""Gather renewals of locks and claims at the leader, its own and those forwarded to it: one entry for many.
 
-Rules: what came in within a tick shares an entry, no two such entries are closer than a tick, and each renewal is
-decided by itself, under its own actor and request id. One that asks for more than that (guards, an idempotency key,
+Rules: renewals that arrive within a tick share an entry, and two such entries are at least a tick apart. Each renewal
+is decided by itself, under its own actor and request id. A request that asks for more (guards, an idempotency key,
 several operations together or not at all) is not gathered. Nothing is proposed twice: if the lead is lost before the
-tick is over, everybody is told that theirs is in no log.
+tick is over, every request is told that its renewal is in no log.
 """
 
 from collections import deque
@@ -23,7 +23,7 @@ ACTOR: Final = Actor("system", "raftmem")
 
 
 def is_renewal(draft: Draft) -> bool:
-    """May it share an entry with others?"""
+    """True if the draft may share an entry with others."""
     header = draft.header
     operations = header.operations
     if not operations or not isinstance(operations[0], LockRenew | TaskHeartbeat):

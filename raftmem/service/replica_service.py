@@ -1,7 +1,7 @@
-"""The service of one running replica: places writes and changes of the members in the log, lets reads through the
-barrier of their level, lets requests wait for locks, tasks and gates, has snapshots taken.
+"""The service of one running replica: writes, reads, waits, watches, changes of the members, snapshots.
 
-It decides none of that itself. The rule: once it is closing it takes nothing new, and whoever still waits is answered.
+Its parts do the work; this module only joins them. The rule: once it is closing it accepts nothing new, and every
+request that still waits is answered.
 """
 
 import asyncio
@@ -82,17 +82,21 @@ class ReplicaService:
         self._idle: Promise[None] = Promise()
         self._expiry = expiry
         self._renewals = RenewalBatch(consensus=consensus, loop=loop, randomness=randomness)
-        self._placing = Proposer(
+        self._proposer = Proposer(
             consensus=consensus, replica=replica, space=space, renewals=self._renewals, randomness=randomness
         )
-        self._changing = MembershipChanges(consensus=consensus, placing=self._placing)
+        self._membership_changes = MembershipChanges(consensus=consensus, proposer=self._proposer)
         self._barrier = ReadBarrier(consensus=consensus, replica=replica, clock=clock)
-        self._elapsed = FollowerLogTime(replica, clock)
-        self._wakes = WaitRegistry(is_available=lambda queue: is_available(replica.reader(), queue))
+        self._follower_log_time = FollowerLogTime(replica, clock)
+        self._wait_registry = WaitRegistry(is_available=lambda queue: is_available(replica.reader(), queue))
         self._hub = WatchHub(loop=loop, clock=clock)
-        replica.observers += [self._elapsed, self._wakes, self._hub]
-        self._acquiring = LockWaits(write=self._write, replica=replica, wakes=self._wakes, log_time=self.log_time)
-        self._coordinating = TaskWaits(write=self._write, read=self.read, replica=replica, wakes=self._wakes)
+        replica.observers += [self._follower_log_time, self._wait_registry, self._hub]
+        self._lock_waits = LockWaits(
+            write=self._write, replica=replica, wait_registry=self._wait_registry, log_time=self.log_time
+        )
+        self._task_waits = TaskWaits(
+            write=self._write, read=self.read, replica=replica, wait_registry=self._wait_registry
+        )
         self._writes = 0
         self._replayed = 0
 
@@ -118,11 +122,11 @@ class ReplicaService:
         written = await self._write(draft, timeout_ms=timeout_ms)
         operations = draft.header.operations
         if operations and isinstance(operations[0], OwnerRelease):
-            return await self._coordinating.go_on(written, draft, timeout_ms=timeout_ms)
+            return await self._task_waits.go_on(written, draft, timeout_ms=timeout_ms)
         return written
 
     async def _write(self, draft: Draft, *, timeout_ms: int) -> Written:
-        """One entry."""
+        """Write one entry."""
         self._check_open()
         known = self._used_key(draft.header)
         if known is not None:
@@ -134,18 +138,18 @@ class ReplicaService:
         self._writes += 1
         self._in_flight += 1
         try:
-            committed = await self._placing.commit(draft, Deadline(timeout_ms))
+            committed = await self._proposer.commit(draft, Deadline(timeout_ms))
         except asyncio.CancelledError:
             self._check_undecided()
             raise
         finally:
             self._in_flight -= 1
-            if self._placing.closing and self._in_flight == 0:
+            if self._proposer.closing and self._in_flight == 0:
                 self._idle.resolve(None)
         return self._written(committed.applied, first_seq=committed.seq)
 
     async def _decided(self, work: Awaitable[T]) -> T:
-        """Of a change. Raises: UnknownOutcome when this replica ends first, and cuts off what waits here."""
+        """Await a change. Raises: UnknownOutcome when this replica ends first and cuts off the wait."""
         try:
             return await work
         except asyncio.CancelledError:
@@ -153,9 +157,9 @@ class ReplicaService:
             raise
 
     def _check_undecided(self) -> None:
-        """What was cut off: by its caller, or (UnknownOutcome) because this replica ends."""
-        if self._placing.closing:
-            self._placing.unknown += 1
+        """A wait was cut off. Raises: UnknownOutcome if the cause is the end of this replica."""
+        if self._proposer.closing:
+            self._proposer.unknown += 1
             raise errors.UnknownOutcome(
                 "this replica ends and will not learn what becomes of it: ask another one, with the same "
                 "Idempotency-Key if there was one"
@@ -185,14 +189,14 @@ class ReplicaService:
 
     # --- reading -----------------------------------------------------------------------------------------
     def read_now(self, options: ReadOptions) -> Point | None:
-        return None if self._placing.closing else self._barrier.open_now(options)
+        return None if self._proposer.closing else self._barrier.open_now(options)
 
     async def read(self, options: ReadOptions) -> Point:
         self._check_open()
         try:
             return await self._barrier.pass_through(options)
         except asyncio.CancelledError:
-            if not self._placing.closing:
+            if not self._proposer.closing:
                 raise
             raise errors.ShuttingDown("this replica ends; ask another one") from None
 
@@ -238,14 +242,14 @@ class ReplicaService:
         except errors.ConsistencyTimeout:
             return False
         except asyncio.CancelledError:
-            if not self._placing.closing:
+            if not self._proposer.closing:
                 raise
             return False
         return True
 
     # --- coordination ------------------------------------------------------------------------------------
     async def acquire(self, draft: Draft, *, keep_ms: int = 0, timeout_ms: int, gone: Gone) -> Granted | Written:
-        return await self._acquiring.acquire(draft, keep_ms=keep_ms, timeout_ms=timeout_ms, gone=gone)
+        return await self._lock_waits.acquire(draft, keep_ms=keep_ms, timeout_ms=timeout_ms, gone=gone)
 
     async def claim(self, draft: Draft, *, wait_ms: int, timeout_ms: int, gone: Gone) -> Written | Point:
         known = self._used_key(draft.header)
@@ -253,17 +257,17 @@ class ReplicaService:
             return known
         if self._is_key_taken(draft.header):  # by another request: the log says so, whether there is a task or not
             return await self._write(draft, timeout_ms=timeout_ms)
-        return await self._coordinating.claim(draft, wait_ms=wait_ms, timeout_ms=timeout_ms, gone=gone)
+        return await self._task_waits.claim(draft, wait_ms=wait_ms, timeout_ms=timeout_ms, gone=gone)
 
     async def await_gate(self, gate: str, options: ReadOptions, *, wait_ms: int, gone: Gone) -> Point:
-        return await self._coordinating.await_gate(gate, options, wait_ms=wait_ms, gone=gone)
+        return await self._task_waits.await_gate(gate, options, wait_ms=wait_ms, gone=gone)
 
     def log_time(self) -> int:
         leading = self._consensus.log_time()
-        return self._elapsed.log_time() if leading is None else leading
+        return self._follower_log_time.log_time() if leading is None else leading
 
-    def follow(self, topics: Sequence[Topic]) -> Subscription:
-        return self._hub.follow(topics)
+    def subscribe(self, topics: Sequence[Topic]) -> Subscription:
+        return self._hub.subscribe(topics)
 
     # --- looking ---------------------------------------------------------------------------------------------
     def status(self) -> Status:
@@ -291,11 +295,11 @@ class ReplicaService:
             "memories": float(self._replica.head.memories),
             "idempotency_keys": float(self._replica.head.keys),
             "service_writes_total": float(self._writes),
-            "service_forwarded_total": float(self._placing.forwarded),
+            "service_forwarded_total": float(self._proposer.forwarded),
             "service_replayed_total": float(self._replayed),
-            "service_unknown_total": float(self._placing.unknown),
-            "watchers": float(self._hub.followers),
-            "waiting_requests": float(self._wakes.waiting),
+            "service_unknown_total": float(self._proposer.unknown),
+            "watchers": float(self._hub.subscriptions),
+            "waiting_requests": float(self._wait_registry.waiting),
             "renewal_groups_total": float(self._renewals.groups),
             "things_expired_total": float(self._expiry.rows_expired),
         }
@@ -303,16 +307,20 @@ class ReplicaService:
     # --- the group ---------------------------------------------------------------------------------------------
     async def add_member(self, member: Member, *, actor: Actor, request_id: str, timeout_ms: int) -> Changed:
         self._check_open()
-        return await self._decided(self._changing.change("add", member, actor, request_id, Deadline(timeout_ms)))
+        return await self._decided(
+            self._membership_changes.change("add", member, actor, request_id, Deadline(timeout_ms))
+        )
 
     async def remove_member(self, member_id: str, *, actor: Actor, request_id: str, timeout_ms: int) -> Changed:
         self._check_open()
         gone = Member(member_id, "", "")
-        return await self._decided(self._changing.change("remove", gone, actor, request_id, Deadline(timeout_ms)))
+        return await self._decided(
+            self._membership_changes.change("remove", gone, actor, request_id, Deadline(timeout_ms))
+        )
 
     async def transfer(self, member_id: str | None, *, timeout_ms: int) -> str:
         self._check_open()
-        return await self._decided(self._changing.transfer(member_id, Deadline(timeout_ms)))
+        return await self._decided(self._membership_changes.transfer(member_id, Deadline(timeout_ms)))
 
     async def snapshot(self, *, timeout_ms: int) -> SnapshotMeta:
         self._check_open()
@@ -332,7 +340,7 @@ class ReplicaService:
         return self._snapshots.all()
 
     def _check_open(self) -> None:
-        if self._placing.closing:
+        if self._proposer.closing:
             raise errors.ShuttingDown("this replica is leaving; ask another one")
 
     # --- leaving ------------------------------------------------------------------------------------------------
@@ -341,11 +349,11 @@ class ReplicaService:
         deadline = Deadline(timeout_ms)
         if self._consensus.is_leader and len(self.members.voters) > 1:
             try:
-                await self._changing.transfer(None, Deadline(timeout_ms // 2))
+                await self._membership_changes.transfer(None, Deadline(timeout_ms // 2))
             except errors.NotApplied as error:
                 log.warning("leaves without having handed over the lead: %s", error)
-        self._placing.closing = True
-        self._wakes.close()
+        self._proposer.closing = True
+        self._wait_registry.close()
         self._hub.close()
         if self._in_flight:
             try:

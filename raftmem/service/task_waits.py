@@ -1,8 +1,8 @@
-"""Claims that wait for a task, reads that wait for a gate to open, and the end of an owner that has much.
+"""Wait for a task to claim or for a gate to open, and finish the release of an owner that has much.
 
-The rule: while there is nothing to claim, nothing enters the log. A claim is proposed only when a task is seen here,
-and waits only when there is none at the level of a lease; who loses the race for one looks again. What was claimed for
-a client that is gone is given back, unless it can ask for it again under its key.
+The rule: while there is nothing to claim, nothing enters the log. A claim is proposed only when this replica sees a
+task. It waits only when there is no task at the level of a lease. A claim that loses the race looks again. A task
+claimed for a client that is gone is given back, unless the client can ask for it again under its key.
 """
 
 import logging
@@ -25,18 +25,18 @@ _PASSES_MAX: Final = 10_000  # entries of one owner release; far more than anybo
 
 
 def is_available(reader: StateReader, queue: str) -> bool:
-    """Is there a task to be claimed?"""
+    """True if a task can be claimed."""
     return bool(reader.scan(ready_in(queue), limit=1))
 
 
 class TaskWaits:
     """Loop thread only. `write`, `read`: of the service."""
 
-    def __init__(self, *, write: Write, read: Read, replica: Replica, wakes: WaitRegistry) -> None:
+    def __init__(self, *, write: Write, read: Read, replica: Replica, wait_registry: WaitRegistry) -> None:
         self._write = write
         self._read = read
         self._replica = replica
-        self._wakes = wakes
+        self._wait_registry = wait_registry
 
     # --- claims ---------------------------------------------------------------------------------------
     async def claim(self, draft: Draft, *, wait_ms: int, timeout_ms: int, gone: Gone) -> Written | Point:
@@ -47,10 +47,10 @@ class TaskWaits:
         found = await self._look(draft, asked, timeout_ms)
         if isinstance(found, Written) or deadline.remaining == 0:
             return found
-        with self._wakes.turn(asked.queues) as turn:
-            async with until_gone(gone, turn.wake) as is_gone:
+        with self._wait_registry.claim_wait(asked.queues) as claim:
+            async with until_gone(gone, claim.wake) as is_gone:
                 while isinstance(found, Point) and deadline.remaining > 0:
-                    await turn.sleep(deadline)
+                    await claim.sleep(deadline)
                     if is_gone():
                         break
                     found = await self._look(draft, asked, timeout_ms)
@@ -71,7 +71,7 @@ class TaskWaits:
             log.info("%s, whose claim ended, may keep its tasks until it expires: %s", draft.header.request_id, error)
 
     async def _look(self, draft: Draft, asked: TaskClaim, timeout_ms: int) -> Written | Point:
-        """What was claimed; or a moment with nothing to claim, in the same turn of the loop."""
+        """The claim that was made, or a moment with nothing to claim, in the same turn of the loop."""
         while True:
             if not self._sees_a_task(self._replica.reader(), asked):  # this replica may be behind: ask
                 point = await self._read(ReadOptions(timeout_ms=timeout_ms))
@@ -93,7 +93,7 @@ class TaskWaits:
         point = await self._read(options)
         if options.at is not None or _is_open(point, gate) or deadline.remaining == 0:
             return point
-        with self._wakes.on(gate_key(gate)) as wait:
+        with self._wait_registry.on(gate_key(gate)) as wait:
             async with until_gone(gone, wait.wake) as is_gone:
                 while not _is_open(point, gate) and deadline.remaining > 0:
                     await wait.sleep(deadline)

@@ -1,9 +1,9 @@
-"""Requests that wait for a lock, a task or a gate, and are woken by apply: nothing here looks again and again.
+"""The requests that wait for a lock, a task or a gate. Apply wakes them; nothing polls.
 
-Rules: a change of a row wakes everybody who waits for its key; a task that becomes available wakes one claim that waits
-for its queue, first come first, and whoever was called and leaves without it calls the next while there is a task. A
-request looks at the state and goes to sleep in one turn of the loop, so no change falls in between. What wakes a
-request proves nothing: it looks at the state and decides by that.
+Rules: a change of a row wakes every request that waits for its key. A task that becomes available wakes one claim
+that waits for its queue, first come first. A woken claim that leaves without a task wakes the next one while there is
+a task. A request looks at the state and goes to sleep in one turn of the loop, so no change falls in between. A wake
+proves nothing: the request looks at the state and decides by that.
 """
 
 import asyncio
@@ -24,10 +24,10 @@ W = TypeVar("W")
 
 
 class Wait:
-    """One request that waits. A wake that comes before the sleep is kept for it."""
+    """One waiting request. A wake that comes before the sleep is kept."""
 
-    def __init__(self, wakes: "WaitRegistry") -> None:
-        self._wakes = wakes
+    def __init__(self, wait_registry: "WaitRegistry") -> None:
+        self._wait_registry = wait_registry
         self._is_woken = False
         self._asleep: asyncio.Future[None] | None = None
 
@@ -38,33 +38,33 @@ class Wait:
 
     async def sleep(self, deadline: Deadline) -> None:
         """Until it is woken, or the deadline. Raises: ShuttingDown, also when the end of this replica cuts it off."""
-        self._wakes.check_open()
+        self._wait_registry.check_open()
         if not self._is_woken:
             self._asleep = asyncio.get_running_loop().create_future()
             timer = deadline.call_at(self.wake)
             try:
                 await self._asleep
             except asyncio.CancelledError:
-                self._wakes.check_open()
+                self._wait_registry.check_open()
                 raise
             finally:
                 timer.cancel()
                 self._asleep = None
         self._is_woken = False
-        self._wakes.check_open()
+        self._wait_registry.check_open()
 
 
 class ClaimWait(Wait):
     """A claim's place among those who wait for one of its queues. `called`: the queue that it was woken for."""
 
-    def __init__(self, wakes: "WaitRegistry", queues: Sequence[str]) -> None:
-        super().__init__(wakes)
+    def __init__(self, wait_registry: "WaitRegistry", queues: Sequence[str]) -> None:
+        super().__init__(wait_registry)
         self.queues = tuple(dict.fromkeys(queues))
         self.called: str | None = None
 
     async def sleep(self, deadline: Deadline) -> None:
-        """To be entered in the turn of the loop in which there was nothing to claim."""
-        self._wakes.stand(self)
+        """Call it in the turn of the loop in which there was nothing to claim."""
+        self._wait_registry.stand(self)
         await super().sleep(deadline)
 
 
@@ -84,7 +84,7 @@ class WaitRegistry:
     # --- who waits ------------------------------------------------------------------------------------
     @contextmanager
     def on(self, key: bytes) -> Iterator[Wait]:
-        """Woken by every change of the row under a key, from now on. Raises: TooManyRequests, ShuttingDown."""
+        """A wait that every change of the row under a key wakes, from now on. Raises: TooManyRequests, ShuttingDown."""
         wait = Wait(self)
         with self._counted():
             self._by_key.setdefault(key, {})[wait] = None
@@ -94,15 +94,15 @@ class WaitRegistry:
                 _take_out(self._by_key, key, wait)
 
     @contextmanager
-    def turn(self, queues: Sequence[str]) -> Iterator[ClaimWait]:
-        """Woken by a task for one of these queues, while it sleeps. Raises: TooManyRequests, ShuttingDown."""
-        turn = ClaimWait(self, queues)
+    def claim_wait(self, queues: Sequence[str]) -> Iterator[ClaimWait]:
+        """A wait that a task of one of these queues wakes while it sleeps. Raises: TooManyRequests, ShuttingDown."""
+        claim = ClaimWait(self, queues)
         with self._counted():
             try:
-                yield turn
+                yield claim
             finally:
-                self._step_out(turn)
-                self._settle(turn)
+                self._step_out(claim)
+                self._end_call(claim)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -123,28 +123,28 @@ class WaitRegistry:
             )
 
     # --- claims ---------------------------------------------------------------------------------------
-    def stand(self, turn: ClaimWait) -> None:
-        """It found nothing. Who was called in vain keeps its place in front of those who came later."""
-        was_called = self._settle(turn)
-        for queue in turn.queues:
+    def stand(self, claim: ClaimWait) -> None:
+        """Queue a claim that found nothing. A claim woken in vain goes in front of those who came later."""
+        was_called = self._end_call(claim)
+        for queue in claim.queues:
             line = self._standing.setdefault(queue, OrderedDict())
-            line[turn] = None
+            line[claim] = None
             if was_called:
-                line.move_to_end(turn, last=False)
+                line.move_to_end(claim, last=False)
 
     def _call(self, queue: str) -> None:
         line = self._standing.get(queue)
         if line is None:
             return
-        turn = next(iter(line))
-        self._step_out(turn)
-        turn.called = queue
+        claim = next(iter(line))
+        self._step_out(claim)
+        claim.called = queue
         self._called[queue] += 1
-        turn.wake()
+        claim.wake()
 
-    def _settle(self, turn: ClaimWait) -> bool:
-        """Whether it was called. The last of those who were called sees to it that no task is left lying."""
-        queue, turn.called = turn.called, None
+    def _end_call(self, claim: ClaimWait) -> bool:
+        """True if it was woken. The last of the woken claims wakes another one if a task is left."""
+        queue, claim.called = claim.called, None
         if queue is None:
             return False
         self._called[queue] -= 1
@@ -154,9 +154,9 @@ class WaitRegistry:
                 self._call(queue)
         return True
 
-    def _step_out(self, turn: ClaimWait) -> None:
-        for queue in turn.queues:
-            _take_out(self._standing, queue, turn)
+    def _step_out(self, claim: ClaimWait) -> None:
+        for queue in claim.queues:
+            _take_out(self._standing, queue, claim)
 
     # --- what happens -----------------------------------------------------------------------------------
     def applied(self, entries: Sequence[Applied]) -> None:
@@ -177,16 +177,16 @@ class WaitRegistry:
             self._call(new.queue)
 
     def installed(self) -> None:
-        """Nobody knows what was passed over: everybody looks."""
+        """Entries were passed over unseen, so every request looks again."""
         for waits in self._by_key.values():
             for wait in waits:
                 wait.wake()
-        for turn in {turn: None for line in self._standing.values() for turn in line}:
-            self._step_out(turn)
-            turn.wake()
+        for claim in {claim: None for line in self._standing.values() for claim in line}:
+            self._step_out(claim)
+            claim.wake()
 
     def close(self) -> None:
-        """Everybody who waits is told ShuttingDown."""
+        """Every waiting request raises ShuttingDown."""
         self._is_closed = True
         self.installed()
 

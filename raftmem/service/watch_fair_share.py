@@ -1,8 +1,8 @@
-"""Turns of the loop for those who follow the log, so that a thousand of them do not slow the writes that they follow.
+"""The watchers' share of the loop: a thousand of them must not slow down the writes that they watch.
 
-One at a time is let on, and the loop serves everybody else between two of them. The rule: while entries are being
-applied, all turns together take at most a tenth of the loop; while it is calm, a half. Who finds nobody ahead, and no
-rest under way, is on at once.
+They run one at a time, and the loop serves everything else between two of them. The rule: while entries are being
+applied, all watchers together take at most a tenth of the loop; while few are applied, a half. A watcher that finds
+nobody ahead of it, and no rest under way, runs at once.
 """
 
 import asyncio
@@ -33,11 +33,11 @@ class WatchFairShare:
         self._applied = 0
 
     def count(self, entries: int) -> None:
-        """So many were just applied."""
+        """Count entries that were just applied."""
         self._applied += entries
 
     def ask(self, waiting: "asyncio.Future[None]") -> None:
-        """It is resolved when its turn has come; its turn lasts until whoever awaits it awaits something else."""
+        """Resolve `waiting` when its watcher may run; the watcher runs until it awaits something else."""
         self._queue.append(waiting)
         if not self._on:
             self._on = True

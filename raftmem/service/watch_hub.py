@@ -1,8 +1,8 @@
-"""Who follows the log at this replica: each applied entry is noted for those alone whom it may concern.
+"""The watchers of this replica's log: each applied entry is noted only for the subscriptions that it may concern.
 
-A follower names topics that must all hold; it is found under the most selective one, so an entry costs nothing to
-those who follow something else. What is noted is an index: the truth stays in the event table. The rule: a follower
-is told of every entry under its topic that was applied since it began, or that it must look everything up anew.
+A subscription names topics that must all hold. It is found under the most selective one, so an entry costs nothing to
+watchers of something else. Only the index is noted: the content stays in the event table. The rule: a subscription is
+told of every entry under its topic applied since it began, or that it must look everything up anew.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ _TRIM: Final = 256
 
 
 def _names(kind: str, found: Outcome) -> tuple[str | None, ...]:
-    """What an outcome says under a kind of topic."""
+    """The names of an outcome under one kind of topic."""
     about, scope = found.about, found.scope
     match kind:
         case "op":
@@ -43,18 +43,18 @@ def _names(kind: str, found: Outcome) -> tuple[str | None, ...]:
 
 
 class _Channel:
-    """The indexes under one topic, kept once for everyone who follows it.
+    """The indexes under one topic, kept once for all its subscriptions.
 
-    dropped <= place.at <= end for each place that is not told to look everything up anew.
+    dropped <= subscription.at <= end for each subscription that is not told to look everything up anew.
     """
 
-    __slots__ = ("_trim_at", "dropped", "indexes", "places", "topic", "waiting")
+    __slots__ = ("_trim_at", "dropped", "indexes", "subscriptions", "topic", "waiting")
 
     def __init__(self, topic: Topic) -> None:
         self.topic = topic
         self.indexes: list[int] = []
         self.dropped = 0  # how many stood before the first one
-        self.places: set[HubSubscription] = set()
+        self.subscriptions: set[HubSubscription] = set()
         self.waiting: dict[HubSubscription, asyncio.Future[None]] = {}
         self._trim_at = _TRIM
 
@@ -70,9 +70,9 @@ class _Channel:
             self._trim()
 
     def _trim(self) -> None:
-        """What everyone took goes; past the bound, so does the older half, whoever has not."""
+        """Drop the indexes that every watcher took; past the bound, drop the older half even if some have not."""
         count = len(self.indexes)
-        surplus = min(place.at for place in self.places) - self.dropped
+        surplus = min(subscription.at for subscription in self.subscriptions) - self.dropped
         if count >= WATCH_PENDING_MAX:
             surplus = max(surplus, count // 2)
         self._drop(max(surplus, 0))
@@ -83,13 +83,13 @@ class _Channel:
         self.dropped += count
 
     def forget(self) -> None:
-        """Everyone must look everything up anew."""
+        """Drop all indexes: every watcher must look everything up anew."""
         self._drop(len(self.indexes))
         self.dropped += 1
 
 
 class HubSubscription:
-    """Implements `raftmem.service.interface.Follower`."""
+    """Implements `raftmem.service.interface.Subscription`."""
 
     __slots__ = ("_awaited", "_channel", "_closed", "_hub", "at")
 
@@ -128,11 +128,11 @@ class HubSubscription:
         await self._awaited
 
     def _wait_no_more(self) -> None:
-        if self._channel.waiting.pop(self, None) is not None:  # else its turn is coming
+        if self._channel.waiting.pop(self, None) is not None:  # else it will be woken in its order
             self.wake()
 
     def wake(self) -> None:
-        """At once, whoever's turn it is."""
+        """Wake it at once, ahead of all others."""
         if self._awaited is not None and not self._awaited.done():
             self._awaited.set_result(None)
 
@@ -154,29 +154,29 @@ class WatchHub:
         self.loop = loop
         self.turns = WatchFairShare(loop=loop, clock=clock)
         self.closing = False
-        self.followers = 0
+        self.subscriptions = 0
         self._channels: dict[str, dict[str, _Channel]] = {}  # kind -> name
 
-    def follow(self, topics: Sequence[Topic]) -> HubSubscription:
+    def subscribe(self, topics: Sequence[Topic]) -> HubSubscription:
         """Raises: TooManyRequests, ShuttingDown."""
         if self.closing:
             raise ShuttingDown("this replica is leaving; ask another one")
-        if self.followers >= WATCHERS_MAX:
+        if self.subscriptions >= WATCHERS_MAX:
             raise TooManyRequests(
-                f"{self.followers} streams are open here, the most there may be; close some, or ask another replica"
+                f"{self.subscriptions} streams are open here, the most there may be; close some, or ask another replica"
             )
         kind, name = topic = min(topics, key=lambda topic: _RANK[topic[0]], default=_ALL)
         channel = self._channels.setdefault(kind, {}).setdefault(name, _Channel(topic))
-        place = HubSubscription(self, channel)
-        channel.places.add(place)
-        self.followers += 1
-        return place
+        subscription = HubSubscription(self, channel)
+        channel.subscriptions.add(subscription)
+        self.subscriptions += 1
+        return subscription
 
-    def part(self, place: HubSubscription, channel: _Channel) -> None:
-        """This one follows no more."""
-        self.followers -= 1
-        channel.places.remove(place)
-        if not channel.places:
+    def part(self, subscription: HubSubscription, channel: _Channel) -> None:
+        """End a subscription."""
+        self.subscriptions -= 1
+        channel.subscriptions.remove(subscription)
+        if not channel.subscriptions:
             kind, name = channel.topic
             del self._channels[kind][name]
             if not self._channels[kind]:
@@ -186,8 +186,8 @@ class WatchHub:
         """The replica is leaving: everyone is told."""
         self.closing = True
         for channel in self._every():
-            for place in channel.places:
-                place.wake()
+            for subscription in channel.subscriptions:
+                subscription.wake()
 
     # --- as an observer -----------------------------------------------------------------------------
     def applied(self, entries: Sequence[Applied]) -> None:
@@ -201,7 +201,7 @@ class WatchHub:
 
     @staticmethod
     def _concerned(kind: str, channels: dict[str, _Channel], one: Applied) -> Iterator[_Channel]:
-        """Those of one kind; one may come more than once."""
+        """The channels of one kind that an entry concerns; one may come more than once."""
         if kind == "all":
             yield from channels.values()
             return

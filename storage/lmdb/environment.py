@@ -1,8 +1,9 @@
-"""LMDB as the stores see it: environments, tables, transactions. The only file that imports `lmdb`.
+"""LMDB for the stores: environments, tables, transactions. The only file that imports `lmdb`.
 
-Every error of the library leaves here as one of ours: no room is `OSError(ENOSPC)`, a damaged file is `Corrupt`,
-all else is `StorageFailed`. It refuses a file whose end is gone (`CutShort`) before a page of it is touched. Rule: a
-`WriteTxn` lives on one thread; a `ReadTxn` may move to another thread but is never used by two at once.
+Every error of the library leaves here as one of ours: no room is `OSError(ENOSPC)`, no free descriptor is
+`OSError(EMFILE)` or `OSError(ENFILE)`, a damaged file is `Corrupt`, everything else is `StorageFailed`. A file whose
+end is missing (`CutShort`) is refused before a page of it is touched. Rule: a `WriteTxn` lives on one thread; a
+`ReadTxn` may move to another thread, but two threads never use it at once.
 """
 
 import errno
@@ -25,6 +26,7 @@ DATA_FILE: Final = "data.mdb"
 LOCK_FILE: Final = "lock.mdb"
 _LOOKS_MAX: Final = 1000  # at a file that a writer in another process is changing
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE})
 _DAMAGED: Final = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.VersionMismatchError)
 
 
@@ -39,6 +41,8 @@ def translate(path: str, error: lmdb.Error) -> Exception:
     is_short = error.code == errno.EIO and _is_full(path)
     if isinstance(error, lmdb.MapFullError) or error.code in _NO_ROOM or is_short:
         return OSError(errno.ENOSPC, f"no room left ({error}); free some disk space", path)
+    if error.code in _NO_DESCRIPTOR:
+        return OSError(error.code, f"no open files left ({error}); close some connections, or raise the limit", path)
     if isinstance(error, lmdb.PanicError):
         return RestartNeeded(f"{path}: a commit could not be finished ({error}); this replica stops, start it again")
     if isinstance(error, _DAMAGED):
@@ -123,7 +127,7 @@ class ReadTxn:
             raise translate(self._path, error) from error
 
     def release(self) -> None:
-        """Again is nothing."""
+        """A second call has no effect."""
         self._txn.abort()
 
 
@@ -141,7 +145,7 @@ class WriteTxn(ReadTxn):
         self._put = txn.put
 
     def commit(self) -> None:
-        """It is over then, also when this raises: then nothing was changed."""
+        """Commit. The transaction is over even if this raises: then nothing was changed."""
         try:
             self._txn.commit()
         except lmdb.Error as error:
@@ -163,14 +167,14 @@ class WriteTxn(ReadTxn):
             raise StorageFailed(f"{self._path}: key {key.hex()} does not follow the last one; a bug, please report it")
 
     def add(self, table: Table, key: bytes, value: bytes) -> bool:
-        """Put a key that is not there; whether it was not."""
+        """Put a key that is not there; False if it was."""
         try:
             return self._put(key, value, True, False, False, table)
         except lmdb.Error as error:
             raise translate(self._path, error) from error
 
     def delete(self, table: Table, key: bytes) -> bool:
-        """Whether it was there."""
+        """Delete a key; True if it was there."""
         try:
             return self._txn.delete(key, b"", table)
         except lmdb.Error as error:
@@ -252,7 +256,7 @@ class Environment:
             os.close(file)
 
     def moved(self, folder: Path) -> None:
-        """The folder has another name now; what is open stays open."""
+        """Use the folder's new name; open files stay open."""
         self.path = str(folder / DATA_FILE)
 
     def table(self, name: str) -> Table:

@@ -1,8 +1,8 @@
-"""Every byte of the log that counts, read and compared with its checksums: done at each start, so it is done quickly.
+"""Check every byte of the log against its checksums. Each start does this, so it must be fast.
 
-It tells each entry that is damaged, by its index; behind a frame that cannot be followed it knows no entry of that
-segment. It does not work out the log again: that was done at open, from the checkpoint and the frames of the newest
-segment, and what it came to is what the entries are compared with.
+Each damaged entry is reported by its index. After a frame that cannot be followed, no later entry of that segment can
+be checked. The log itself was already worked out at open, from the checkpoint and the frames of the newest segment;
+the entries are compared with that result.
 """
 
 import os
@@ -81,7 +81,7 @@ def _problems(piece: Piece, first: int, listed: dict[int, LogEntry], found: set[
 
 
 def _counts(piece: Piece, index: int, at: int) -> bool:
-    """Whether this record is the entry, not one that was cut off or written again later."""
+    """True if this record is the entry in force, not one that was truncated or written again later."""
     return piece.first <= index <= piece.last and piece.offsets[index - piece.first] == at
 
 

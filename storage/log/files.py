@@ -33,7 +33,7 @@ class Files:
         return os.open(path, os.O_RDWR | os.O_CLOEXEC)
 
     def pwrite(self, file: int, data: bytes, at: int) -> int:
-        """How many bytes were written."""
+        """Write, and return the number of bytes written."""
         return os.pwrite(file, data, at)
 
     def fdatasync(self, file: int) -> None:
@@ -79,7 +79,7 @@ def numbered(folder: Path, ending: str) -> list[int]:
 
 
 def read(file: int, at: int, size: int) -> bytes:
-    """As much of it as is there."""
+    """Read `size` bytes at an offset, or as many as there are."""
     content = os.pread(file, size, at) if size > 0 else b""
     parts = [content]
     while content and (size := size - len(content)) > 0:
@@ -103,7 +103,7 @@ def write(files: Files, file: int, path: str, data: bytes, at: int) -> None:
 
 
 def sync(files: Files, file: int, path: str) -> None:
-    """What was written is on disk when this returns. Raises: StorageFailed, whatever the reason."""
+    """Sync a file: everything written is on disk when this returns. Raises: StorageFailed, whatever the reason."""
     try:
         files.fdatasync(file)
     except OSError as error:
@@ -112,7 +112,7 @@ def sync(files: Files, file: int, path: str) -> None:
 
 
 def failure(path: str, error: OSError) -> OSError | StorageFailed:
-    """Ours for one of a call before the sync."""
+    """Our error for an OSError that came before the sync."""
     if is_no_room(error):
         return OSError(errno.ENOSPC, f"no room left ({error}); free some disk space", path)
     return StorageFailed(f"{path}: {error}; this replica stops, look at the disk")

@@ -1,7 +1,7 @@
-"""The log store in memory: the twin of `log.py` for tests and the simulator.
+"""The log store in memory: the twin of `store.py` for tests and the simulator.
 
-It refuses what the store on disk refuses, in the same words; `bytes_max` plays a full disk.
-The rule that must hold: a batch of writes is seen whole or not at all, on any thread.
+It refuses what the store on disk refuses, with the same words. `bytes_max` simulates a full disk.
+The rule that must hold: readers on any thread see a batch of writes whole or not at all.
 """
 
 import errno
@@ -70,7 +70,7 @@ class InMemoryLogStore:
                     raise OSError(errno.ENOSPC, "no room left for the log")
             entries.extend(after.appended)
             self._entries = entries
-            self._end = after.settled()
+            self._end = after.stored()
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """There is nothing to close."""

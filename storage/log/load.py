@@ -1,7 +1,8 @@
-"""A log folder, read at open: the newest segment in full, and of the older ones where their entries stand.
+"""Load a log folder at open: the newest segment in full, and the positions of the entries in the older segments.
 
-Each segment begins with the whole log as it was then, but for its entries; so the older ones are needed for those only.
-It changes nothing. It refuses a segment that is missing, one that ends early, and entries that are nowhere.
+Each segment begins with a checkpoint of the whole log except its entries, so older segments are needed for entries
+only. Nothing is changed here. Loading refuses a missing segment, a segment that ends early, and entries that are
+nowhere.
 """
 
 import os
@@ -64,7 +65,7 @@ def scan(folder: Path, number: int) -> Scan:
 
 
 def opened(path: str) -> int:
-    """To be read. Raises: Corrupt."""
+    """Open a segment for reading. Raises: Corrupt."""
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError as error:
@@ -72,7 +73,7 @@ def opened(path: str) -> int:
 
 
 def _older(folder: Path, number: int, end: int, *, keep_indexes: bool) -> tuple[Piece, tuple[int, int] | None]:
-    """Where the entries of a full segment stand, whose frames end at `end`; and which one is before it."""
+    """The offsets of a full segment whose frames end at `end`, and the segment before it."""
     path = segment_path(folder, number)
     found = Scan(path, number)
     file = opened(path)

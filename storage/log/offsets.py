@@ -1,8 +1,8 @@
-"""Where each entry of the log stands: for each segment the offsets of its entries, eight bytes an entry in memory.
+"""The offset of each entry in its segment: eight bytes an entry in memory.
 
-Pieces follow one another without a gap; an entry that was truncated and written again in a later segment counts there.
-The index file of a full segment is a piece on disk. It is a cache: one that is missing, damaged or of another segment
-is made again by reading that segment, and what it leads to is checked by the checksum of each entry.
+The pieces of a log follow one another without a gap. An entry that was truncated and written again in a later segment
+counts there. The index file of a full segment is its piece on disk. It is a cache: if it is missing, damaged or of
+another segment, it is made again from the segment, and the checksum of each entry checks where it leads.
 """
 
 import os
@@ -37,11 +37,11 @@ class Piece:
 
     @property
     def last(self) -> int:
-        """One below `first` when there is none."""
+        """The last index; one below `first` if the piece is empty."""
         return self.first + len(self.offsets) - 1
 
     def cut(self, kept: int) -> None:
-        """Nothing stays above `kept`."""
+        """Remove all entries above `kept`."""
         if kept < self.first:
             self.first = kept + 1
             self.offsets = array("Q")
@@ -49,7 +49,7 @@ class Piece:
             self.offsets = self.offsets[: kept - self.first + 1]
 
     def put(self, kept: int, offsets: Iterable[int]) -> None:
-        """Those up to `kept` stay, then come these. One beyond the last is where a compaction ends: nothing stays."""
+        """Keep the entries up to `kept` and append these. If `kept` is beyond the last (a compaction), keep none."""
         if kept > self.last:
             self.first = kept + 1
             self.offsets = array("Q")
@@ -68,13 +68,13 @@ class Run(NamedTuple):
 
     @property
     def data_bytes_min(self) -> int:
-        """What the data of the entries come to, about, and not more but where there are many other records."""
+        """A lower estimate of the bytes of data; too high only where there are many other records."""
         span = self.end - self.offsets[0]
         return max(span // 4, span - len(self.offsets) * (HEAD_BYTES + HEADER_BYTES))
 
 
 class Pieces:
-    """Of the whole log, ascending. Not thread-safe."""
+    """The pieces of the whole log, ascending. Not thread-safe."""
 
     def __init__(self, pieces: list[Piece]) -> None:
         self._pieces = pieces
@@ -90,7 +90,7 @@ class Pieces:
         self._pieces.append(piece)
 
     def hide(self) -> None:
-        """What the newest piece has taken over is gone from the older ones."""
+        """Remove from the older pieces every entry that the newest piece has taken over."""
         kept = self._pieces[-1].first - 1
         for piece in reversed(self._pieces[:-1]):
             if piece.last <= kept:
@@ -138,7 +138,7 @@ def save_index(folder: Path, piece: Piece, salt: int) -> None:
 
 
 def load_index(folder: Path, number: int, salt: int, end: int) -> Piece | None:
-    """None when there is none that can be used."""
+    """Load an index file; None if there is no usable one."""
     try:
         raw = Path(index_path(folder, number)).read_bytes()
     except OSError:

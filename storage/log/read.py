@@ -1,4 +1,4 @@
-"""Entries read from the segments, each of them checked."""
+"""Read entries from the segments, and check each of them."""
 
 import os
 from typing import Final

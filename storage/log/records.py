@@ -1,9 +1,9 @@
-"""The bytes of the log's segments (`docs/format.md`): frames, and the records in them.
+"""The bytes of a log segment (`docs/format.md`): frames, and the records in them.
 
-A frame is one commit. Its header is sealed by a checksum of its own, and holds one over the heads of its records; each
-record's head holds one over the rest of the record, which every read of it checks. Integers are big-endian. A *mark*
-and a *seal* are headers alone: what is before them is on disk, and after a seal the log goes on in the next segment.
-It refuses what it did not write. The rule that must hold: a record is read as it was written, or `Corrupt` is raised.
+A frame is one commit. Its header has a checksum of its own and one over the heads of its records. The head of a record
+has a checksum over the rest of the record, which every read checks. Integers are big-endian. A *mark* and a *seal* are
+headers alone: everything before them is on disk, and after a seal the log continues in the next segment.
+Unknown bytes are refused. The rule that must hold: a record is read exactly as it was written, or `Corrupt` is raised.
 """
 
 import struct
@@ -65,7 +65,7 @@ class Record(NamedTuple):
 
 
 class Checkpoint(Struct, frozen=True, array_like=True):
-    """What a segment begins with: the whole log as it was then, but for its entries.
+    """The first record of a segment: the whole log at that moment, except its entries.
 
     `previous`: number of the segment before, and where its frames end; None: no older segment counts. `last`: the last
     index then, one below `first` when there is no entry.
@@ -94,7 +94,7 @@ def pack_header(kind: bytes, salt: int, sequence: int, payload_bytes: int = 0, h
 
 
 def pack_frame(salt: int, sequence: int, writes: Sequence[LogWrite]) -> tuple[bytes, dict[int, int]]:
-    """And where in it the entries stand, index -> offset; of those of one index the last. Without resets."""
+    """The bytes of a frame, and index -> offset of its entries (of each index the last). It takes no reset."""
     heads: list[bytes] = []
     parts: list[bytes] = [b""]
     places: dict[int, int] = {}
@@ -145,7 +145,7 @@ def _plain(write: Truncate | HardState | Compact | Reset) -> tuple[int, int, byt
 
 # --- reading --------------------------------------------------------------------------------------
 def read_header(content: bytes, at: int) -> Header | None:
-    """What stands there, if it is a header and whole."""
+    """The header at `at`; None if there is no whole one."""
     if at < 0 or at + HEADER_BYTES > len(content):
         return None
     header = Header(*header_layout.unpack_from(content, at))
@@ -156,8 +156,8 @@ def read_header(content: bytes, at: int) -> Header | None:
 
 
 def read_records(content: bytes, at: int, header: Header) -> list[Record] | None:
-    """Of the frame whose header begins there; None when their heads are not what was written. Their data are not
-    looked at."""
+    """The records of the frame whose header begins at `at`; None if their heads are not those that were written. Their
+    data are not checked."""
     at += HEADER_BYTES
     stop = at + header.payload_bytes
     found: list[Record] = []
@@ -195,7 +195,7 @@ def unpack_entry(path: str, index: int, content: bytes, at: int) -> LogEntry:
 
 
 def unpack_write(path: str, content: bytes, record: Record, index: int) -> LogWrite:
-    """Of a record that is no entry. `index`: that comes next in the log, to be named."""
+    """The write of a record that is no entry. `index`: the next one of the log, for the message."""
     data = data_of(path, content, record, index)
     match record.kind:
         case k if k == TRUNCATE:

@@ -1,7 +1,7 @@
-"""What a batch of log writes comes to: pure, shared by both log stores, so that they refuse alike.
+"""The rules of a log: what a batch of writes makes of it. Pure; both log stores use them, so both refuse alike.
 
-It refuses a gap, a term that goes back, a second vote in one term, a log without its first entry, and a base with
-another membership than the one in force there: each would break Raft, and none can be undone once it is on disk.
+Refused are a gap, a term that goes back, a second vote in one term, a log without its first entry, and a base whose
+membership is not the one in force there: each would break Raft, and none can be undone once it is on disk.
 The rule that must hold: indexes run from the first without a gap.
 """
 
@@ -44,7 +44,7 @@ class LogEnd(NamedTuple):
             return list(self.listed)
         return [base, *(entry for entry in self.listed if entry.index > base.index)]
 
-    def settled(self) -> "LogEnd":
+    def stored(self) -> "LogEnd":
         """The same log once the writes are done: nothing more to append."""
         return LogEnd(self.first, self.last_index, self.hard_state, self.base, self.listed)
 

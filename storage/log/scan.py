@@ -1,10 +1,10 @@
-"""One segment, read from its beginning: what the log is after each of its frames, and whether its end is sound.
+"""Read one segment from its beginning: the log after each of its frames, and whether its end is sound.
 
-Rules, from how a segment is written (`log_segment.py`): frame n + 1 is begun only when frame n is on disk; a mark after
-a frame says that it is; no frame reaches beyond what the file had on disk before it. So a frame that is not whole is
-the one that nobody was promised, if nothing of this segment that came after it is found behind it; else it was damaged.
-And a frame that reaches beyond the file, or a file without room for a mark, was cut short.
-It changes nothing. The rule that must hold: what was promised is found, or `Corrupt` is raised.
+These rules follow from how a segment is written (`segment.py`): frame n + 1 begins only after frame n is on disk; a
+mark after a frame says that the frame is on disk; no frame reaches beyond the part of the file that was on disk
+before it. So an incomplete frame was never promised to anybody, unless something written later in this segment stands
+behind it: then it was damaged. A frame that reaches beyond the file, or a file without room for a mark, was cut
+short. Nothing is changed here. The rule that must hold: what was promised is found, or `Corrupt` is raised.
 """
 
 import os
@@ -122,10 +122,10 @@ class Scan:
             self._held = None
             self.sequence -= 1
         self._let_go(content, base)
-        self._settle()
+        self._put_writes()
 
     def _goes_on(self, content: bytes, at: int) -> bool:
-        """Whether something stands behind `at` that was written after the frame that belongs there was on disk."""
+        """True if a header stands behind `at` that was written after the frame at `at` was on disk."""
         needle = salt_bytes(self.salt)
         place = content.find(needle, at + SALT_AT + 1)
         while place >= 0:
@@ -156,14 +156,14 @@ class Scan:
         self.position = base + at + HEADER_BYTES + sum(HEAD_BYTES + record.size for record in records)
         self.piece.end = self.position
         if len(self._run) >= _BATCH:
-            self._settle()
+            self._put_writes()
 
     def _end_run(self) -> None:
         if self._run:
             self._writes.append(Append(tuple(self._run)))
             self._run = []
 
-    def _settle(self) -> None:
+    def _put_writes(self) -> None:
         self._end_run()
         if not self._writes:
             return
@@ -172,7 +172,7 @@ class Scan:
         except StorageFailed as error:
             raise Corrupt(self.path, f"holds what cannot follow ({error})", index=self._next) from error
         self.piece.put(after.kept, offsets_of(after, self._places))
-        self.end = after.settled()
+        self.end = after.stored()
         self._writes, self._places = [], {}
 
     def _ahead(self) -> int:
@@ -182,5 +182,5 @@ class Scan:
 
 
 def offsets_of(after: LogEnd, places: dict[int, int]) -> list[int]:
-    """Of the entries that were appended; `places`: index -> offset."""
+    """The offsets of the appended entries; `places`: index -> offset."""
     return [places[entry.index] for entry in after.appended]

@@ -1,11 +1,11 @@
-"""The newest segment, open to be written to: one frame a commit, one write and one sync (`docs/format.md`).
+"""The newest segment, open for writing: one frame, one write and one sync a commit (`docs/format.md`).
 
-The room ahead of the frames is filled with zeros, some at a time, in the sync of a frame that leaves little of it: so
-an ordinary commit neither allocates nor changes the length of the file, which is what makes its sync cheap. A frame
-never reaches beyond what was on disk of the file before it; one that is larger makes its room first.
+The room after the frames is filled with zeros in advance, by the sync of a frame that leaves little room. So an
+ordinary commit neither allocates blocks nor changes the length of the file, which keeps its sync cheap. A frame never
+reaches beyond the part of the file that was on disk before it; a larger frame makes its room first.
 
-After each sync a mark stands where the next frame will: what is before it is on disk. The mark itself is not synced,
-the next frame takes its place. The rule that must hold: nothing is written after a sync that failed.
+After each sync a mark is written where the next frame will go: everything before it is on disk. The mark itself is not
+synced, and the next frame overwrites it. The rule that must hold: nothing is written after a failed sync.
 """
 
 import os

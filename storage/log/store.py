@@ -1,9 +1,10 @@
 """The log on disk: segment files, one frame and one sync a commit (`docs/format.md`, "On disk").
 
-What a commit comes to is decided by `log_rules.py`, also when the frames are read again. A full segment is sealed, and
-the next begins with the whole log but for its entries; so does one that begins at a reset. Segments below the first
-index are removed once that is on disk. It refuses gaps, damaged records, and any write after a failed one.
-The rule that must hold: what `commit` returned from is on disk, in order, without a gap, or `Corrupt` is raised.
+`rules.py` decides what a commit does to the log, both when it is written and when it is read again. A full segment is
+sealed, and the next one begins with a checkpoint; so does the segment that a reset begins. Segments below the first
+index are removed once that is on disk. Gaps, damaged records and any write after a failed one are refused.
+The rule that must hold: everything that `commit` returned from is on disk, in order, without a gap, or `Corrupt` is
+raised.
 """
 
 import os
@@ -152,7 +153,7 @@ class SegmentLogStore:
             piece.end = self._writer.segment.position
             if stored.piece is not None or piece.first < first:
                 self._pieces.hide()
-            self._end = after.settled()
+            self._end = after.stored()
             gone = self._pieces.forget(after.first)
         self._writer.remove(gone)
 
@@ -180,7 +181,7 @@ class SegmentLogStore:
         return self._end
 
     def _runs(self, start: int, stop: int, bytes_max: int | None) -> list[Run]:
-        """Where they stand as of now, all of them or somewhat more than so many bytes."""
+        """The runs of these entries now: all of them, or somewhat more than so many bytes."""
         runs: list[Run] = []
         left = sys.maxsize if bytes_max is None else bytes_max
         with self._lock:
@@ -207,7 +208,7 @@ class SegmentLogStore:
         return found
 
     def _look_first(self) -> None:
-        """What is damaged is told by each look that needs it; what was cut short at once."""
+        """Refuse a log that was cut short at once; other damage is reported by each look that meets it."""
         try:
             self._now()
         except CutShort:

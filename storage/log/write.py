@@ -1,8 +1,8 @@
-"""What a commit of the log does to its segments: another frame, or another segment that begins with it.
+"""Write a commit of the log: append a frame to the newest segment, or begin the next segment with it.
 
-A segment that is full is sealed once the next one is on disk. The next begins with the log as it was before the commit;
-at a reset it begins with what the reset makes of it, so that the whole commit is there with the name of the file or not
-at all. The rule that must hold: `Stored` is on disk.
+A full segment is sealed once the next one is on disk. The next one begins with the log as it was before the commit.
+At a reset it begins with the result of the reset, so the whole commit appears with the name of the file or not at
+all. The rule that must hold: when `store` returns, the commit is on disk.
 """
 
 import os
@@ -39,7 +39,7 @@ class Stored(NamedTuple):
 
 
 class LogWriter:
-    """Of one folder. One thread."""
+    """The writer of one log folder. One thread."""
 
     def __init__(self, files: Files, folder: Path, *, segment_bytes: int, room_bytes: int) -> None:
         self._files = files

@@ -62,7 +62,7 @@ class SnapshotStore(Protocol):
         ...
 
     def write(self, meta: SnapshotMeta, offset: int, data: bytes) -> int:
-        """How many bytes are here now; `data` is ignored unless it begins there."""
+        """Append a chunk and return the number of bytes here now; `data` is ignored unless it begins there."""
         ...
 
     def finish(self, meta: SnapshotMeta) -> bool:
@@ -73,9 +73,9 @@ class SnapshotStore(Protocol):
         ...
 
     def verify(self, meta: SnapshotMeta) -> str | None:
-        """What is wrong with it, in words; None when it is sound. Reads all of it."""
+        """The problem of a snapshot in words; None if it is sound. Reads all of it."""
         ...
 
     def drop(self, dropped: Collection[SnapshotMeta]) -> None:
-        """These go, if they are still there; one that was listed since they were chosen stays."""
+        """Drop these, if they are still there; one that was listed since they were chosen stays."""
         ...

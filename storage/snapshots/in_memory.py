@@ -1,7 +1,7 @@
-"""Snapshots in memory: the twin of `snapshot.py` for tests and the simulator.
+"""Snapshots in memory: the twin of `store.py` for tests and the simulator.
 
-The bytes are real: they are made from the state, come in chunks, have a checksum and can be damaged in `InMemoryFiles`.
-It refuses what the store on disk refuses.
+The bytes are real: they are made from the state, arrive in chunks, have a checksum, and `InMemoryFiles` can damage
+them. It refuses what the store on disk refuses.
 """
 
 import errno

@@ -1,13 +1,12 @@
-"""Snapshots on disk: copies of the state, and the one that is being received.
+"""Snapshots on disk: copies of the state, and at most one that is being received.
 
     <name>.state      the copy, an LMDB environment of one file
     <name>.manifest   its meta, with a checksum of its own; written last
-    <name>.part       what has come so far of one that is being received
+    <name>.part       the bytes received so far of one that is being received
     taking            a copy that is being made
 
-A snapshot exists if and only if its manifest does. The rule that must hold: what is listed is whole, is the state
-that its meta says, and is on disk; nothing lists it earlier, and a kill or a full disk leaves only what the next open
-removes.
+A snapshot exists if and only if its manifest does. The rule that must hold: a listed snapshot is whole, is the state
+that its meta names, and is on disk. A kill or a full disk leaves only files that the next open removes.
 """
 
 import errno
@@ -178,7 +177,7 @@ class FileSnapshotStore:
         self._drop([meta for meta in self._listed if meta in dropped])
 
     def _drop(self, dropped: Sequence[SnapshotMeta]) -> None:
-        """Manifests first: a kill in between leaves files that nothing lists."""
+        """Remove manifests first: a kill in between leaves files that nothing lists."""
         self._listed = tuple(meta for meta in self._listed if meta not in dropped)
         for meta in dropped:
             (self.folder / (meta.name + _MANIFEST)).unlink()
@@ -186,7 +185,7 @@ class FileSnapshotStore:
             state_file(self.folder, meta).unlink(missing_ok=True)
 
     def verify(self, meta: SnapshotMeta) -> str | None:
-        """What is wrong with it, in words: its length, checksum, digest and last entry. None when it is sound."""
+        """The problem of a snapshot in words (length, checksum, digest, last entry); None if it is sound."""
         try:
             return self._doubt(state_file(self.folder, meta), meta)
         except FileNotFoundError:
@@ -230,7 +229,7 @@ class FileSnapshotStore:
         return tuple(sorted(found, key=_age, reverse=True))
 
     def _remove_leftovers(self) -> None:
-        """What a kill cut short. What has been received so far stays: it may be gone on with."""
+        """Remove files that a kill left unfinished. A partly received snapshot stays: its transfer may go on."""
         named = {path.name.removesuffix(_MANIFEST) for path in self.folder.glob("*" + _MANIFEST)}
         for path in self.folder.iterdir():
             unlisted = path.suffix == SUFFIX and path.name.removesuffix(SUFFIX) not in named

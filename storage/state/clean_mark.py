@@ -1,8 +1,8 @@
-"""The clean mark: whether the state on disk can be trusted after the last stop.
+"""The clean mark: it decides whether the state on disk can be trusted after the last stop.
 
-The state is not synced at its commits. A kill of the process loses nothing of it (the kernel keeps the pages), a stop
-of the machine may. So a run first replaces the mark by one that names this boot, and a clean stop by one that says
-clean. The rule that must hold: on disk, the mark says unclean before the first state page of a run is written.
+Commits of the state are not synced. A kill of the process loses nothing (the kernel keeps the pages), a stop of the
+machine may. So each run first writes a mark that names this boot, and a clean stop writes one that says clean.
+The rule that must hold: the mark on disk says unclean before a run writes its first page of the state.
 """
 
 import shutil
@@ -21,7 +21,7 @@ class _Mark(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StateMark:
-    """Of the state in `state`. `boot_id`: changes with every start of the machine."""
+    """The clean mark of the state in `state`. `boot_id`: changes with every start of the machine."""
 
     def __init__(self, path: Path, state: Path, *, boot_id: str) -> None:
         self._path = path
@@ -31,7 +31,7 @@ class StateMark:
         self._lock = threading.Lock()
 
     def trusted(self) -> bool:
-        """Whether the state is what was last committed: stopped cleanly, or killed on a machine that ran on."""
+        """True if the state is the last committed one: stopped cleanly, or killed on a machine that ran on."""
         try:
             mark = msgspec.json.decode(self._path.read_bytes(), type=_Mark)
         except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):

@@ -24,7 +24,7 @@ class EventRow(Struct, frozen=True, array_like=True):
 
 
 class Query(NamedTuple):
-    """Which memories. `scope`: (field name, id) pairs that must all be equal. `tags`: all must be there.
+    """A selection of memories. `scope`: (field name, id) pairs that must all be equal. `tags`: all must be there.
 
     `accept`: a further condition on the record (the parsed filter), or None.
     """
@@ -90,7 +90,7 @@ class StateWriter(View, Protocol):
 
 
 class PreparedState(Protocol):
-    """A state made from a snapshot, beside the one in force. `reader`: what it holds, for building what is derived."""
+    """A state made from a snapshot, beside the one in force. `reader`: for building what is derived from it."""
 
     @property
     def head(self) -> Head: ...
@@ -100,9 +100,9 @@ class PreparedState(Protocol):
         ...
 
     def discard(self) -> None:
-        """Let go of what is not in force: this state, or, once it took its place, the one that it replaced.
+        """Close the state that is not in force: this one, or, once it took its place, the one that it replaced.
 
-        Blocking; any thread. What others still read goes with its last reader.
+        Blocking; any thread. A state that others still read is closed with its last reader.
         """
         ...
 
@@ -118,7 +118,7 @@ class StateStore(Protocol):
         ...
 
     def settle(self) -> None:
-        """What was written outlives a kill of this process when this returns. Not synced: the log rebuilds it.
+        """Settle: all that was written outlives a kill when this returns. Not synced: the log rebuilds it.
 
         Raises: OSError with ENOSPC when there was no room, and what was not settled is taken back; StorageFailed.
         """
@@ -144,8 +144,8 @@ class StateStore(Protocol):
         ...
 
     def replace(self, prepared: PreparedState) -> None:
-        """It becomes the state. Loop thread, and quick: readers of the old one stay whole until released, and
-        `discard` of what was prepared lets go of it, off the loop."""
+        """Make the prepared state the one in force. Loop thread, and quick: readers of the old one stay whole until
+        released, and `discard` of the prepared one closes it, off the loop."""
         ...
 
     def close(self, *, clean: bool) -> None:

@@ -24,7 +24,7 @@ SUFFIX: Final = ".state"
 
 
 def state_file(folder: Path, meta: SnapshotMeta) -> Path:
-    """Where the copy lies in a folder of snapshots."""
+    """The path of the copy in a folder of snapshots."""
     return folder / (meta.name + SUFFIX)
 
 
@@ -49,7 +49,7 @@ def copy_checked(source: Path, target: Path, meta: SnapshotMeta) -> None:
 
 @contextmanager
 def open_copy(path: Path) -> Iterator[StateReader]:
-    """What a copy holds. Its checksum was looked at before. Raises: Corrupt when it is no state."""
+    """Open a copy whose checksum was checked before. Raises: Corrupt when it is no state."""
     opened = StateEnvironment(Environment(path, tables_max=TABLES_MAX, durable=False, readonly=True, is_file=True))
     try:
         reader = opened.reader()

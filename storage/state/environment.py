@@ -1,7 +1,7 @@
-"""One open environment of a state: its tables, its readers, and how many still use it.
+"""One open LMDB environment of a state: its tables, its readers, and the number of its users.
 
-A store may be given another environment while searches still read the old one. The rule that must hold: an
-environment is closed, and its folder removed, only after its last reader has let go, whatever thread that is on.
+A store may switch to another environment while searches still read the old one. The rule that must hold: an environment
+is closed and its folder removed only after its last reader has released it, on whatever thread.
 """
 
 import shutil
@@ -25,7 +25,7 @@ class PrivateReader(LmdbReader):
         self._opened: StateEnvironment | None = opened
 
     def release(self) -> None:
-        """Again is nothing."""
+        """A second call has no effect."""
         opened, self._opened = self._opened, None
         if opened is not None:
             super().release()
@@ -33,7 +33,7 @@ class PrivateReader(LmdbReader):
 
 
 class StateEnvironment:
-    """Whoever makes it uses it; `leave` ends that. Raises (at open): FolderRefused for another format, Corrupt."""
+    """Its maker is its first user until `leave`. Raises (at open): FolderRefused for another format, Corrupt."""
 
     def __init__(self, env: Environment, *, rows_max: int = LIST_SCAN_ROWS_MAX) -> None:
         self.env = env
@@ -92,6 +92,6 @@ class StateEnvironment:
             shutil.rmtree(self._remove, ignore_errors=True)
 
     def retire(self, folder: Path) -> None:
-        """Its owner uses it no more, and `folder`, where it lies, goes with it."""
+        """Its owner leaves; `folder`, where it lies, is removed with it."""
         self._remove = folder
         self.leave()

@@ -1,8 +1,8 @@
-"""The state store in memory: the twin of `state.py` for tests and the simulator.
+"""The state store in memory: the twin of `store.py` for tests and the simulator.
 
-Nothing is ever removed, and everything carries the index it came with; so a snapshot is only an index, and a
-reader looks at what is at or below it. Plain loops on purpose: this is what the LMDB store is compared with.
-It refuses an entry that is not the next one.
+Nothing is ever removed, and everything carries the index that brought it. So a snapshot is only an index, and a reader
+looks at everything up to it. The loops are plain on purpose: the LMDB store is compared with this one.
+An entry that is not the next one is refused.
 """
 
 import errno
@@ -58,7 +58,7 @@ class _Kept:
         self.twins: dict[tuple[bytes, Scope], dict[Position, None]] = {}  # content ever carried -> rows
         self.keys: list[_Key] = []
         self.key_places: dict[tuple[str, str, str], list[int]] = {}  # actor and key -> places in `keys`
-        self.things = InMemoryRows()
+        self.coordination = InMemoryRows()
 
     def put(self, row: EventRow, step: Step, head: Head) -> None:
         index = self.heads[-1].index + 1
@@ -79,9 +79,9 @@ class _Kept:
                 case DropIdempotency(row=key):
                     self.keys[self.key_places[_name(key.actor, key.key)][-1]] = _Key(key, index)
                 case PutRow():
-                    self.things.put(change, index)
+                    self.coordination.put(change, index)
                 case PutContent():
-                    self.things.put_content(change, index)
+                    self.coordination.put_content(change, index)
                 case _:
                     assert_never(change)
         self.events.append((row, step))
@@ -208,22 +208,22 @@ class InMemoryReader:
     def vectors(self) -> Iterable[Record]:
         return [record for record in self._newest() if record.status == "active" and record.vector_at is not None]
 
-    # --- things -------------------------------------------------------------------------------------
+    # --- coordination --------------------------------------------------------------------------------
     def coordination_row(self, key: bytes, at: Position | None = None) -> CoordinationRow | None:
-        things = self._kept.things
-        return things.coordination_row(key, self.head.index) if at is None else things.version(key, self._moment(at))
+        rows = self._kept.coordination
+        return rows.coordination_row(key, self.head.index) if at is None else rows.version(key, self._moment(at))
 
     def scan(self, prefix: bytes, *, limit: int, start: bytes = b"", stop: bytes | None = None) -> list[IndexedRow]:
-        return self._kept.things.scan(self.head.index, prefix, limit=limit, start=start, stop=stop)
+        return self._kept.coordination.scan(self.head.index, prefix, limit=limit, start=start, stop=stop)
 
     def content(self, at: Position) -> bytes | None:
-        return self._kept.things.content(at, self.head.index)
+        return self._kept.coordination.content(at, self.head.index)
 
     def release(self) -> None:
-        """Nothing is held."""
+        """There is nothing to release."""
 
 
-class SharedMemoryReader(InMemoryReader):
+class InMemorySharedReader(InMemoryReader):
     """Moved on by its store after every write."""
 
     def renew(self, kept: _Kept) -> None:
@@ -237,7 +237,7 @@ class InMemoryWriter(InMemoryReader):
         self._kept.put(row, step, head)
 
 
-class PreparedMemoryState:
+class InMemoryPreparedState:
     """A state beside the one in force."""
 
     def __init__(self, kept: _Kept, rows_max: int) -> None:
@@ -253,7 +253,7 @@ class PreparedMemoryState:
         return InMemoryReader(self.kept, self._rows_max, self._head.index)
 
     def discard(self) -> None:
-        """Nothing is held."""
+        """There is nothing to release."""
 
 
 class InMemoryStateStore:
@@ -273,7 +273,7 @@ class InMemoryStateStore:
         self._growing = GrowingCopy()
         self._rows_max = rows_max
         self._snapshots = InMemoryFiles() if snapshots is None else snapshots
-        self._shared = SharedMemoryReader(self._kept, rows_max, 0)
+        self._shared = InMemorySharedReader(self._kept, rows_max, 0)
         self._has_room = has_room
         self._settled = 0  # entries
 
@@ -316,26 +316,26 @@ class InMemoryStateStore:
         data, checksum = growing.finished()
         return kept.heads[count], kept.events[count - 1][0], data, checksum
 
-    def prepare(self, meta: SnapshotMeta) -> PreparedMemoryState:
+    def prepare(self, meta: SnapshotMeta) -> InMemoryPreparedState:
         data = self._snapshots.listed.get(meta)
         if data is None:
             raise FileNotFoundError(errno.ENOENT, "snapshot was dropped", meta.name)
-        return PreparedMemoryState(_Kept.of_copy(meta, data), self._rows_max)
+        return InMemoryPreparedState(_Kept.of_copy(meta, data), self._rows_max)
 
     def replace(self, prepared: PreparedState) -> None:
-        assert isinstance(prepared, PreparedMemoryState), "it was prepared by this store"
+        assert isinstance(prepared, InMemoryPreparedState), "it was prepared by this store"
         self._kept, self._growing = prepared.kept, GrowingCopy()
         self._settled = len(self._kept.events)
         self._shared.renew(self._kept)
 
-    def read(self) -> SharedMemoryReader:
+    def read(self) -> InMemorySharedReader:
         return self._shared
 
     def read_private(self) -> InMemoryReader:
         return InMemoryReader(self._kept, self._rows_max, self.head().index)
 
     def close(self, *, clean: bool) -> None:
-        """Nothing to sync."""
+        """Settle if clean; there is nothing to sync."""
         if clean:
             self.settle()
         elif self._settled < len(self._kept.events):

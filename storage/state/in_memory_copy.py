@@ -1,8 +1,7 @@
-"""The state in memory as bytes, and back: what the twins of the snapshots are made of.
+"""The bytes of an in-memory state, and back: the in-memory snapshots are made of them.
 
-One line an entry: length u32, then MessagePack of (row, changes, head). Lines are only ever added, so that a copy is
-the front of one growing text, and taking many of them costs what was new since the last. Everything that comes back is
-made from the bytes that are given, nothing is remembered beside them.
+One line an entry: length u32, then MessagePack of (row, changes, head). Lines are only appended, so a copy is a prefix
+of one growing text, and the cost of a copy is the part that is new. A state is made from these bytes alone.
 """
 
 import hashlib
@@ -25,7 +24,7 @@ _decode = msgspec.msgpack.Decoder(Line).decode
 
 
 class InMemoryFiles:
-    """What a folder of snapshots would hold, over all lives of a replica. `bytes_max` plays a full disk.
+    """The contents of a folder of snapshots over all lives of a replica. `bytes_max` simulates a full disk.
 
     `partial`: what has come so far, of the meta it belongs to.
     """
@@ -81,7 +80,7 @@ def lines_of(data: bytes, meta: SnapshotMeta, *, last_only: bool = False) -> Ite
 
 
 def doubt(meta: SnapshotMeta, data: bytes) -> str | None:
-    """What is wrong with the bytes as a whole and with the last entry, in words."""
+    """The problem of the bytes as a whole or of the last entry, in words; None if they are sound."""
     if len(data) != meta.size:
         return f"has {len(data)} bytes, not {meta.size}"
     if hash_of(data).digest() != meta.checksum:

@@ -1,9 +1,9 @@
-"""Which rows a list looks at, in which order: postings joined, or all rows when nothing narrows them.
+"""The rows that a list looks at, in order: the intersection of postings, or all rows.
 
-A list with ids looks at those ids; one with scope ids or tags at the rows that all their postings share, found by
-leaping from list to list; else at every row. Postings are never removed, so what they say is checked against the
-record afterwards. The rule that must hold: each leap counts as a row looked at, so that a page stays bounded
-even where the postings share nothing.
+A list with ids looks at those ids. A list with scope ids or tags looks at the rows that all their postings share; it
+seeks from one posting list to the next. Any other list looks at every row. Postings are never removed, so each record
+is checked afterwards. The rule that must hold: each seek counts as a row looked at, so a page stays bounded even if
+the postings share nothing.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ _INDEX_MAX = (1 << 64) - 1
 
 
 class Rows(Protocol):
-    """What a list asks of the reader."""
+    """The part of the reader that a list uses."""
 
     def memory(self, memory_id: str, at: Position | None = None) -> Record | None: ...
 
@@ -79,7 +79,7 @@ class Listing:
         return self._rows.newest(row) if self._moment is None else self._rows.version(row, self._moment)
 
     def _is_in_force(self, record: Record, query: Query) -> bool:
-        """Whether its row is the id's row at the moment. An active one always is: only a tombstone is followed."""
+        """True if its row is the id's row at the moment. An active row always is; a tombstone may have a successor."""
         if record.status != query.status:
             return False
         if record.status == "active":
@@ -118,13 +118,13 @@ class Listing:
     def _join(self, labels: list[bytes], row: bytes) -> Iterator[Probe]:
         seek = self._txn.at_or_before if self._descending else self._txn.at_or_after
         step = key_before if self._descending else key_after
-        agreed = turn = 0
+        agreed = asked = 0
         while True:
-            label = labels[turn % len(labels)]
+            label = labels[asked % len(labels)]
             key = seek(self._tables.postings, label + row)
             if key is None or not key.startswith(label):
                 return
-            turn += 1
+            asked += 1
             if key[HASH_BYTES:] == row:
                 agreed += 1
             else:

@@ -1,7 +1,7 @@
-"""When a record matches a query, and how a page of matches ends: pure, shared by both state stores.
+"""Match records against a query, and end a page: pure, used by both state stores.
 
-The rule that must hold: a page ends at its last record only if another match follows it, so a list never hands
-out a cursor to nothing; a page that ran into its bound of rows hands out the last row looked at.
+The rule that must hold: a page ends at its last record only if another match follows, so no cursor leads to nothing. A
+page that reached its bound returns the last row that it looked at.
 """
 
 from collections.abc import Iterable

@@ -1,8 +1,8 @@
-"""A snapshot of the state environment: memories at any position, lists, events, history, keys.
+"""Read one snapshot of the state environment: memories at any position, lists, events, history, keys.
 
-It refuses a row that does not decode and an id whose hash belongs to another (`Corrupt`, with the place).
-The rule that must hold: a memory at position p is its newest row created at or before p, in the newest version
-updated at or before p. The things of coordination are read by its base, `state_things.py`.
+`Corrupt` (with the place) is raised for a row that does not decode and for an id whose hash belongs to another id.
+The rule that must hold: a memory at position p is its newest row created at or before p, in the newest version updated
+at or before p. The base class reads the coordination rows (`coordination_read.py`).
 """
 
 from bisect import insort
@@ -26,9 +26,9 @@ from raftmem.storage.state.tables import (
     decode_event,
     decode_key,
     decode_record,
+    entry_key,
     id_key,
     idempotency_hash,
-    index_key,
     index_of,
     key_after,
     position_key,
@@ -185,7 +185,7 @@ class LmdbReader(CoordinationReader):
     def event(self, index: int) -> EventRow | None:
         if not 0 < index <= self._head.index:
             return None
-        raw = self._txn.get(self._tables.events, index_key(index))
+        raw = self._txn.get(self._tables.events, entry_key(index))
         if raw is None:
             raise Corrupt(self._path, "event is missing", index=index)
         return self._event(index, raw)
@@ -196,8 +196,8 @@ class LmdbReader(CoordinationReader):
             return
         expected = last if descending else first
         scan = self._txn.descending if descending else self._txn.ascending
-        for key, raw in scan(self._tables.events, index_key(expected)):
-            if key != index_key(expected):
+        for key, raw in scan(self._tables.events, entry_key(expected)):
+            if key != entry_key(expected):
                 raise Corrupt(self._path, "event is missing", index=expected)
             yield self._event(expected, raw)
             if expected == (first if descending else last):

@@ -1,14 +1,15 @@
-"""The state on disk: an LMDB environment of its own, whose commits are not synced: the log can make it again, or
-a snapshot and the log that goes on from it.
+"""The state on disk: an LMDB environment whose commits are not synced. The log, or a snapshot and the log after it, can
+make it again.
 
-Rule: records, indexes, event, outcome and head of every entry change in one transaction. One transaction takes in
-several writes until it is settled, and readers on the loop thread read in it: so a kill of the process leaves the state
-of the last entry that was settled, whole, and a page that many entries touch is written once. After a stop of the
-machine the clean mark decides whether it is trusted; what is not is discarded at open, and `head` is 0 again; so is a
-state whose file was cut short. Tables: `state_tables.py`.
+Rule: records, indexes, event, outcome and head of an entry change in one LMDB transaction. One transaction takes in
+several writes until it is settled, and readers on the loop thread read inside it. So a kill of the process leaves the
+whole state of the last settled entry, and a page that many entries touch is written once. After a stop of the machine
+the clean mark decides whether the state is trusted. An untrusted state, and one whose file was cut short, is discarded
+at open, and `head` is 0 again. Tables: `tables.py`.
 
-A state made from a snapshot is prepared in a folder beside (`.next-N`) and takes this one's place by two renames
-(`.old-N`): a kill in between leaves the old state, the new one, or none, which is head 0 and is restored at open.
+A state made from a snapshot is prepared in a folder beside (`.next-N`). Two renames put it in place (the old one
+becomes `.old-N`). A kill in between leaves the old state, the new one, or none; none is head 0 and is restored at
+open.
 """
 
 import logging
@@ -53,7 +54,7 @@ class SharedReader(LmdbReader):
         self._tables = tables
 
     def release(self) -> None:
-        """Nothing: it belongs to the store."""
+        """No effect: it belongs to the store."""
 
 
 class PreparedLmdbState:
@@ -181,7 +182,7 @@ class LmdbStateStore:
         self._shared.renew(self._open.env.read(), self._shared.head)
 
     def _take_back(self) -> None:
-        """What is not settled is gone, and readers stand at what is."""
+        """Drop everything unsettled; readers go back to the settled state."""
         txn, self._unsettled = self._unsettled, None
         if txn is not None:
             settled = self._open.env.read()
@@ -198,7 +199,7 @@ class LmdbStateStore:
 
     # --- snapshots ----------------------------------------------------------------------------------
     def copy(self, descriptor: int) -> None:
-        """What is settled as of now into an empty file; not synced. Any thread, while this one writes on."""
+        """Copy the settled state into an empty file; not synced. Any thread, while this one writes on."""
         self._open.copy(descriptor)
 
     def prepare(self, meta: SnapshotMeta) -> PreparedLmdbState:
@@ -255,7 +256,7 @@ class LmdbStateStore:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """What a killed process was preparing, or had replaced."""
+    """Remove what a killed process was preparing, or had replaced."""
     for kind in (_NEXT, _OLD):
         for left in path.parent.glob(f"{path.name}{kind}*"):
             shutil.rmtree(left)

@@ -105,7 +105,7 @@ def open_tables(env: Environment) -> Tables:
     return tables
 
 
-def index_key(index: int) -> bytes:
+def entry_key(index: int) -> bytes:
     return _index.pack(index)
 
 

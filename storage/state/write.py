@@ -1,8 +1,8 @@
-"""What one entry does to the tables of the state: records, things, indexes, event, idempotency keys.
+"""Write one entry into the tables of the state: records, coordination rows, indexes, event, idempotency keys.
 
-It refuses an entry that is not the next one, a change whose `old` is not what stands there, and a mark that is another
-thing's already: each would mean that this replica no longer follows the log. The rule that must hold: every index is a
-function of (old, new).
+Refused are an entry that is not the next one, a change whose `old` differs from the row in force, and an index key
+that belongs to another row: each would mean that this replica no longer follows the log. The rule that must hold:
+every index is a function of (old, new).
 """
 
 from typing import assert_never
@@ -32,9 +32,9 @@ from raftmem.storage.state.tables import (
     content_hash,
     decode_key,
     encode,
+    entry_key,
     id_key,
     idempotency_hash,
-    index_key,
     labels,
     position_key,
     time_key,
@@ -129,11 +129,11 @@ class LmdbWriter(LmdbReader):
             if new is not None:
                 self._writes.put(table, new + row, b"")
 
-    # --- things -------------------------------------------------------------------------------------
+    # --- coordination --------------------------------------------------------------------------------
     def _put_coordination_row(self, change: PutRow, index: int) -> None:
         txn, tables, key, old, new = self._writes, self._tables.coordination, change.key, change.old, change.new
         if self.coordination_row(key) != old:
-            raise Corrupt(self._path, f"thing {key.hex()} follows another than stands there", index=index)
+            raise Corrupt(self._path, f"coordination row {key.hex()} follows another than stands there", index=index)
         raw = b"" if new is None else encode(new)
         if new is None:
             txn.delete(tables.rows, key)
@@ -143,17 +143,17 @@ class LmdbWriter(LmdbReader):
             txn.put(tables.row_versions, key + position_key(change.at), raw)
         before = frozenset[bytes]() if old is None else index_keys(old)
         after = frozenset[bytes]() if new is None else index_keys(new)
-        for mark in before - after:
-            if not txn.delete(tables.index_keys, mark):
-                raise Corrupt(self._path, f"mark {mark.hex()} of a thing is missing", index=index)
+        for index_key in before - after:
+            if not txn.delete(tables.index_keys, index_key):
+                raise Corrupt(self._path, f"index key {index_key.hex()} of a coordination row is missing", index=index)
         self._bare.clear()
-        for mark in after - before:
-            if not txn.add(tables.index_keys, mark, key):
-                raise Corrupt(self._path, f"mark {mark.hex()} is another thing's", index=index)
+        for index_key in after - before:
+            if not txn.add(tables.index_keys, index_key, key):
+                raise Corrupt(self._path, f"index key {index_key.hex()} leads to another coordination row", index=index)
 
     # --- the entry itself ---------------------------------------------------------------------------
     def _put_event(self, row: EventRow) -> None:
-        key = index_key(row.index)
+        key = entry_key(row.index)
         self._writes.append(self._tables.events, key, encode((row.term, row.data, row.result, row.digest)))
         for seq, outcome in enumerate(row.result.outcomes):
             if outcome.memory_id is not None and not _begins_first_row(outcome):
@@ -163,7 +163,7 @@ class LmdbWriter(LmdbReader):
     def _put_key(self, row: IdempotencyRow) -> None:
         hashed = idempotency_hash(row.actor, row.key)
         self._writes.put(self._tables.keys, hashed, encode(row))
-        self._writes.put(self._tables.key_order, index_key(row.index), hashed)
+        self._writes.put(self._tables.key_order, entry_key(row.index), hashed)
 
     def _drop_key(self, row: IdempotencyRow, index: int) -> None:
         hashed = idempotency_hash(row.actor, row.key)
@@ -171,7 +171,7 @@ class LmdbWriter(LmdbReader):
         if raw is None or decode_key(raw) != row:
             raise Corrupt(self._path, f"idempotency key of entry {row.index} to be forgotten is not kept", index=index)
         self._writes.delete(self._tables.keys, hashed)
-        self._writes.delete(self._tables.key_order, index_key(row.index))
+        self._writes.delete(self._tables.key_order, entry_key(row.index))
 
 
 def _begins_first_row(outcome: Outcome) -> bool:

@@ -1,4 +1,4 @@
-"""Does the vector index hold what the state says, vector by vector and label by label? Reads only."""
+"""Compare the vector index with the state, vector by vector and label by label. Reads only."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice

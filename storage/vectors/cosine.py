@@ -30,7 +30,7 @@ def floats(vectors: Sequence[bytes], dimension: int) -> Floats:
 
 
 def _norms(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of what is divided by them: 1 for a zero vector, which so stays zero."""
+    """The norms to divide by; 1 for a zero vector, which so stays zero."""
     norms: NDArray[np.float64] = np.sqrt(np.add.reduce(np.square(rows), axis=1))
     norms[norms == 0.0] = 1.0
     return norms

@@ -1,8 +1,8 @@
-"""The saved vector index: one file of rows a dimension and a manifest, so that a start need not normalise again.
+"""The saved vector index: one file of rows a dimension, and a manifest. A start need not normalise the vectors again.
 
-A file is only a cache of the state: anything that is not exactly as written (missing, short, another checksum, newer
-than the state or of another history) makes `load` answer nothing and say why; it never repairs. The manifest is
-replaced in one rename after the files it names are on disk, so a kill at any instant leaves the old set or the new.
+The files are only a cache of the state. If anything is not exactly as written (missing, short, another checksum, newer
+than the state, or of another history), `load` returns no rows and the reason; it never repairs. One rename replaces the
+manifest after its files are on disk, so a kill at any instant leaves the old set or the new one.
 
 File: created (u64 x n), vector_at (u64 x n), rows (float32 x n x dimension, L2-normalised); little-endian.
 """
@@ -101,7 +101,7 @@ def _save_rows(folder: Path, index: int, frozen: Frozen) -> _File:
 
 # --- load -----------------------------------------------------------------------------------------
 def load(folder: Path, reader: StateReader) -> Loaded:
-    """What was saved, if it belongs to the history of this state. Never raises for what is on disk."""
+    """Load the saved rows, if they belong to the history of this state. Never raises for the files on disk."""
     try:
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=_Manifest)
         _check_history(manifest, reader)

@@ -77,7 +77,7 @@ class InMemoryVectorIndex:
 
 
 class MemorySearch:
-    """It keeps the records that may be found, and so needs no state to look them up in."""
+    """It keeps the records that may be found, so it needs no state to look them up."""
 
     def __init__(self, held: list[_Held], query: VectorQuery, *, index: int) -> None:
         self._held = held
@@ -88,7 +88,7 @@ class MemorySearch:
         return True
 
     def scan(self) -> None:
-        """Nothing: there is no index to be scanned."""
+        """No effect: there is no index to scan."""
 
     def hits(self, reader: StateReader) -> list[Hit]:
         if reader.head.index < self._index:

@@ -1,9 +1,9 @@
 """The vector index over FAISS: every active vector of the state, one flat index a dimension, exact answers.
 
-It is a cache of the state and says at which index. It refuses to answer for another index than the reader's,
-and an approximate answer: scope, tags and type are masked inside the search, a filter on the record is judged on
-candidates in their order until enough are found. The rule that must hold: after `apply`, what may be found is
-what `StateReader.vectors` lists, no more, no less, whatever chores run.
+It is a cache of the state and knows its index. It refuses a reader at another index, and it never approximates:
+scope, tags and type are masked inside the search, and a filter judges candidates in order until enough are found. The
+rule that must hold: after `apply`, a search can find exactly the vectors that `StateReader.vectors` lists, whatever
+chores run.
 """
 
 from collections.abc import Callable, Sequence

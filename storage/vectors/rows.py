@@ -1,8 +1,8 @@
-"""The rows of one dimension: what each position of the FAISS index is, which are alive, what may be found.
+"""The rows of one dimension: the memory at each position of the FAISS index, whether it is alive, and its labels.
 
-Positions are given once, in order, and never move: `positions < stored` are in FAISS, the others wait in `pending`
-as the bytes that came. A memory has at most one live row. Everything that a search needs is captured at once and
-does not change afterwards. Loop thread only, except where a docstring says otherwise.
+Positions are assigned once, in order, and never move: positions < `stored` are in FAISS, the others wait in `pending`
+as the original bytes. A memory has at most one live row. A search captures everything that it needs at once, and the
+capture does not change afterwards. Loop thread only, except where a docstring says otherwise.
 
 Invariant: `0 <= stored <= len(ids)`, `len(pending) == len(ids) - stored`, `dead == alive.count(0)`.
 """
@@ -34,14 +34,14 @@ class Row(Struct, frozen=True):
 
 
 def row_of(record: Record) -> Row:
-    """Of a record that has a vector."""
+    """The row of a record that has a vector."""
     created = record.created
     at = record.vector_at or created
     return Row(record.id, created.index << 16 | created.seq, at.index << 16 | at.seq, labels_of(record))
 
 
 class Capture(NamedTuple):
-    """What one search may find, fixed when it was made. Any thread."""
+    """The rows that one search may find, fixed when it was made. Any thread."""
 
     flat: FlatIndex
     dimension: int
@@ -54,7 +54,7 @@ class Capture(NamedTuple):
 
     @property
     def candidates_max(self) -> int:
-        """How many candidates there may be, without a look at them."""
+        """An upper bound of the number of candidates, without a look at them."""
         counts = [len(posting) for posting in self.postings]
         if self.only is not None:
             counts.append(len(self.only))
@@ -72,7 +72,7 @@ class Capture(NamedTuple):
         return living[inside], living[~inside]
 
     def _carriers(self, count: int) -> Positions | None:
-        """What carries every label and was asked for by id, alive or not; None for everything."""
+        """The rows with every label that were asked for by id, alive or not; None for all rows."""
         wanted = self.postings if self.only is None else [*self.postings, np.array(self.only, dtype=np.int32)]
         if not wanted:
             return None
@@ -84,7 +84,7 @@ class Capture(NamedTuple):
         return found
 
     def late_rows(self, positions: Places) -> Floats:
-        """Of pending rows: L2-normalised, (n, dimension), in the order of `positions`."""
+        """Pending rows: L2-normalised, (n, dimension), in the order of `positions`."""
         late = [self.pending[place] for place in (positions - self.stored).tolist()]
         return normalised(floats(late, self.dimension))
 
@@ -134,18 +134,18 @@ class Rows:
         self.created.append(row.created)
         self.vector_at.append(row.vector_at)
         self._alive.append(1)
-        self._labels.append(self._marked(position, row.labels))
+        self._labels.append(self._carried_by(position, row.labels))
 
-    def _marked(self, position: int, labels: list[Label]) -> tuple[Posting, ...]:
+    def _carried_by(self, position: int, labels: list[Label]) -> tuple[Posting, ...]:
         postings = self._postings
-        marked: list[Posting] = []
+        carried: list[Posting] = []
         for label in labels:
             posting = postings.get(label)
             if posting is None:
                 posting = postings[label] = Posting(label)
             posting.add(position)
-            marked.append(posting)
-        return tuple(marked)
+            carried.append(posting)
+        return tuple(carried)
 
     def revive(self, position: int, row: Row) -> None:
         """A saved row is still in the state."""
@@ -155,7 +155,7 @@ class Rows:
         self._alive[position] = 1
         self.dead -= 1
         self.where[row.id] = position
-        self._labels[position] = self._marked(position, row.labels)
+        self._labels[position] = self._carried_by(position, row.labels)
 
     def drop(self, row: Row) -> None:
         """The row is dead."""
@@ -177,7 +177,7 @@ class Rows:
                 posting.remove(position)
                 self._forget_empty(posting)
         fresh = wanted.difference(posting.label for posting in kept)
-        self._labels[position] = kept + self._marked(position, sorted(fresh))
+        self._labels[position] = kept + self._carried_by(position, sorted(fresh))
 
     def _forget_empty(self, posting: Posting) -> None:
         if not posting.live:
@@ -191,7 +191,7 @@ class Rows:
 
     # --- reading ----------------------------------------------------------------------------------
     def capture(self, query: Query) -> Capture | None:
-        """What this query may find now, its filter left aside; None for surely nothing."""
+        """The rows that this query may find now, without its filter; None if it can find none."""
         postings: list[Positions] = []
         for label in labels_asked(query):
             posting = self._postings.get(label)

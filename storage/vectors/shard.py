@@ -1,8 +1,8 @@
-"""One dimension of the vector index: follows the state on the loop, keeps house on an executor.
+"""One dimension of the vector index: it follows the state on the loop, and does its chores on an executor.
 
-Two chores, one at a time: a flush moves pending rows into FAISS; a rebuild copies the live rows into a new index
-when too many are dead. Neither is seen by a search: a flush counts only once it is told on the loop, and what
-changes during a rebuild is written to a journal and done to the new rows before they take over.
+There are two chores, and one runs at a time: a flush moves pending rows into FAISS; a rebuild copies the live rows
+into a new index when too many are dead. A search sees neither: a flush counts only once the loop hears of it, and
+changes during a rebuild go into a journal, which is applied to the new rows before they take over.
 """
 
 from collections.abc import Callable

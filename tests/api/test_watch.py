@@ -58,8 +58,8 @@ class WatchedService(MemoryService):
             self._hub.applied([applied])
         return applied
 
-    def follow(self, topics: Sequence[Topic]) -> HubSubscription:  # type: ignore[override]  # the twin has its own
-        return self.hub.follow(topics)
+    def subscribe(self, topics: Sequence[Topic]) -> HubSubscription:  # type: ignore[override]  # the twin has its own
+        return self.hub.subscribe(topics)
 
     def leave(self) -> None:
         """As the service of a replica that stops."""
@@ -303,7 +303,7 @@ def test_what_cannot_be_watched_is_refused_before_a_stream_begins(
         await world.add()
         reply = await world.ask("GET", f"/v1/watch?{query}", headers=headers)
         assert (reply.status_code, reply.json()["code"], reply.json()["parameter"]) == (status, code, parameter)
-        assert world.service.hub.followers == 0
+        assert world.service.hub.subscriptions == 0
 
     run(work())
 
@@ -622,10 +622,10 @@ def test_a_client_that_leaves_ends_its_stream_at_once() -> None:
         world = Streams()
         async with world.watch() as quiet, world.watch("from=1&include=internal") as reading:
             await quiet.read()
-            assert world.service.hub.followers == 2
+            assert world.service.hub.subscriptions == 2
             await reading.leave()
-            assert world.service.hub.followers == 1
-        assert world.service.hub.followers == 0
+            assert world.service.hub.subscriptions == 1
+        assert world.service.hub.subscriptions == 0
 
     run(work())
 
@@ -712,9 +712,9 @@ def test_who_reads_nothing_is_told_that_it_lagged_behind_all_that_was_sent(monke
         async with served(world) as port:
             reader = Reader(port)
             await reader.ask("/v1/watch?from=101")
-            while world.service.hub.followers == 0:
+            while world.service.hub.subscriptions == 0:
                 await asyncio.sleep(0)
-            while world.service.hub.followers:  # until it is given up
+            while world.service.hub.subscriptions:  # until it is given up
                 await asyncio.sleep(0.01)
             monkeypatch.setattr(streaming, "WATCH_STALL_SECONDS", PATIENCE)
             *items, word = [json.loads(line) for line in unchunked(await reader.rest()).splitlines()]
@@ -797,7 +797,7 @@ def test_a_replica_that_leaves_waits_for_no_reader(monkeypatch: pytest.MonkeyPat
             stalled, quiet = Reader(port), Reader(port)
             await stalled.ask("/v1/watch?from=101")
             await quiet.ask("/v1/watch")
-            while world.service.hub.followers < 2:
+            while world.service.hub.subscriptions < 2:
                 await asyncio.sleep(0)
             began = loop.time()
             world.service.leave()
@@ -831,9 +831,9 @@ def test_a_connection_that_is_lost_ends_its_stream() -> None:
             reader = Reader(port)
             await reader.ask("/v1/watch")
             await reader.some()
-            assert world.service.hub.followers == 1
+            assert world.service.hub.subscriptions == 1
             reader.socket.close()
-            while world.service.hub.followers:
+            while world.service.hub.subscriptions:
                 await asyncio.sleep(0)
 
     run(work())

@@ -310,5 +310,5 @@ def test_open_is_always_what_the_approvals_and_the_pinned_memories_say(seed: int
             )
             assert row.open == (row.consumed is None and len(row.approvals) >= row.required and holds)
             for pin in row.pins:
-                marked = [one.row for one in reader.scan(pinned_by(pin.memory, pin.version), limit=9)]
-                assert (row in marked) == (row.consumed is None)
+                pinning = [one.row for one in reader.scan(pinned_by(pin.memory, pin.version), limit=9)]
+                assert (row in pinning) == (row.consumed is None)

@@ -110,7 +110,7 @@ def step_of(ask: Ask, model: LockModel, index: int) -> Step:
 
 def due_steps(world: World) -> list[Step]:
     """What the leader's expiry proposes."""
-    found = [marked.row for marked in world.store.read().scan(DUE, limit=256, stop=due_until(world.time))]
+    found = [one.row for one in world.store.read().scan(DUE, limit=256, stop=due_until(world.time))]
     rows = [row for row in found if isinstance(row, Hold | Waiter)]
     return [expire_lock(row.lock, row.owner, getattr(row, "token", None), row.renewals) for row in rows]
 
@@ -132,7 +132,7 @@ class Seen(NamedTuple):
 
     @classmethod
     def of(cls, world: World) -> "Seen":
-        rows = [marked.row for marked in world.store.read().scan(LOCKS, limit=100)]
+        rows = [one.row for one in world.store.read().scan(LOCKS, limit=100)]
         return cls(
             {row.name: row for row in rows if isinstance(row, Lock)},
             {(row.lock, row.owner, row.token): row for name in LOCKS_USED for row in holds_in(world, name)},
@@ -250,7 +250,7 @@ def run_script(script: list[Call], world: World) -> list[Told]:
 
 
 def nothing_is_left_in_the_end(world: World) -> None:
-    """Everybody is gone: within a few rounds of expiries no row and no mark remains."""
+    """Everybody is gone: within a few rounds of expiries no row and no index key remains."""
     world.later(ms=100_000)
     while steps := due_steps(world):
         assert any(outcome.applied for outcome in world.run(*steps, atomic=False))

@@ -1,4 +1,4 @@
-"""Things inside an entry: a scan sees what the entry has done so far, as it will stand after it."""
+"""Coordination rows inside an entry: a scan sees what the entry has done so far, as it will stand after it."""
 
 import random
 
@@ -37,7 +37,7 @@ SCANS: list[tuple[bytes, bytes, bytes | None]] = [
 ]
 
 
-def some_thing(rng: random.Random) -> CoordinationRow:
+def some_row(rng: random.Random) -> CoordinationRow:
     name, owner, at = rng.choice("abc"), rng.choice("xy"), Position(rng.randint(1, 5), 0)
     match rng.randrange(3):
         case 0:
@@ -65,15 +65,15 @@ def test_a_scan_inside_an_entry_finds_what_stands_after_it(seed: int) -> None:
     rng, store = random.Random(seed), InMemoryStateStore()
     for _ in range(6):
         overlay = Overlay(store.read())
-        rows: dict[bytes, CoordinationRow] = {one.mark: one.row for one in store.read().scan(b"", limit=99)}
+        rows: dict[bytes, CoordinationRow] = {one.index_key: one.row for one in store.read().scan(b"", limit=99)}
         for _ in range(rng.randint(0, 12)):
-            coordination_row = some_thing(rng)
+            coordination_row = some_row(rng)
             key = key_of(coordination_row)
             overlay.put_row(key, None if rng.random() < 0.4 else coordination_row, Position(store.head().index + 1, 0))
-            rows = {mark: row for mark, row in rows.items() if key_of(row) != key}
+            rows = {index_key: row for index_key, row in rows.items() if key_of(row) != key}
             now = overlay.coordination_row(key)
             rows |= {} if now is None else dict.fromkeys(index_keys(now), now)
-            assert overlay.scan(b"", limit=99) == [IndexedRow(mark, rows[mark]) for mark in sorted(rows)]
+            assert overlay.scan(b"", limit=99) == [IndexedRow(index_key, rows[index_key]) for index_key in sorted(rows)]
         by_limit = [scanned(overlay, limit) for limit in (1, 2, 99)]
         keep(store, overlay)
         assert [scanned(store, limit) for limit in (1, 2, 99)] == by_limit

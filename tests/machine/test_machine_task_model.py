@@ -72,7 +72,7 @@ class History:
 
     def tasks(self) -> dict[str, Task]:
         found = self.world.store.read().scan(TASKS, limit=1000)
-        return {marked.row.id: marked.row for marked in found if isinstance(marked.row, Task)}
+        return {one.row.id: one.row for one in found if isinstance(one.row, Task)}
 
     def run(self, entry: Entry) -> None:
         self.world.later(ms=entry.wait_ms)
@@ -184,8 +184,8 @@ class History:
 
     def judge_state(self, tasks: dict[str, Task]) -> None:
         reader = self.world.store.read()
-        expected = {mark for task in tasks.values() for mark in index_keys(task)}
-        assert {marked.mark for prefix in PREFIXES for marked in reader.scan(prefix, limit=9999)} == expected
+        expected = {index_key for task in tasks.values() for index_key in index_keys(task)}
+        assert {one.index_key for prefix in PREFIXES for one in reader.scan(prefix, limit=9999)} == expected
         keys = [(task.queue, task.unique_key) for task in tasks.values() if task.state not in FINISHED]
         assert max(Counter(key for key in keys if key[1]).values(), default=1) == 1
         for task in tasks.values():

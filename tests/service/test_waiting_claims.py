@@ -154,7 +154,7 @@ def test_a_claim_that_was_called_in_vain_keeps_its_place() -> None:
         wakes = WaitRegistry(is_available=lambda _queue: False)
         made = PutRow(b"key", task("a"), None, Position(1, 0))
         entry = Applied(EventRow(1, 1, b"", Result(), b""), Step(Result(), (made,)), decode(no_op(time=0, wall_ms=0)))
-        with wakes.turn(["q"]) as first, wakes.turn(["p", "q"]) as second:
+        with wakes.claim_wait(["q"]) as first, wakes.claim_wait(["p", "q"]) as second:
             wakes.stand(first)
             wakes.stand(second)
             wakes.applied([entry])

@@ -368,7 +368,7 @@ def test_more_requests_than_may_wait_are_refused_before_they_queue() -> None:
         async with group_of(1) as group:
             leader = await group.elected()
             await hold(leader)
-            leader.service._wakes.waiting = WAITING_MAX  # so many are too slow to make
+            leader.service._wait_registry.waiting = WAITING_MAX  # so many are too slow to make
             with pytest.raises(TooManyRequests):
                 await take(leader, "b", wait_ms=1000)
             assert queue(leader) == 0

@@ -140,7 +140,7 @@ STEPS: dict[int, Sequence[Step]] = {
 )
 def test_a_follower_is_told_of_the_entries_of_its_most_selective_topic(topics: list[Topic], told: list[int]) -> None:
     world, one = World(), Fixture()
-    place = one.hub.follow(topics)
+    place = one.hub.subscribe(topics)
     for steps in STEPS.values():
         world.run(*steps)
         assert world.last is not None
@@ -153,24 +153,24 @@ def test_a_follower_is_told_of_the_entries_of_its_most_selective_topic(topics: l
 def test_entries_without_events_concern_who_follows_their_names_and_who_follows_everything() -> None:
     one = Fixture()
     raft, member, everything, adds = (
-        one.hub.follow(topics) for topics in ([("op", "RAFT")], [("op", "MEMBER")], [], [("op", "ADD")])
+        one.hub.subscribe(topics) for topics in ([("op", "RAFT")], [("op", "MEMBER")], [], [("op", "ADD")])
     )
     one.apply()
     assert [place.take() for place in (raft, member, everything, adds)] == [[1], [1], [1], []]
 
 
-def test_an_entry_is_told_once_however_much_of_it_concerns_the_follower() -> None:
+def test_an_entry_is_told_once_however_much_of_it_concerns_the_watcher() -> None:
     one = Fixture()
-    place = one.hub.follow([("lock", "l")])
+    place = one.hub.subscribe([("lock", "l")])
     one.apply(*[outcome("LOCK_GRANT", lock="l"), outcome("LOCK_RENEW", lock="m")] * 3)
     assert place.take() == [1]
 
 
 def test_a_follower_is_told_of_what_came_after_it_began_however_the_others_read() -> None:
     one = Fixture()
-    early = one.hub.follow([])
+    early = one.hub.subscribe([])
     one.apply(count=3)
-    late = one.hub.follow([])
+    late = one.hub.subscribe([])
     one.apply(count=2)
     assert early.take() == [1, 2, 3, 4, 5]
     one.apply()
@@ -182,7 +182,7 @@ def test_who_takes_nothing_past_the_bound_looks_everything_up_anew_and_then_goes
 ) -> None:
     monkeypatch.setattr(watch_hub, "WATCH_PENDING_MAX", 1000)
     one = Fixture()
-    slow, quick = one.hub.follow([]), one.hub.follow([])
+    slow, quick = one.hub.subscribe([]), one.hub.subscribe([])
     taken: list[int] = []
     for _ in range(40):
         one.apply(count=100)
@@ -197,7 +197,7 @@ def test_who_takes_nothing_past_the_bound_looks_everything_up_anew_and_then_goes
 
 def test_what_everyone_has_taken_is_not_kept() -> None:
     one = Fixture()
-    place = one.hub.follow([])
+    place = one.hub.subscribe([])
     for _ in range(100):
         one.apply(count=100)
         place.take()
@@ -208,7 +208,7 @@ def test_what_everyone_has_taken_is_not_kept() -> None:
 
 def test_after_a_snapshot_was_installed_everyone_looks_everything_up_anew() -> None:
     one = Fixture()
-    places = [one.hub.follow([]), one.hub.follow([("lock", "l")])]
+    places = [one.hub.subscribe([]), one.hub.subscribe([("lock", "l")])]
     one.hub.installed()
     assert [place.take() for place in places] == [None, None]
     one.index = 500
@@ -233,7 +233,7 @@ class Waiting:
 def test_only_whom_an_entry_may_concern_is_woken() -> None:
     async def work() -> None:
         one = Fixture()
-        concerned, other = Waiting(one.hub.follow([("lock", "l")])), Waiting(one.hub.follow([("lock", "m")]))
+        concerned, other = Waiting(one.hub.subscribe([("lock", "l")])), Waiting(one.hub.subscribe([("lock", "m")]))
         assert not await concerned.is_over(one)
         one.apply(outcome(lock="l"))
         assert await concerned.is_over(one)
@@ -247,7 +247,7 @@ def test_only_whom_an_entry_may_concern_is_woken() -> None:
 def test_a_wait_ends_without_an_entry(end: str) -> None:
     async def work() -> None:
         one = Fixture()
-        place = one.hub.follow([])
+        place = one.hub.subscribe([])
         waiting = Waiting(place, 10.0)
         assert not await waiting.is_over(one)
         match end:
@@ -271,7 +271,7 @@ def test_a_wait_ends_without_an_entry(end: str) -> None:
 def test_what_was_applied_before_the_wait_ends_it_at_once() -> None:
     async def work() -> None:
         one = Fixture()
-        place = one.hub.follow([])
+        place = one.hub.subscribe([])
         one.apply()
         assert await Waiting(place).is_over(one)
         assert place.take() == [1]
@@ -282,14 +282,14 @@ def test_what_was_applied_before_the_wait_ends_it_at_once() -> None:
 def test_followers_past_the_bound_and_of_a_hub_that_closes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_hub, "WATCHERS_MAX", 2)
     one = Fixture()
-    first, _ = one.hub.follow([]), one.hub.follow([("lock", "l")])
+    first, _ = one.hub.subscribe([]), one.hub.subscribe([("lock", "l")])
     with pytest.raises(TooManyRequests, match="2 streams are open"):
-        one.hub.follow([])
+        one.hub.subscribe([])
     first.close()
-    one.hub.follow([])
+    one.hub.subscribe([])
     one.hub.close()
     with pytest.raises(ShuttingDown):
-        one.hub.follow([])
+        one.hub.subscribe([])
 
 
 # --- turns ------------------------------------------------------------------------------------------------

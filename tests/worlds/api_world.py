@@ -68,7 +68,7 @@ def run(work: Coroutine[object, object, _T]) -> _T:
 
 
 class Following:
-    """A follower that is told of everything: what it is told of only may concern it."""
+    """A subscription that is told of everything."""
 
     def __init__(self, service: "MemoryService") -> None:
         self._service = service
@@ -299,7 +299,7 @@ class MemoryService:
     def log_time(self) -> int:
         return self.store.head().time + self.later_us
 
-    def follow(self, topics: Sequence[Topic]) -> Following:  # noqa: ARG002  # it is told of everything
+    def subscribe(self, topics: Sequence[Topic]) -> Following:  # noqa: ARG002  # it is told of everything
         return Following(self)
 
     def status(self) -> Status:

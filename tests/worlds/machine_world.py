@@ -287,13 +287,13 @@ def release_owner(owner: str) -> Step:
 
 def holds_in(world: World, lock: str) -> list[Hold]:
     """Who holds it, by token."""
-    rows = [marked.row for marked in world.store.read().scan(holders(lock), limit=2000)]
+    rows = [one.row for one in world.store.read().scan(holders(lock), limit=2000)]
     return [row for row in rows if isinstance(row, Hold)]
 
 
 def queue_in(world: World, lock: str) -> list[Waiter]:
     """Who waits for it, first come first."""
-    rows = [marked.row for marked in world.store.read().scan(queue_of(lock), limit=2000)]
+    rows = [one.row for one in world.store.read().scan(queue_of(lock), limit=2000)]
     return [row for row in rows if isinstance(row, Waiter)]
 
 
@@ -355,4 +355,4 @@ def task_of(world: World, task_id: str) -> Task:
 def tasks_due(world: World) -> list[Task]:
     """What a leader would end now, as the index has it."""
     found = world.store.read().scan(DUE, limit=1000, stop=due_until(world.time))
-    return [marked.row for marked in found if isinstance(marked.row, Task)]
+    return [one.row for one in found if isinstance(one.row, Task)]

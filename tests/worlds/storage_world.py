@@ -100,11 +100,11 @@ class Draft:
         self._move_row(key, None)
 
     def _move_row(self, key: bytes, new: CoordinationRow | None) -> None:
-        old = self.world.things.get(key)
+        old = self.world.rows.get(key)
         if new is None:
-            self.world.things.pop(key, None)
+            self.world.rows.pop(key, None)
         else:
-            self.world.things[key] = new
+            self.world.rows[key] = new
         if new != old:
             self.changes.append(PutRow(key, new, old, Position(self.index, len(self.outcomes))))
         self.noop()
@@ -129,7 +129,7 @@ class World:
     def __init__(self) -> None:
         self.newest: dict[str, Record] = {}
         self.keys: list[IdempotencyRow] = []
-        self.things: dict[bytes, CoordinationRow] = {}
+        self.rows: dict[bytes, CoordinationRow] = {}
         self.index = 0
 
     def entry(self, *acts: Act) -> Entry:

@@ -59,9 +59,9 @@ class Disk:
         for _ in range(count):
             number = self.world.index
             place = Position(number + 1, 2)
-            things = (put_row(Lock(f"l{number}", 1, 1, 0, place)), put_row(gate(place, number)), say(b"1"))
+            rows = (put_row(Lock(f"l{number}", 1, 1, 0, place)), put_row(gate(place, number)), say(b"1"))
             acts = (put(f"m{number}", tags=("t",), vector=FLOATS), put("counter"), use_key(f"k{number}"))
-            store(self.state, self.world.entry(*acts, *things))
+            store(self.state, self.world.entry(*acts, *rows))
 
     def take(self) -> SnapshotMeta:
         return self.snapshots.take(lambda _index: MEMBERS, 1700)

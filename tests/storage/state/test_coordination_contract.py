@@ -1,4 +1,4 @@
-"""What every state store promises of things: one suite, run over the store on disk and its twin in memory."""
+"""What every state store promises of coordination rows: one suite for the store on disk and its twin in memory."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,8 +74,8 @@ def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StateStore
 def found(reader: View, prefix: bytes, *, limit: int = 99, start: bytes = b"", stop: bytes | None = None) -> list[str]:
     """The owners, ids or names of what a scan finds."""
     names = []
-    for mark, coordination_row in reader.scan(prefix, limit=limit, start=start, stop=stop):
-        assert mark in index_keys(coordination_row)
+    for index_key, coordination_row in reader.scan(prefix, limit=limit, start=start, stop=stop):
+        assert index_key in index_keys(coordination_row)
         match coordination_row:
             case Hold() | Waiter():
                 names.append(coordination_row.owner)
@@ -93,7 +93,7 @@ class TestThingContract:
         assert reader.scan(b"", limit=9) == []
         assert reader.content(ZERO) is None
 
-    def test_a_row_is_put_replaced_and_removed_with_its_marks(self, state: StateStore) -> None:
+    def test_a_row_is_put_replaced_and_removed_with_its_index_keys(self, state: StateStore) -> None:
         world, key = World(), hold_key("l", "a")
         for expires in (50, 70):
             store(state, world.entry(put_row(hold("a", expires))))
@@ -115,7 +115,7 @@ class TestThingContract:
         reader, queue = state.read(), queue_of("l")
         assert found(reader, queue) == ["c", "a", "b", "d"]
         assert [found(reader, queue, limit=limit) for limit in (0, 1, 3)] == [[], ["c"], ["c", "a", "b"]]
-        every = [mark for mark, _ in reader.scan(queue, limit=99)]
+        every = [index_key for index_key, _ in reader.scan(queue, limit=99)]
         assert every == sorted(every)
         assert found(reader, queue, start=every[1]) == ["a", "b", "d"]
         assert found(reader, queue, start=every[1] + b"\0") == ["b", "d"]
@@ -190,7 +190,7 @@ class TestThingContract:
         world = World()
         store(state, world.entry(put_row(hold("a", 50)), put_row(gate(1, "m"))))
         aside = World()
-        aside.index, aside.things = 1, dict(world.things)
+        aside.index, aside.rows = 1, dict(world.rows)
         lost = aside.entry(put_row(hold("a", 60)), end_row(gate_key("g")), put_row(lock("n")), say(b"1"))
         with pytest.raises(Stop):
             store(state, lost, lost)
@@ -242,7 +242,7 @@ class TestThingContract:
     ) -> None:
         world = World()
         store(state, world.entry(noop() if stands is None else put_row(stands)))
-        world.things = {} if old is None else {key_of(old): old}
+        world.rows = {} if old is None else {key_of(old): old}
         entry = world.entry(put_row(hold("a", 90)))
         if old == stands:
             store(state, entry)
@@ -256,10 +256,10 @@ class TestThingContract:
     def test_a_mark_of_another_row_is_a_stop_until_that_is_gone(self, state: StateStore) -> None:
         world = World()
         store(state, world.entry(put_row(task("t"))))
-        with pytest.raises(Corrupt, match="another thing's"):
+        with pytest.raises(Corrupt, match="leads to another coordination row"):
             store(state, world.entry(put_row(task("u"))))
         again = World()
-        again.index, again.things[task_key("t")] = 1, task("t")
+        again.index, again.rows[task_key("t")] = 1, task("t")
         store(state, again.entry(put_row(task("t", "completed")), put_row(task("u"))))
         assert found(state.read(), unique_in("q", "unique")) == ["u"]
 

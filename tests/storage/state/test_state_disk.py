@@ -244,7 +244,7 @@ def test_a_change_that_follows_another_version_is_a_stop(tmp_path: Path) -> None
     state.close(clean=True)
 
 
-# --- things ---------------------------------------------------------------------------------------
+# --- coordination rows --------------------------------------------------------------------------
 LOCK = Lock("l", 1, 1, 0, Position(1, 0))
 GATE = Gate("g", 1, (), (), (), False, Position(1, 1), Position(1, 1))
 
@@ -273,7 +273,7 @@ def test_a_look_at_a_state_without_one_of_its_tables_is_refused(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("damaged", [b"", b"\xc1", b"\x91\xa4lock", encode(Lock("other", 1, 1, 0, Position(1, 0)))])
-def test_a_damaged_thing_or_another_s_is_a_stop(tmp_path: Path, damaged: bytes) -> None:
+def test_a_damaged_coordination_row_or_another_s_is_a_stop(tmp_path: Path, damaged: bytes) -> None:
     with_rows(tmp_path / "state")
     change(tmp_path / "state", b"things", lock_key("l"), damaged)
     state = LmdbStateStore(tmp_path / "state")
@@ -285,18 +285,18 @@ def test_a_damaged_thing_or_another_s_is_a_stop(tmp_path: Path, damaged: bytes) 
     state.close(clean=True)
 
 
-def test_a_mark_without_its_thing_and_a_thing_without_its_mark_are_stops(tmp_path: Path) -> None:
+def test_an_index_key_without_its_row_and_a_row_without_its_index_key_are_stops(tmp_path: Path) -> None:
     with_rows(tmp_path / "state")
     state = LmdbStateStore(tmp_path / "state")
-    mark = state.read().scan(GATES, limit=1)[0].mark
+    index_key = state.read().scan(GATES, limit=1)[0].index_key
     state.close(clean=True)
-    change(tmp_path / "state", b"marks", mark, None)
+    change(tmp_path / "state", b"marks", index_key, None)
     change(tmp_path / "state", b"things", lock_key("l"), None)
     state = LmdbStateStore(tmp_path / "state")
     with pytest.raises(Corrupt, match="leads to a coordination row that is missing"):
         state.read().scan(LOCKS, limit=9)
     world = World()
-    world.index, world.things[gate_key("g")] = 1, GATE
+    world.index, world.rows[gate_key("g")] = 1, GATE
     with pytest.raises(Corrupt, match="is missing"):
         store(state, world.entry(put_row(Gate("g", 1, (), (), (), False, Position(2, 0), Position(2, 0)))))
     assert state.head().index == 1

@@ -54,13 +54,13 @@ gates = st.builds(
 )
 locks = st.builds(Lock, names, st.just(1), st.integers(0, 1), st.just(0), places)
 keys = st.one_of(st.builds(lock_key, names), st.builds(hold_key, names, names), st.builds(gate_key, names))
-things = st.one_of(
+rows = st.one_of(
     st.builds(put_row, st.one_of(holds, gates, locks)),
     st.builds(end_row, keys),
     st.builds(say, st.sampled_from((b"1", b"2"))),
 )
 nothing = st.builds(noop, st.one_of(st.none(), names))
-operations = st.lists(st.one_of(puts, puts, ends, nothing, things, things), max_size=5)
+operations = st.lists(st.one_of(puts, puts, ends, nothing, rows, rows), max_size=5)
 entries = st.tuples(operations, st.sampled_from(("", "key", "drop", "")))
 batches = st.lists(st.tuples(st.lists(entries, max_size=4), st.booleans()), max_size=6)
 
@@ -103,7 +103,7 @@ PREFIXES = [b"", DUE, LOCKS, GATES, *(of(name) for name in NAMES for of in (hold
 
 def scans(reader: StateReader) -> list[list[IndexedRow]]:
     every = reader.scan(b"", limit=99)
-    middle = every[len(every) // 2].mark if every else b""
+    middle = every[len(every) // 2].index_key if every else b""
     bounds = ((b"", None), (middle, None), (middle + b"\0", None), (b"", middle))
     return [
         reader.scan(prefix, limit=limit, start=start, stop=stop)
