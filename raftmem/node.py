@@ -23,6 +23,7 @@ from raftmem.errors import BadRequest, NoSpace, Removed, Stop
 from raftmem.lifecycle.join import prepare_joining
 from raftmem.lifecycle.open_folder import open_stores
 from raftmem.model.commands import Members
+from raftmem.raft.assembly import Seams, assemble
 from raftmem.raft.consensus import Consensus
 from raftmem.raft.interfaces import Timing
 from raftmem.raft.transport.frames import MAGIC, PROTOCOL_VERSION, Hello
@@ -133,7 +134,7 @@ class Node:
     def _private_reader(self) -> StateReader:
         """Raises: NoSpace while what was applied finds no room to be settled; Stop, which ends this replica."""
         what = "what was applied has no room on this disk, and this needs it there: free some, or ask another replica"
-        if self.consensus.applying.is_paused and not self.replica.is_settled:
+        if self.consensus.apply_queue.is_paused and not self.replica.is_settled:
             raise NoSpace(what)
         try:
             return self.replica.private_reader()
@@ -203,23 +204,25 @@ class Node:
         def birth_of(node: str) -> str | None:
             return identity.birth if node == identity.node_id else self._acquaintances.get(node)
 
-        return Consensus(
-            node_id=self._settings.node_id,
-            store=self._disks.log,
-            applied=self.replica.applied,
-            apply=self.replica.apply,
-            settle=self.replica.settle,
-            on_stop=self._fail,
-            timing=self._timing,
-            loop=AsyncioLoop(self._loop),
-            clock=self._clock,
-            randomness=self._randomness,
-            executor=self._writer,
-            network=self.peers,
-            snapshots=self.snapshots,
-            on_members=tell,
-            birth_of=birth_of,
-            append_bytes_max=self._settings.append_bytes_max,
+        return assemble(
+            Seams(
+                node_id=self._settings.node_id,
+                store=self._disks.log,
+                applied=self.replica.applied,
+                apply=self.replica.apply,
+                settle=self.replica.settle,
+                on_stop=self._fail,
+                timing=self._timing,
+                loop=AsyncioLoop(self._loop),
+                clock=self._clock,
+                randomness=self._randomness,
+                executor=self._writer,
+                network=self.peers,
+                snapshots=self.snapshots,
+                on_members=tell,
+                birth_of=birth_of,
+                append_bytes_max=self._settings.append_bytes_max,
+            )
         )
 
     def _make_housekeeping(self) -> SnapshotPolicy:

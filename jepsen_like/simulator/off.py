@@ -128,7 +128,7 @@ _handle = Dispatch.handle
 
 
 def _takes_any_answer(self: Dispatch, peer: str, message: m.Message) -> None:
-    leading = self._tenure.leading
+    leading = self._leadership_term.leading
     if leading is not None and isinstance(message, m.Accept):
         leading.answered(peer, message)
     else:

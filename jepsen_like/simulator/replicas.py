@@ -13,6 +13,7 @@ from jepsen_like.simulator.network import Ends
 from jepsen_like.simulator.world import VirtualMachine
 from raftmem.errors import Removed, Stop, StorageFailed
 from raftmem.model.commands import Member, Members
+from raftmem.raft.assembly import Seams, assemble
 from raftmem.raft.consensus import Consensus
 from raftmem.raft.interfaces import Timing
 from raftmem.raft.transport.frames import MAGIC, PROTOCOL_VERSION, Hello, objection
@@ -89,23 +90,25 @@ class Replica:
         if log.first_index() == 1 and replica.applied == 0:
             self._apply(log.read(1, 2))
         self.chores = chores = Chores(self, replica)
-        self.consensus = consensus = Consensus(
-            node_id=self.name,
-            store=log,
-            applied=replica.applied,
-            apply=self._apply,
-            settle=replica.settle,
-            on_stop=lambda error: self.stops(machine, error),
-            timing=group.timing,
-            loop=machine,
-            clock=machine,
-            randomness=machine,
-            executor=machine,
-            network=group.network.port(self.name),
-            snapshots=chores.snapshots,
-            on_members=self._on_members,
-            birth_of=self._birth_of,
-            append_bytes_max=group.append_bytes_max,
+        self.consensus = consensus = assemble(
+            Seams(
+                node_id=self.name,
+                store=log,
+                applied=replica.applied,
+                apply=self._apply,
+                settle=replica.settle,
+                on_stop=lambda error: self.stops(machine, error),
+                timing=group.timing,
+                loop=machine,
+                clock=machine,
+                randomness=machine,
+                executor=machine,
+                network=group.network.port(self.name),
+                snapshots=chores.snapshots,
+                on_members=self._on_members,
+                birth_of=self._birth_of,
+                append_bytes_max=group.append_bytes_max,
+            )
         )
         chores.begin(consensus)
         if group.coordination is not None:
@@ -139,7 +142,7 @@ class Replica:
         """At once, between two events: what was not committed to the log store is gone."""
         self.machine.alive = False
         if self.consensus is not None:
-            self.consensus.stopped = True
+            self.consensus.abandon()
         self.consensus = self.state = None
         self.group.network.detach(self.name)
 

@@ -133,8 +133,8 @@ def _campaign(stage: Stage, words: Sequence[str], _options: dict[str, str]) -> N
 
     def ring() -> None:
         if consensus.leading is None and words[0] in ids(consensus.members.voters):
-            consensus.voting.ask_around()
-            consensus.tenure.observe()
+            consensus.votes.ask_around()
+            consensus.leadership_term.observe()
 
     stage.replicas[words[0]].machine.perform(ring)
 

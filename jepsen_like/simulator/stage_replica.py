@@ -11,6 +11,7 @@ from jepsen_like.simulator.world import VirtualHandle, VirtualMachine, World
 from raftmem.errors import Stop
 from raftmem.model import codec
 from raftmem.model.commands import Member, Members
+from raftmem.raft.assembly import Seams, assemble
 from raftmem.raft.consensus import Consensus
 from raftmem.raft.interfaces import Timing
 from raftmem.raft.transport.frames import MAGIC, PROTOCOL_VERSION, Hello
@@ -159,22 +160,24 @@ class StageReplica:
             on_failed=self._stops,
         )
         keeper.chunk_bytes = self._setting.chunk_bytes
-        self.consensus = Consensus(
-            node_id=self.name,
-            store=self.log,
-            applied=self.replica.applied,
-            apply=self._apply,
-            settle=self.replica.settle,
-            on_stop=self._stops,
-            timing=self._setting.timing,
-            loop=machine,
-            clock=machine,
-            randomness=self,
-            executor=machine,
-            network=self,
-            snapshots=keeper,
-            on_members=self._on_members,
-            append_bytes_max=self._setting.append_bytes,
+        self.consensus = assemble(
+            Seams(
+                node_id=self.name,
+                store=self.log,
+                applied=self.replica.applied,
+                apply=self._apply,
+                settle=self.replica.settle,
+                on_stop=self._stops,
+                timing=self._setting.timing,
+                loop=machine,
+                clock=machine,
+                randomness=self,
+                executor=machine,
+                network=self,
+                snapshots=keeper,
+                on_members=self._on_members,
+                append_bytes_max=self._setting.append_bytes,
+            )
         )
         self.expiry = Expiry(consensus=self.consensus, replica=self.replica, loop=_NeverRings(), randomness=self)
 
@@ -187,7 +190,7 @@ class StageReplica:
         """At once: what is not on disk is gone."""
         self.machine.alive = False
         if self.consensus is not None:
-            self.consensus.stopped = True
+            self.consensus.abandon()
         self.consensus = self.replica = self.keeper = self.expiry = None
 
     def _holds(self, meta: SnapshotMeta) -> bool:

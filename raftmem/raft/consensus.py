@@ -10,11 +10,11 @@ above the durable index, the leader's appends alone may leave before its own syn
 
 import logging
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
-from raftmem.errors import Corrupt, Removed, Stop
-from raftmem.limits import APPEND_BYTES_MAX
+from raftmem.errors import Removed, Stop
 from raftmem.model.commands import Actor, Member, Members
 from raftmem.raft import messages as m
 from raftmem.raft.compaction import Compaction
@@ -24,155 +24,76 @@ from raftmem.raft.election.votes import Votes
 from raftmem.raft.follower.append_handler import AppendHandler
 from raftmem.raft.follower.snapshot_receiver import SnapshotReceiver
 from raftmem.raft.forwarding import OnForward
-from raftmem.raft.interfaces import Network, Snapshots, Timing
 from raftmem.raft.leader.leadership import Leadership
 from raftmem.raft.leadership_term import LeadershipTerm
-from raftmem.raft.learner_promotion import LearnerPromotion
 from raftmem.raft.log.apply_queue import ApplyQueue
-from raftmem.raft.log.durable_outbox import DurableOutbox
 from raftmem.raft.log.journal import Journal, members_of
 from raftmem.raft.membership import ids
 from raftmem.raft.pending_requests import OnForwarded, OnIndex
 from raftmem.raft.pysyncobj_core import LEADER, Core
 from raftmem.raft.requests import Requests
-from raftmem.runtime.interfaces import Clock, Executor, Loop, Randomness
-from raftmem.storage.log.contract import LogEntry, LogStore
+from raftmem.raft.steps import Steps
+from raftmem.runtime.interfaces import Loop
 
 log = logging.getLogger("raftmem.raft")
-OnMembers = Callable[[Members, Members], None]
+
+
+class Parts(NamedTuple):
+    """The parts of one replica's consensus, as `assembly.assemble` makes them."""
+
+    steps: Steps
+    journal: Journal
+    core: Core
+    election: ElectionTimer
+    append_handler: AppendHandler
+    votes: Votes
+    apply_queue: ApplyQueue
+    snapshot_receiver: SnapshotReceiver
+    leadership_term: LeadershipTerm
+    requests: Requests
+    dispatch: Dispatch
+    compaction: Compaction
 
 
 class Consensus:
-    """See the module. `apply(entries)` and `settle()`, which makes what was applied outlive a kill and is called every
-    half a heartbeat, may raise OSError ENOSPC (tried again later); all else stops the replica.
-
-    `on_members(in force, committed)`: at the start, and when one of the two has changed. `birth_of(member)`: of the
-    data folder that is known by that id.
-    """
+    """Made by `assembly.assemble`, whose `Seams` say what the callbacks may do. `bad_messages`: how many did not
+    decode. `heartbeat`: seconds."""
 
     def __init__(
         self,
+        parts: Parts,
         *,
         node_id: str,
-        store: LogStore,
-        applied: int,
-        apply: Callable[[list[LogEntry]], None],
-        settle: Callable[[], None],
-        on_stop: Callable[[Stop], None],
-        timing: Timing,
         loop: Loop,
-        clock: Clock,
-        randomness: Randomness,
-        executor: Executor,
-        network: Network,
-        snapshots: Snapshots,
-        on_members: OnMembers = lambda _in_force, _committed: None,
-        birth_of: Callable[[str], str | None] = lambda _member: None,
-        append_bytes_max: int = APPEND_BYTES_MAX,
+        heartbeat: float,
+        on_stop: Callable[[Stop], None],
+        on_members: Callable[[Members, Members], None],
     ) -> None:
         self.node_id = node_id
-        self.stopped = False
+        self.journal = parts.journal
+        self.votes = parts.votes
+        self.apply_queue = parts.apply_queue
+        self.snapshot_receiver = parts.snapshot_receiver
+        self.leadership_term = parts.leadership_term
+        self.requests = parts.requests
+        self.bad_messages = 0
+        self._steps = parts.steps
+        self._core = parts.core
+        self._election = parts.election
+        self._append_handler = parts.append_handler
+        self._dispatch = parts.dispatch
+        self._compaction = parts.compaction
+        self._loop = loop
+        self._heartbeat = heartbeat
         self._on_stop = on_stop
         self._on_members = on_members
-        self._timing = timing
-        self._loop = loop
-        self._clock = clock
-        self._network = network
-        self._snapshots = snapshots
-        self._append_bytes_max = append_bytes_max
-        self.journal = Journal(
-            store,
-            executor=executor,
-            loop=loop,
-            clock=clock,
-            on_durable=self._kick,
-            on_failed=self.fail,
-            on_members=self._members_moved,
-        )
-        if not self.journal.first_index <= applied <= self.journal.last_index:
-            where = f"holds {self.journal.first_index}..{self.journal.last_index}, the state stands at {applied}"
-            raise Corrupt("log", where, index=applied)
-        voters = ids(self.members.voters)
-        self.requests = Requests(
-            node_id=node_id,
-            journal=self.journal,
-            clock=clock,
-            first_ask=int(randomness.random() * 2**52),
-            birth_of=birth_of,
-            leading=lambda: self.leading,
-            send=self._send,
-            kick=self._kick,
-        )
-        self._core = Core(
-            node_id=node_id, voters=voters, journal=self.journal, applied=applied, no_op=self.requests.no_op
-        )
-        self.requests.core = self._core
-        self._election = ElectionTimer(
-            self_id=node_id,
-            voters=voters,
-            clock=clock,
-            randomness=randomness,
-            timeout=timing.election_timeout,
-            fresh=self._core.term == 0 and self.journal.last_index == 1,
-        )
-        self._promises = DurableOutbox(journal=self.journal, current_term=lambda: self._core.term, send=self._send)
-        self._appends = AppendHandler(core=self._core, journal=self.journal, promises=self._promises, commit=applied)
-        self.voting = Votes(
-            core=self._core,
-            journal=self.journal,
-            election=self._election,
-            promises=self._promises,
-            peers=lambda: tuple(voter for voter in ids(self.members.voters) if voter != node_id),
-            send=self._send,
-            may_stand=self._can_write,
-        )
-        self.applying = ApplyQueue(
-            journal=self.journal, index=applied, apply=apply, settle=settle, loop=loop, clock=clock, again=self._kick
-        )
-        self.installing = SnapshotReceiver(
-            core=self._core,
-            journal=self.journal,
-            promises=self._promises,
-            appends=self._appends,
-            applying=self.applying,
-            snapshots=snapshots,
-            step=self._step,
-        )
-        self.tenure = LeadershipTerm(
-            node_id=node_id,
-            core=self._core,
-            journal=self.journal,
-            election=self._election,
-            voting=self.voting,
-            steward=LearnerPromotion(journal=self.journal, requests=self.requests),
-            clock=clock,
-            timing=timing,
-            connected=self.requests.connected,
-            lead=self._lead,
-            can_write=self._can_write,
-        )
-        self._inbox = Dispatch(
-            core=self._core,
-            election=self._election,
-            appends=self._appends,
-            installing=self.installing,
-            voting=self.voting,
-            requests=self.requests,
-            tenure=self.tenure,
-            applied=lambda: self.applied,
-        )
-        self._compacting = Compaction(
-            journal=self.journal,
-            snapshots=snapshots,
-            applied=lambda: self.applied,
-            leading=lambda: self.leading,
-            step=self._step,
-        )
-        self._turn_due = False
         self._told_members = 0  # index of the newest membership that was told as committed
-        self.bad_messages = 0
 
     # --- what others see -------------------------------------------------------------------------
+    @property
+    def stopped(self) -> bool:
+        return self._steps.stopped
+
     @property
     def term(self) -> int:
         return self._core.term
@@ -187,7 +108,7 @@ class Consensus:
 
     @property
     def applied(self) -> int:
-        return self.applying.index
+        return self.apply_queue.index
 
     @property
     def commit_index(self) -> int:
@@ -201,7 +122,7 @@ class Consensus:
     @property
     def leading(self) -> Leadership | None:
         """What this replica knows as a leader; None when it is none."""
-        return self.tenure.leading
+        return self.leadership_term.leading
 
     def log_time(self) -> int | None:
         """Log time now, microseconds; only the leader can tell."""
@@ -209,15 +130,19 @@ class Consensus:
 
     # --- life --------------------------------------------------------------------------------------
     def start(self) -> None:
-        self._step(self._tell_members)
+        self._steps.step(self._tell_members)
         self._tick()
 
     def stop(self) -> None:
         """No more messages, timers or writes. The journal's store is closed by its owner."""
-        self.stopped = True
+        self._steps.stopped = True
         self.journal.writer.stop()
-        self.tenure.let_go()
-        self.requests.asks.lost_all()
+        self.leadership_term.let_go()
+        self.requests.pending.lost_all()
+
+    def abandon(self) -> None:
+        """As a kill does: nothing more happens in this life, and nobody is told."""
+        self._steps.stopped = True
 
     def fail(self, error: Stop) -> None:
         """Something is wrong that must not be papered over."""
@@ -230,12 +155,12 @@ class Consensus:
         self.requests.connected.add(peer)
         if self.leading is not None:
             self.leading.reconnected(peer)
-            self._kick()
+            self._steps.kick()
 
     def disconnected(self, peer: str) -> None:
         """Answers that were to come from there will not: their fate is not known."""
         self.requests.connected.discard(peer)
-        self.requests.asks.lost(peer)
+        self.requests.pending.lost(peer)
         self._election.lost(peer, leader=self._core.leader)
 
     # --- proposing -----------------------------------------------------------------------------------
@@ -283,56 +208,31 @@ class Consensus:
     # --- compaction -------------------------------------------------------------------------------------
     def compact(self, index: int) -> None:
         """Entries below `index` may go from the log, as far as a snapshot covers them and nobody waits for them."""
-        self._compacting.up_to(index)
+        self._compaction.up_to(index)
 
     # --- the turn ---------------------------------------------------------------------------------------
-    def _kick(self) -> None:
-        if not self._turn_due and not self.stopped:
-            self._turn_due = True
-            self._loop.call_soon(self._turn)
-
-    def _turn(self) -> None:
-        self._turn_due = False
-        if not self.stopped:
-            self._guarded(self._go_on)
-
-    def _go_on(self) -> None:
-        leading = self.tenure.leading
+    def turn(self) -> None:
+        """Do what has become due: commit, claim, replicate, apply."""
+        leading = self.leading
         if leading is not None:
             leading.advance()
         else:
-            self._core.raise_commit(self._appends.commit)
-            self._appends.claim(owed=False)
-        self.tenure.observe()
-        leading = self.tenure.leading
+            self._core.raise_commit(self._append_handler.commit)
+            self._append_handler.claim(owed=False)
+        self.leadership_term.observe()
+        leading = self.leading
         if leading is not None:
             leading.replicate(self.requests.connected, heartbeat=False)
             leading.committed()
         commit = self._core.commit_index
-        if self.applying.index < commit:
-            self.applying.up_to(commit)
+        if self.applied < commit:
+            self.apply_queue.up_to(commit)
             self._core.set_applied(self.applied)
         if self._told_members < self.journal.members_index <= commit:
             self._tell_members()
 
-    def _guarded(self, work: Callable[[], None]) -> None:
-        """Whatever goes wrong inside ends this replica: a half-done step must not be built on (apply-once)."""
-        try:
-            work()
-        except Stop as error:
-            self.fail(error)
-        except Exception as error:
-            log.exception("%s: a step of consensus raised", self.node_id)
-            self.fail(Stop(f"a step of consensus raised {error!r}; this is a defect, the log on disk is as it was"))
-
-    def _step(self, work: Callable[[], None]) -> None:
-        """A step that a callback begins."""
-        if not self.stopped:
-            self._guarded(work)
-            self._kick()
-
     # --- members ------------------------------------------------------------------------------------------
-    def _members_moved(self) -> None:
+    def members_moved(self) -> None:
         """The log holds another membership: it is in force at once (obligation membership)."""
         voters = ids(self.members.voters)
         self._core.set_voters(voters)
@@ -353,33 +253,12 @@ class Consensus:
     def _tick(self) -> None:
         if self.stopped:
             return
-        self._loop.call_later(self._timing.heartbeat / 2, self._tick)
-        self._guarded(self.tenure.tick)
-        self._guarded(self.applying.settle)
-        self._kick()
-
-    def _can_write(self) -> bool:
-        return not self.journal.writer.is_stuck(2 * self._election.timeout)
-
-    def _lead(self) -> Leadership:
-        self._kick()
-        return Leadership(
-            core=self._core,
-            journal=self.journal,
-            snapshots=self._snapshots,
-            node_id=self.node_id,
-            clock=self._clock,
-            timing=self._timing,
-            send=self._network.send,
-            kick=self._kick,
-            append_bytes_max=self._append_bytes_max,
-        )
+        self._loop.call_later(self._heartbeat / 2, self._tick)
+        self._steps.guard(self.leadership_term.tick)
+        self._steps.guard(self.apply_queue.settle)
+        self._steps.kick()
 
     # --- messages -----------------------------------------------------------------------------------------
-    def _send(self, peer: str, message: m.Message) -> None:
-        if not self.stopped:
-            self._network.send(peer, m.encode(message))
-
     def receive(self, peer: str, data: bytes) -> bool:
         """One message of an authenticated replica of this group. False: it is not one of ours; close the connection."""
         if self.stopped:
@@ -390,10 +269,10 @@ class Consensus:
             self.bad_messages += 1
             log.warning("%s: a message from %s does not decode: %s", self.node_id, peer, error)
             return False
-        self._guarded(lambda: self._take(peer, message))
-        self._kick()
+        self._steps.guard(lambda: self._take(peer, message))
+        self._steps.kick()
         return True
 
     def _take(self, peer: str, message: m.Message) -> None:
-        self._inbox.handle(peer, message)
-        self.tenure.observe()
+        self._dispatch.handle(peer, message)
+        self.leadership_term.observe()

@@ -23,59 +23,59 @@ class Dispatch:
         *,
         core: Core,
         election: ElectionTimer,
-        appends: AppendHandler,
-        installing: SnapshotReceiver,
-        voting: Votes,
+        append_handler: AppendHandler,
+        snapshot_receiver: SnapshotReceiver,
+        votes: Votes,
         requests: Requests,
-        tenure: LeadershipTerm,
+        leadership_term: LeadershipTerm,
         applied: Callable[[], int],
     ) -> None:
         self._core = core
         self._election = election
-        self._appends = appends
-        self._installing = installing
-        self._voting = voting
+        self._append_handler = append_handler
+        self._snapshot_receiver = snapshot_receiver
+        self._votes = votes
         self._requests = requests
-        self._tenure = tenure
+        self._leadership_term = leadership_term
         self._applied = applied
 
     def handle(self, peer: str, message: m.Message) -> None:
         match message:
             case m.Append():
-                if self._appends.take(peer, message, applied=self._applied()):
+                if self._append_handler.take(peer, message, applied=self._applied()):
                     self._election.heard_leader()
             case m.Chunk():
-                if self._installing.take(peer, message):
+                if self._snapshot_receiver.take(peer, message):
                     self._election.heard_leader()
             case m.Refuse():
                 self._learn(message.term)
             case m.Echo() | m.Accept() | m.Reject() | m.ChunkReply():
-                leading = self._tenure.leading
+                leading = self._leadership_term.leading
                 if self._learn(message.term) and leading is not None and message.term == leading.term:
                     leading.answered(peer, message)
             case m.PreVote():
-                self._voting.pre_vote(peer, message)
+                self._votes.pre_vote(peer, message)
             case m.PreVoteReply():
                 if self._learn(message.term):
-                    self._voting.would_vote(peer, message)
+                    self._votes.would_vote(peer, message)
             case m.Vote():
-                self._voting.vote(peer, message)
+                self._votes.vote(peer, message)
             case m.VoteReply():
                 if self._learn(message.term):
-                    self._voting.voted(peer, message)
+                    self._votes.voted(peer, message)
             case m.TimeoutNow():
-                self._voting.stand_for(peer, message.term)
+                self._votes.stand_for(peer, message.term)
             case m.Forward() | m.Change():
                 self._requests.answer(peer, message)
             case m.ReadIndex():
                 self._requests.answer_read(peer, message)
             case m.Forwarded() | m.ReadIndexReply():
-                self._requests.asks.answered(peer, message)
+                self._requests.pending.answered(peer, message)
 
     def _learn(self, term: int) -> bool:
         """A higher term is adopted, whoever shows it. False if that happened."""
         if term <= self._core.term:
             return True
         self._core.adopt(term)
-        self._tenure.observe()
+        self._leadership_term.observe()
         return False

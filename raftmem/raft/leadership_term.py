@@ -29,8 +29,8 @@ class LeadershipTerm:
         core: Core,
         journal: Journal,
         election: ElectionTimer,
-        voting: Votes,
-        steward: LearnerPromotion,
+        votes: Votes,
+        learner_promotion: LearnerPromotion,
         clock: Clock,
         timing: Timing,
         connected: set[str],
@@ -43,8 +43,8 @@ class LeadershipTerm:
         self._core = core
         self._journal = journal
         self._election = election
-        self._voting = voting
-        self._steward = steward
+        self._votes = votes
+        self._learner_promotion = learner_promotion
         self._clock = clock
         self._timing = timing
         self._connected = connected
@@ -56,7 +56,7 @@ class LeadershipTerm:
         if self.leading is not None:
             self._keep(self.leading)
         elif self._election.is_due():
-            self._voting.ask_around()
+            self._votes.ask_around()
             self.observe()
 
     def _keep(self, leading: Leadership) -> None:
@@ -68,7 +68,7 @@ class LeadershipTerm:
             self._step_down("its log cannot be written")
         else:
             leading.look_at_heir()
-            self._steward.look(leading)
+            self._learner_promotion.look(leading)
             if self._clock.boottime() - leading.heartbeat_at >= 0.9 * self._timing.heartbeat:
                 leading.replicate(self._connected, heartbeat=True)
 

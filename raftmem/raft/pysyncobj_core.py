@@ -132,18 +132,22 @@ class _StockLog(StockJournal):  # type: ignore[misc]  # untyped base
 
 
 class _StockTransport(Transport):  # type: ignore[misc]  # untyped base
-    """The library's sends become ours; what it has no business to send stops it (obligation no-blind-retry)."""
+    """The library's sends are kept for the caller, who sends ours.
 
-    def __init__(self, core: "Core") -> None:
+    What it has no business to send stops it (obligation no-blind-retry).
+    """
+
+    def __init__(self) -> None:
         super().__init__(None, None, [])
-        self._core = core
+        self.asked: list[tuple[str, int, int]] = []
+        self.granted = False
 
     def send(self, node: Node, message: dict[str, Any]) -> bool:
         kind = message["type"]
         if kind == "request_vote":
-            self._core.asks_vote(node.id, message["last_log_index"], message["last_log_term"])
+            self.asked.append((node.id, message["last_log_index"], message["last_log_term"]))
         elif kind == "response_vote":
-            self._core.grants_vote(node.id)
+            self.granted = True
         elif kind != "next_node_idx":  # answered by our own rules instead
             raise Stop(f"the library tried to send {kind!r}")
         return True
@@ -189,15 +193,10 @@ def _journal_seam(log: _StockLog) -> Iterator[None]:
         upstream.createJournal = stock
 
 
-def _nobody_sends(*_: object) -> None:
-    raise Stop("the library wants to send a vote before anybody judges votes")
-
-
 class Core(SyncObj):  # type: ignore[misc]  # untyped base
     """PySyncObj under our words. Drive it from one thread; it starts no thread and opens no socket.
 
-    `no_op(term)` gives the bytes of a new leader's first entry. `asks_vote(voter, last index, last term)` and
-    `grants_vote(candidate)` send for it; whoever judges votes sets them.
+    `no_op(term)` gives the bytes of a new leader's first entry.
     """
 
     # declared for the type checkers, the library is untyped
@@ -222,8 +221,6 @@ class Core(SyncObj):  # type: ignore[misc]  # untyped base
         no_op: Callable[[int], bytes],
     ) -> None:
         self.journal = journal
-        self.asks_vote: Callable[[str, int, int], None] = _nobody_sends
-        self.grants_vote: Callable[[str], None] = _nobody_sends
         self._commit = journal.first_index
         self._self_id = node_id
         self._nodes: dict[str, _Voter] = {}
@@ -239,9 +236,10 @@ class Core(SyncObj):  # type: ignore[misc]  # untyped base
             logCompactionMinEntries=10**15,
             logCompactionMinTime=10**15,
         )
+        self._sent = _StockTransport()
         with _journal_seam(_StockLog(journal, no_op)):
             others = [self._node(voter) for voter in voters if voter != node_id]
-            super().__init__(self._node(node_id), others, conf, transport=_StockTransport(self))
+            super().__init__(self._node(node_id), others, conf, transport=self._sent)
         self._poller = _NoPoller()
         self._SyncObj__raftLastApplied = applied
         self.raise_commit(applied)
@@ -278,11 +276,13 @@ class Core(SyncObj):  # type: ignore[misc]  # untyped base
         if agreed > self._commit and self.journal.term_at(agreed) == self.term:
             self.raise_commit(agreed)
 
-    def stand(self) -> None:
-        """Become a candidate of the next term: vote for oneself, ask the others."""
+    def stand(self) -> list[tuple[str, int, int]]:
+        """Become a candidate of the next term and vote for oneself: (voter, last index, last term) of each request."""
+        self._sent.asked = []
         self._SyncObj__connectedNodes = set(self._SyncObj__otherNodes)
         self._SyncObj__raftElectionDeadline = -1.0
         self.doTick(0)
+        return self._sent.asked
 
     def propose(self, data: bytes) -> int:
         """Append an entry of the current term; its index. The caller has checked that this is the leader."""
@@ -337,11 +337,14 @@ class Core(SyncObj):  # type: ignore[misc]  # untyped base
             },
         )
 
-    def deliver_vote_request(self, candidate: str, *, term: int, last_index: int, last_term: int) -> None:
+    def deliver_vote_request(self, candidate: str, *, term: int, last_index: int, last_term: int) -> bool:
+        """Whether this replica votes for the candidate; the caller answers."""
+        self._sent.granted = False
         self._receive(
             candidate,
             {"type": "request_vote", "term": term, "last_log_index": last_index, "last_log_term": last_term},
         )
+        return self._sent.granted
 
     def deliver_vote(self, voter: str, *, term: int) -> None:
         """One vote; the caller counts each voter once (obligation vote-set)."""

@@ -29,19 +29,20 @@ class Requests:
         self,
         *,
         node_id: str,
+        core: Core,
         journal: Journal,
         clock: Clock,
-        first_ask: int,
+        first: int,
         birth_of: Callable[[str], str | None],
         leading: Callable[[], Leadership | None],
         send: Callable[[str, m.Message], None],
         kick: Callable[[], None],
     ) -> None:
-        self.asks = PendingRequests(first=first_ask)
+        self.pending = PendingRequests(first=first)
         self.connected: set[str] = set()
         self.take_forwarded: OnForward = self._propose_forwarded
-        self.core: Core | None = None  # set once it is made: it needs `no_op`
         self._node_id = node_id
+        self._core = core
         self._journal = journal
         self._clock = clock
         self._birth_of = birth_of
@@ -79,9 +80,8 @@ class Requests:
 
     def _append(self, leading: Leadership, body: bytes, kind: int) -> tuple[int, int]:
         assert self._log_time is not None
-        assert self.core is not None
         time = self._log_time.now()
-        index = self.core.propose(codec.seal(body, kind=kind, time=time, wall_ms=self._clock.wall_ms()))
+        index = self._core.propose(codec.seal(body, kind=kind, time=time, wall_ms=self._clock.wall_ms()))
         self._kick()
         return index, leading.term
 
@@ -170,15 +170,15 @@ class Requests:
     def forward(self, body: bytes, callback: OnForwarded) -> None:
         forwarding.check_size(body)
         leader = self._known_leader()
-        self._send(leader, m.Forward(self.asks.forward(leader, callback), body))
+        self._send(leader, m.Forward(self.pending.forward(leader, callback), body))
 
     def ask_change(self, op: m.ChangeOp, member: Member, actor: Actor, request_id: str, callback: OnForwarded) -> None:
         leader = self._known_leader()
-        number = self.asks.forward(leader, callback)
+        number = self.pending.forward(leader, callback)
         self._send(leader, m.change(number, op, member, actor, request_id))
 
     def _reachable_leader(self) -> str | None:
-        leader = None if self.core is None else self.core.leader
+        leader = self._core.leader
         return leader if leader in self.connected else None
 
     def _known_leader(self) -> str:
@@ -194,4 +194,4 @@ class Requests:
         elif leader is None:
             callback(None)
         else:
-            self._send(leader, m.ReadIndex(self.asks.read(leader, callback), quorum))
+            self._send(leader, m.ReadIndex(self.pending.read(leader, callback), quorum))

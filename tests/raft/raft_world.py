@@ -8,7 +8,7 @@ from jepsen_like.simulator.world import VirtualMachine, World
 from raftmem.errors import Stop
 from raftmem.model import codec
 from raftmem.raft import messages as m
-from raftmem.raft.consensus import Consensus
+from raftmem.raft.assembly import Seams, assemble
 from raftmem.raft.interfaces import Timing
 from raftmem.raft.log.journal import Journal
 from raftmem.raft.pysyncobj_core import Core
@@ -157,9 +157,6 @@ class Bench:
             applied=applied,
             no_op=lambda _term: codec.no_op(time=0, wall_ms=0),
         )
-        self.asked: list[str] = []
-        self.core.asks_vote = lambda peer, _index, _term: self.asked.append(peer)
-        self.core.grants_vote = lambda _peer: None
 
     def sync(self) -> None:
         """Let all that is queued reach the disk."""
@@ -196,20 +193,22 @@ class Solo:
         self.applied: list[LogEntry] = []
         self.stopped_by: Stop | None = None
         self.apply_failures: list[Exception] = []
-        self.consensus = Consensus(
-            node_id=HERE,
-            store=self.store,
-            applied=applied,
-            settle=lambda: None,
-            apply=self._apply,
-            on_stop=self._stop,
-            timing=timing,
-            loop=self.machine,
-            clock=self.machine,
-            randomness=self.machine,
-            executor=self.machine,
-            network=self,
-            snapshots=self.snapshots,
+        self.consensus = assemble(
+            Seams(
+                node_id=HERE,
+                store=self.store,
+                applied=applied,
+                settle=lambda: None,
+                apply=self._apply,
+                on_stop=self._stop,
+                timing=timing,
+                loop=self.machine,
+                clock=self.machine,
+                randomness=self.machine,
+                executor=self.machine,
+                network=self,
+                snapshots=self.snapshots,
+            )
         )
         if connected:
             for member in self.consensus.members.voters:

@@ -20,7 +20,7 @@ from jepsen_like.simulator.group import bootstrap
 from raftmem.errors import Stop
 from raftmem.machine.run import Applied
 from raftmem.model.commands import Actor, Content, Draft, Header, Idempotency, Operation
-from raftmem.raft.consensus import Consensus
+from raftmem.raft.assembly import Seams, assemble
 from raftmem.raft.interfaces import Timing
 from raftmem.replica.apply_loop import Replica
 from raftmem.replica.snapshot_keeper import SnapshotKeeper
@@ -134,20 +134,22 @@ class One:
             vectors=InMemoryVectorIndex.open,
             on_failed=self._stop,
         )
-        self.consensus = Consensus(
-            node_id=name,
-            store=store,
-            applied=1,
-            apply=self.replica.apply,
-            settle=self.replica.settle,
-            on_stop=self._stop,
-            timing=TIMING,
-            loop=loop,
-            clock=machine,
-            randomness=machine,
-            executor=machine,
-            network=self,
-            snapshots=snapshots,
+        self.consensus = assemble(
+            Seams(
+                node_id=name,
+                store=store,
+                applied=1,
+                apply=self.replica.apply,
+                settle=self.replica.settle,
+                on_stop=self._stop,
+                timing=TIMING,
+                loop=loop,
+                clock=machine,
+                randomness=machine,
+                executor=machine,
+                network=self,
+                snapshots=snapshots,
+            )
         )
         self.expiry = Expiry(consensus=self.consensus, replica=self.replica, loop=loop, randomness=machine)
         self.service = ReplicaService(

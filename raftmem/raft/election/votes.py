@@ -23,7 +23,7 @@ class Votes:
         core: Core,
         journal: Journal,
         election: ElectionTimer,
-        promises: DurableOutbox,
+        outbox: DurableOutbox,
         peers: Callable[[], tuple[str, ...]],
         send: Callable[[str, m.Message], None],
         may_stand: Callable[[], bool],
@@ -32,14 +32,11 @@ class Votes:
         self._core = core
         self._journal = journal
         self._election = election
-        self._promises = promises
+        self._outbox = outbox
         self._peers = peers
         self._send = send
         self._may_stand = may_stand
-        self._granted = False
         self._told_to = 0  # the term in which this replica's leader told it to stand
-        core.asks_vote = self._ask_vote
-        core.grants_vote = self._grant_vote
 
     # --- for oneself -------------------------------------------------------------------------------
     def ask_around(self) -> None:
@@ -76,7 +73,8 @@ class Votes:
     def _begin(self) -> None:
         self.elections += 1
         self._election.stand()
-        self._core.stand()
+        for voter, last_index, last_term in self._core.stand():
+            self._ask_vote(voter, last_index, last_term)
 
     def stand_for(self, leader: str, term: int) -> None:
         """Obligation transfer: the leader of this very term gives way to this replica: nobody need be asked first."""
@@ -88,31 +86,28 @@ class Votes:
     def _ask_vote(self, peer: str, last_index: int, last_term: int) -> None:
         """The library asks for a vote: once its own is on disk, and only while it still stands."""
         request = m.Vote(self._core.term, last_index, last_term, self._told_to == self._core.term)
-        self._promises.send(peer, request, unless=lambda: self._core.role != CANDIDATE)
+        self._outbox.send(peer, request, unless=lambda: self._core.role != CANDIDATE)
 
     # --- for others ----------------------------------------------------------------------------------
     def pre_vote(self, peer: str, question: m.PreVote) -> None:
         granted = (
             question.term > self._core.term and not self._is_sticky() and rules.is_up_to_date(self._journal, question)
         )
-        self._promises.send(peer, m.PreVoteReply(self._core.term, question.term, granted))
+        self._outbox.send(peer, m.PreVoteReply(self._core.term, question.term, granted))
 
     def vote(self, peer: str, request: m.Vote) -> None:
         """A sticky replica neither votes nor adopts the candidate's term; the refusal carries its own.
 
         A candidate whose leader told it to stand passes: that leader has given up its lease.
         """
-        self._granted = False
+        granted = False
         if request.transfer or not self._is_sticky():
-            self._core.deliver_vote_request(
+            granted = self._core.deliver_vote_request(
                 peer, term=request.term, last_index=request.last_index, last_term=request.last_term
             )
-        if self._granted:
+        if granted:
             self._election.wait_again()
-        self._promises.send(peer, m.VoteReply(self._core.term, self._granted))
-
-    def _grant_vote(self, _candidate: str) -> None:
-        self._granted = True
+        self._outbox.send(peer, m.VoteReply(self._core.term, granted))
 
     def _is_sticky(self) -> bool:
         return self._election.is_sticky(is_leader=self._core.role == LEADER)

@@ -15,15 +15,15 @@ from raftmem.raft.pysyncobj_core import LEADER, Core
 class AppendHandler:
     """`commit`: the highest index that leaders' words and this log together make committed."""
 
-    def __init__(self, *, core: Core, journal: Journal, promises: DurableOutbox, commit: int) -> None:
+    def __init__(self, *, core: Core, journal: Journal, outbox: DurableOutbox, commit: int) -> None:
         self._core = core
         self._journal = journal
-        self._promises = promises
-        self._following = MatchClaim(commit=commit)
+        self._outbox = outbox
+        self._match_claim = MatchClaim(commit=commit)
 
     @property
     def commit(self) -> int:
-        return self._following.commit
+        return self._match_claim.commit
 
     def take(self, leader: str, message: m.Append, *, applied: int) -> bool:
         """Whether a live leader was heard: an append of an older term is refused instead.
@@ -40,11 +40,11 @@ class AppendHandler:
             core.deliver_append(
                 leader, term=message.term, kept=verdict.kept, entries=verdict.entries, commit=verdict.commit
             )
-            self._following.verify(term=message.term, verified=verdict.verified, commit=verdict.commit)
+            self._match_claim.verify(term=message.term, verified=verdict.verified, commit=verdict.commit)
         if message.round:
-            self._promises.send(leader, m.Echo(message.term, message.round, applied))
+            self._outbox.send(leader, m.Echo(message.term, message.round, applied))
         if isinstance(verdict, m.Reject):
-            self._promises.send(leader, verdict)
+            self._outbox.send(leader, verdict)
         else:
             self.claim(owed=message.round > 0)
         return True
@@ -58,7 +58,7 @@ class AppendHandler:
 
     def _is_led_by(self, leader: str, term: int) -> bool:
         if term < self._core.term:
-            self._promises.send(leader, m.Refuse(self._core.term))
+            self._outbox.send(leader, m.Refuse(self._core.term))
             return False
         if self._core.role == LEADER and term == self._core.term:
             raise Corrupt("raft", f"two leaders in term {term}: this replica and {leader}")
@@ -66,7 +66,7 @@ class AppendHandler:
 
     def vouch(self, index: int) -> None:
         """The log up to `index` is committed, or known to be the leader's: claim that much of it, as an answer."""
-        self._following.verify(term=self._core.term, verified=index, commit=0)
+        self._match_claim.verify(term=self._core.term, verified=index, commit=0)
         self.claim(owed=True)
 
     def claim(self, *, owed: bool) -> None:
@@ -74,6 +74,6 @@ class AppendHandler:
         leader, term = self._core.leader, self._core.term
         if leader is None or self._core.role == LEADER or self._journal.is_resetting:
             return
-        match = self._following.claim(term=term, durable=self._journal.durable_index, owed=owed)
+        match = self._match_claim.claim(term=term, durable=self._journal.durable_index, owed=owed)
         if match is not None:
-            self._promises.send(leader, m.Accept(term, match))
+            self._outbox.send(leader, m.Accept(term, match))

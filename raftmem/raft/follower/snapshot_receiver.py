@@ -29,9 +29,9 @@ class SnapshotReceiver:
         *,
         core: Core,
         journal: Journal,
-        promises: DurableOutbox,
-        appends: AppendHandler,
-        applying: ApplyQueue,
+        outbox: DurableOutbox,
+        append_handler: AppendHandler,
+        apply_queue: ApplyQueue,
         snapshots: Snapshots,
         step: Callable[[Callable[[], None]], None],
     ) -> None:
@@ -39,9 +39,9 @@ class SnapshotReceiver:
         self.installed = 0
         self._core = core
         self._journal = journal
-        self._promises = promises
-        self._appends = appends
-        self._applying = applying
+        self._outbox = outbox
+        self._append_handler = append_handler
+        self._apply_queue = apply_queue
         self._snapshots = snapshots
         self._step = step
         self._receiving: SnapshotMeta | None = None
@@ -50,10 +50,10 @@ class SnapshotReceiver:
 
     def take(self, leader: str, chunk: m.Chunk) -> bool:
         """Whether a live leader was heard."""
-        if not self._appends.hear(leader, chunk.term):
+        if not self._append_handler.hear(leader, chunk.term):
             return False
         if chunk.round:
-            self._promises.send(leader, m.Echo(chunk.term, chunk.round, self._applying.index))
+            self._outbox.send(leader, m.Echo(chunk.term, chunk.round, self._apply_queue.index))
         if self._busy:
             return True
         if not self._needs(chunk.meta):
@@ -67,14 +67,14 @@ class SnapshotReceiver:
         return True
 
     def _needs(self, meta: SnapshotMeta) -> bool:
-        reached = max(self._core.commit_index, self._applying.index)
+        reached = max(self._core.commit_index, self._apply_queue.index)
         return reached < meta.index and self._journal.term_at(meta.index) != meta.term
 
     def _claim(self, meta: SnapshotMeta) -> None:
         """This log agrees with the leader's up to the snapshot: both hold its last entry, or it is committed here."""
-        reached = max(self._core.commit_index, self._applying.index)
+        reached = max(self._core.commit_index, self._apply_queue.index)
         holds = self._journal.term_at(meta.index) == meta.term
-        self._appends.vouch(max(reached, meta.index if holds else 0))
+        self._append_handler.vouch(max(reached, meta.index if holds else 0))
 
     def _begin(self, meta: SnapshotMeta) -> None:
         log.info("receives a snapshot of index %d, %d bytes", meta.index, meta.size)
@@ -100,7 +100,7 @@ class SnapshotReceiver:
         leader = self._core.leader
         if leader is not None:
             reply = m.ChunkReply(self._core.term, meta.index, meta.checksum, self._received)
-            self._promises.send(leader, reply)
+            self._outbox.send(leader, reply)
 
     def _prepared(self, meta: SnapshotMeta, *, sound: bool) -> None:
         self._receiving = None
@@ -112,7 +112,7 @@ class SnapshotReceiver:
             self._snapshots.discard()
             self._claim(meta)
         else:
-            self._applying.hold()
+            self._apply_queue.hold()
             number = self._journal.reset(LogEntry(meta.index, meta.term, meta.entry), meta.members)
             self._journal.writer.when_durable(number, lambda: self._step(lambda: self._install(meta)))
 
@@ -124,5 +124,5 @@ class SnapshotReceiver:
         self._busy = False
         self._core.raise_commit(meta.index)
         self._core.set_applied(meta.index)
-        self._applying.jump(meta.index)
-        self._appends.vouch(meta.index)
+        self._apply_queue.jump(meta.index)
+        self._append_handler.vouch(meta.index)
