@@ -5,9 +5,14 @@ A small state is sent in several chunks all the same; a full disk takes no snaps
 
 import errno
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from jepsen_like.simulator.disk import Disk
+from jepsen_like.simulator.sometimes import Sometimes
+from jepsen_like.simulator.world import VirtualMachine
+from raftmem.errors import Stop
 from raftmem.raft.consensus import Consensus
+from raftmem.raft.interfaces import Timing
 from raftmem.replica.apply_loop import Replica as ApplyLoop
 from raftmem.replica.snapshot_keeper import SnapshotKeeper
 from raftmem.replica.snapshot_policy import SnapshotPolicy, SnapshotThresholds
@@ -15,19 +20,26 @@ from raftmem.storage.log.contract import LogEntry
 from raftmem.storage.snapshots.contract import SnapshotMeta, SnapshotStore
 from raftmem.storage.vectors.in_memory import InMemoryVectorIndex
 
-if TYPE_CHECKING:
-    from jepsen_like.simulator.replicas import Replica
-
 NEVER = 1 << 50
 LOOKS = 0.5  # election timeouts between two looks of the housekeeping
+
+
+class Setting(Protocol):
+    """What the group decides of the snapshots of all its replicas. `chunks`: how many a snapshot is sent in."""
+
+    timing: Timing
+    sometimes: Sometimes
+    compact_entries: int
+    keep_entries: int
+    chunks: int
 
 
 class WatchedSnapshotStore:
     """Finds no room when the disk is full."""
 
-    def __init__(self, replica: "Replica") -> None:
-        self._inner: SnapshotStore = replica.disk.snapshots
-        self._log = replica.disk.log
+    def __init__(self, disk: Disk) -> None:
+        self._inner: SnapshotStore = disk.snapshots
+        self._log = disk.log
 
     def _check_room(self) -> None:
         if self._log.full:
@@ -61,18 +73,22 @@ class WatchedSnapshotStore:
 
 
 class WatchedSnapshots(SnapshotKeeper):
-    """What consensus is given."""
+    """The snapshots that consensus is given. `installed(meta)`: one has become the state."""
 
     def __init__(
         self,
-        replica: "Replica",
+        setting: Setting,
+        disk: Disk,
+        machine: VirtualMachine,
         apply_loop: ApplyLoop,
+        *,
         members_at: Callable[[int], LogEntry],
         holds: Callable[[SnapshotMeta], bool],
+        installed: Callable[[SnapshotMeta], None],
+        on_failed: Callable[[Stop], None],
     ) -> None:
-        machine = replica.machine
         super().__init__(
-            store=WatchedSnapshotStore(replica),
+            store=WatchedSnapshotStore(disk),
             replica=apply_loop,
             executor=machine.chores,
             loop=machine,
@@ -80,34 +96,54 @@ class WatchedSnapshots(SnapshotKeeper):
             members_at=members_at,
             holds=holds,
             vectors=InMemoryVectorIndex.open,
-            on_failed=lambda error: replica.stops(machine, error),
+            on_failed=on_failed,
         )
-        self._of = replica
+        self._setting = setting
+        self._installed = installed
 
     def read(self, meta: SnapshotMeta, offset: int, size: int, done: Callable[[bytes | None], None]) -> None:
-        super().read(meta, offset, min(size, meta.size // self._of.group.chunks + 1), done)
+        super().read(meta, offset, min(size, meta.size // self._setting.chunks + 1), done)
 
     def begin(self, meta: SnapshotMeta, done: Callable[[int], None]) -> None:
         def begun(received: int) -> None:
             if 0 < received < meta.size:
-                self._of.group.sometimes.saw("snapshot resumed")
+                self._setting.sometimes.saw("snapshot resumed")
             done(received)
 
         super().begin(meta, begun)
 
     def install(self, meta: SnapshotMeta) -> None:
         super().install(meta)
-        self._of.installed(meta)
+        self._installed(meta)
 
 
 class Chores:
     """`begin` once consensus is made."""
 
-    def __init__(self, replica: "Replica", apply_loop: ApplyLoop) -> None:
-        self._of = replica
+    def __init__(
+        self,
+        setting: Setting,
+        disk: Disk,
+        machine: VirtualMachine,
+        apply_loop: ApplyLoop,
+        *,
+        installed: Callable[[SnapshotMeta], None],
+        on_failed: Callable[[Stop], None],
+    ) -> None:
+        self._setting = setting
+        self._machine = machine
         self._apply_loop = apply_loop
         self._consensus: Consensus | None = None
-        self.snapshots = WatchedSnapshots(replica, apply_loop, self._members_at, self._holds)
+        self.snapshots = WatchedSnapshots(
+            setting,
+            disk,
+            machine,
+            apply_loop,
+            members_at=self._members_at,
+            holds=self._holds,
+            installed=installed,
+            on_failed=on_failed,
+        )
 
     def _members_at(self, index: int) -> LogEntry:
         assert self._consensus is not None, "nothing is taken before consensus is there"
@@ -119,15 +155,15 @@ class Chores:
 
     def begin(self, consensus: Consensus) -> None:
         self._consensus = consensus
-        group, machine = self._of.group, self._of.machine
+        setting, machine = self._setting, self._machine
         SnapshotPolicy(
-            policy=SnapshotThresholds(group.compact_entries, NEVER, NEVER, group.keep_entries, share=0.0),
+            policy=SnapshotThresholds(setting.compact_entries, NEVER, NEVER, setting.keep_entries, share=0.0),
             replica=self._apply_loop,
             snapshots=self.snapshots,
             compact=consensus.compact,
             loop=machine,
             clock=machine,
-            period_seconds=LOOKS * group.timing.election_timeout,
+            period_seconds=LOOKS * setting.timing.election_timeout,
         ).start()
 
     def take(self) -> None:
@@ -135,6 +171,6 @@ class Chores:
 
         def taken(meta: SnapshotMeta | None) -> None:
             if meta is not None:
-                self._of.group.sometimes.saw("snapshot asked for")
+                self._setting.sometimes.saw("snapshot asked for")
 
         self.snapshots.take(taken)

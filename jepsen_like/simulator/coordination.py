@@ -4,30 +4,43 @@ Each life of a replica has the production expiry and the production grouping of 
 and `raftmem/service/proposer.py` do it. The oracles see each entry when it is first applied anywhere.
 """
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from jepsen_like.simulator.leases import Leases
 from jepsen_like.simulator.lock_oracle import LockOracle
+from jepsen_like.simulator.oracles import Referee
+from jepsen_like.simulator.replicas import Replica
+from jepsen_like.simulator.sometimes import Sometimes
 from jepsen_like.simulator.task_oracle import TaskOracle
+from jepsen_like.simulator.world import VirtualMachine, World
 from raftmem.errors import NotApplied
 from raftmem.machine.run import Applied
 from raftmem.model import codec
 from raftmem.model.commands import Draft
 from raftmem.raft.consensus import Consensus
 from raftmem.raft.forwarding import EntryAddress, OnProposed, Refused
+from raftmem.raft.interfaces import Timing
 from raftmem.replica.apply_loop import Replica as ApplyLoop
 from raftmem.service.expiry import Expiry
 from raftmem.service.renewal_batch import RenewalBatch, is_renewal
 
-if TYPE_CHECKING:
-    from jepsen_like.simulator.group import Group
-    from jepsen_like.simulator.replicas import Replica
+
+class Setting(Protocol):
+    """What it is given by its group."""
+
+    world: World
+    timing: Timing
+    sometimes: Sometimes
+    referee: Referee
+
+    def took(self, number: int, place: tuple[int, int], machine: VirtualMachine) -> None: ...
+    def forward(self, number: int, replica: Replica, body: bytes | None = None) -> bool: ...
 
 
 class Coordination:
     """`seqs`: number -> which operation of its entry is the first that was asked for, where it is not the first."""
 
-    def __init__(self, group: "Group") -> None:
+    def __init__(self, group: Setting) -> None:
         fail, sometimes = group.referee.fail, group.sometimes
         self.leases = Leases(group.world, group.timing.drift)
         self.locks = LockOracle(self.leases, sometimes, fail)
@@ -59,7 +72,7 @@ class Coordination:
         return [*self.locks.leases_left(), *self.tasks.claims_left()]
 
     # --- at a replica -------------------------------------------------------------------------------
-    def begin(self, replica: "Replica", consensus: Consensus, apply_loop: ApplyLoop) -> None:
+    def begin(self, replica: Replica, consensus: Consensus, apply_loop: ApplyLoop) -> None:
         """A new life."""
         machine = replica.machine
         Expiry(consensus=consensus, replica=apply_loop, loop=machine, randomness=machine).start()
@@ -74,7 +87,7 @@ class Coordination:
         consensus.on_forward(take)
 
     # --- requests -----------------------------------------------------------------------------------
-    def give(self, number: int, replica: "Replica", draft: Draft) -> None:
+    def give(self, number: int, replica: Replica, draft: Draft) -> None:
         """To a replica that leads, as far as anybody knows."""
         consensus, machine = replica.consensus, replica.machine
         if consensus is None:
@@ -95,7 +108,7 @@ class Coordination:
         except NotApplied:
             return  # its agent hears nothing
 
-    def pass_on(self, number: int, replica: "Replica", draft: Draft) -> None:
+    def pass_on(self, number: int, replica: Replica, draft: Draft) -> None:
         """To a replica that asks its leader."""
         self._group.forward(number, replica, _body(draft))
 

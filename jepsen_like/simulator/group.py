@@ -8,26 +8,20 @@ import random
 from jepsen_like.simulator.commands import command
 from jepsen_like.simulator.coordination import Coordination
 from jepsen_like.simulator.disk import Disk, Folder, MemoryDisk, NewDisk, WatchedLog
+from jepsen_like.simulator.life import first_entry, member
 from jepsen_like.simulator.network import VirtualNetwork
 from jepsen_like.simulator.oracles import Referee, Stuck
-from jepsen_like.simulator.replicas import Replica, member, members
+from jepsen_like.simulator.replicas import Replica
 from jepsen_like.simulator.sometimes import Sometimes
 from jepsen_like.simulator.world import VirtualMachine, World
 from raftmem.errors import NotApplied
-from raftmem.model import codec
 from raftmem.model.commands import Actor, Members
 from raftmem.raft import messages as m
 from raftmem.raft.consensus import Consensus
 from raftmem.raft.interfaces import Timing
 from raftmem.storage.log.contract import Append, LogEntry, LogStore
 
-CLUSTER = "5f2a9c01"
 OPERATOR = Actor("user", "operator")
-
-
-def bootstrap(names: tuple[str, ...], timing: Timing) -> bytes:
-    """Index 1 of every log: the membership."""
-    return codec.membership(members(names, timing, CLUSTER), time=0, wall_ms=0)
 
 
 class Group:
@@ -36,8 +30,6 @@ class Group:
     `faults`: the random stream of what goes wrong. `replicas`: everyone who ever was in it, removed ones too.
     `coordination`: None in a group that nobody uses for locks or tasks.
     """
-
-    cluster_id = CLUSTER
 
     def __init__(
         self,
@@ -94,11 +86,8 @@ class Group:
             return WatchedLog(name, inner, self.referee, self.sometimes)
 
         disk = self._new_disk(name, Folder(folder_id, f"birth-{self._births}"), log)
-        if name in self.names:
-            disk.log.commit([Append((LogEntry(1, 0, bootstrap(self.names, self.timing)),))])
-        else:
-            nobody = members((), self.timing, CLUSTER)
-            disk.log.commit([Append((LogEntry(0, 0, codec.membership(nobody, time=0, wall_ms=0)),))])
+        voters = self.names if name in self.names else ()
+        disk.log.commit([Append((first_entry(voters, self.timing),))])
         return disk
 
     def newcomer(self) -> Replica:

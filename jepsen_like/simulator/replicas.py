@@ -5,32 +5,61 @@ and what the next one finds is what the disk kept.
 """
 
 import errno
-from typing import TYPE_CHECKING
+import random
+from typing import Protocol
 
 from jepsen_like.simulator.chores import Chores
 from jepsen_like.simulator.disk import Disk
-from jepsen_like.simulator.network import Ends
-from jepsen_like.simulator.world import VirtualMachine
+from jepsen_like.simulator.life import greeting, restored
+from jepsen_like.simulator.network import Ends, VirtualNetwork
+from jepsen_like.simulator.oracles import Referee
+from jepsen_like.simulator.sometimes import Sometimes
+from jepsen_like.simulator.world import VirtualMachine, World
 from raftmem.errors import Removed, Stop, StorageFailed
-from raftmem.model.commands import Member, Members
+from raftmem.model.commands import Members
 from raftmem.raft.assembly import Seams, assemble
 from raftmem.raft.consensus import Consensus
 from raftmem.raft.interfaces import Timing
-from raftmem.raft.transport.frames import MAGIC, PROTOCOL_VERSION, Hello, objection
+from raftmem.raft.transport.frames import Hello, objection
 from raftmem.replica.apply_loop import Replica as ApplyLoop
 from raftmem.storage.log.contract import LogEntry, LogStore
-from raftmem.storage.reconcile import check_open, restore
 from raftmem.storage.snapshots.contract import SnapshotMeta
 from raftmem.storage.vectors.in_memory import InMemoryVectorIndex
 
-if TYPE_CHECKING:
-    from jepsen_like.simulator.group import Group
+
+class Users(Protocol):
+    """Locks and tasks in use: production code that is begun with each life of a replica."""
+
+    def begin(self, replica: "Replica", consensus: Consensus, apply_loop: ApplyLoop) -> None: ...
+
+
+class Setting(Protocol):
+    """What a replica is given by its group. `faults`: the random stream of what goes wrong."""
+
+    world: World
+    network: VirtualNetwork
+    referee: Referee
+    faults: random.Random
+    timing: Timing
+    sometimes: Sometimes
+    compact_entries: int
+    keep_entries: int
+    chunks: int
+    sync_seconds: float
+    append_bytes_max: int
+
+    @property
+    def coordination(self) -> Users | None: ...
+    def deliver(self, replica: "Replica", consensus: Consensus, peer: str, data: bytes) -> None: ...
+    def committed(self, entries: list[LogEntry]) -> None: ...
+    def members_moved(self, replica: "Replica") -> None: ...
+    def is_removed(self, name: str) -> bool: ...
 
 
 class Replica:
     """`consensus` is None while it is down. `gone`: the group has removed it. `wiped`: its folder was emptied."""
 
-    def __init__(self, group: "Group", name: str, disk: Disk) -> None:
+    def __init__(self, group: Setting, name: str, disk: Disk) -> None:
         self.group = group
         self.name = name
         self.disk = disk
@@ -81,15 +110,23 @@ class Replica:
         )
         log = self.disk.log
         try:
-            if check_open(log, self.disk.state, path=self.name):
-                self._restore()
+            if restored(self.name, log, self.disk.state, self.disk.snapshots) is not None:
+                group.referee.stands_at(self.name, self.disk.state.head().index, self.disk.state.head().digest)
+                group.sometimes.saw("state rebuilt")
         except Stop as error:
             raise group.referee.fail(f"{self.name} cannot start: {error}") from error
         state = self.disk.state
         self.state = replica = ApplyLoop(state, InMemoryVectorIndex.open(state.read()))
         if log.first_index() == 1 and replica.applied == 0:
             self._apply(log.read(1, 2))
-        self.chores = chores = Chores(self, replica)
+        self.chores = chores = Chores(
+            group,
+            self.disk,
+            machine,
+            replica,
+            installed=self.installed,
+            on_failed=lambda error: self.stops(machine, error),
+        )
         self.consensus = consensus = assemble(
             Seams(
                 node_id=self.name,
@@ -130,13 +167,6 @@ class Replica:
             lambda peer: machine.call_soon(lambda: consensus.connected(peer)),
             lambda peer: machine.call_soon(lambda: consensus.disconnected(peer)),
         )
-
-    def _restore(self) -> None:
-        """The state is behind where the log begins: from a snapshot that this log goes on from."""
-        state = self.disk.state
-        restore(self.disk.log, state, self.disk.snapshots.all(), path=self.name)
-        self.group.referee.stands_at(self.name, state.head().index, state.head().digest)
-        self.group.sometimes.saw("state rebuilt")
 
     def crash(self) -> None:
         """At once, between two events: what was not committed to the log store is gone."""
@@ -235,28 +265,5 @@ class Replica:
             self.disk.folder.known_births.setdefault(other.name, other.disk.folder.birth)
 
     def _hello(self, to: str) -> Hello:
-        timing = self.group.timing
-        return Hello(
-            magic=MAGIC,
-            protocol=PROTOCOL_VERSION,
-            cluster_id=self.group.cluster_id,
-            incarnation=1,
-            node_id=self.name,
-            to_node_id=to,
-            folder_id=self.disk.folder.folder_id,
-            birth=self.disk.folder.birth,
-            genesis=b"",
-            election_timeout_ms=int(timing.election_timeout * 1000),
-            clock_drift_ppm=int(timing.drift * 1e6),
-            rest_url="",
-            version="",
-        )
-
-
-def member(name: str, *, replaces: str | None = None) -> Member:
-    return Member(name, f"peer-{name}", f"http://{name}", f"folder-{name}", replaces)
-
-
-def members(names: tuple[str, ...], timing: Timing, cluster_id: str) -> Members:
-    voters = tuple(member(name) for name in names)
-    return Members(cluster_id, 1, voters, int(timing.election_timeout * 1000), int(timing.drift * 1e6))
+        folder = self.disk.folder
+        return greeting(self.name, to, folder_id=folder.folder_id, birth=folder.birth, timing=self.group.timing)

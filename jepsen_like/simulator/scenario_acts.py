@@ -7,11 +7,12 @@ checks also when it runs with a rule switched off. Only what cannot be meant rai
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from jepsen_like.simulator.life import member
 from jepsen_like.simulator.scenario_locks import LOCK_ACTS
 from jepsen_like.simulator.stage import Stage
 from jepsen_like.simulator.stage_clients import body_of
 from jepsen_like.simulator.stage_network import Letter
-from jepsen_like.simulator.stage_replica import StageReplica, member
+from jepsen_like.simulator.stage_replica import StageReplica
 from raftmem.errors import NotApplied
 from raftmem.model import codec
 from raftmem.model.commands import Actor, Member

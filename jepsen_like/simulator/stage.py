@@ -6,10 +6,11 @@ each, by `say`. Rule: the same commands give the same lines, in any process.
 
 from collections.abc import Callable, Sequence
 
+from jepsen_like.simulator.life import first_entry
 from jepsen_like.simulator.stage_clients import Clients
 from jepsen_like.simulator.stage_network import Letter, StageNetwork
 from jepsen_like.simulator.stage_oracle import StageOracle
-from jepsen_like.simulator.stage_replica import StageReplica, first_entry
+from jepsen_like.simulator.stage_replica import StageReplica
 from jepsen_like.simulator.words import in_words
 from jepsen_like.simulator.world import World
 from raftmem.errors import Corrupt, Removed, Stop

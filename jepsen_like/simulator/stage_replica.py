@@ -7,28 +7,25 @@ an empty one with a new birth, under the old name.
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from jepsen_like.simulator.life import first_entry, greeting, restored
 from jepsen_like.simulator.world import VirtualHandle, VirtualMachine, World
 from raftmem.errors import Stop
-from raftmem.model import codec
-from raftmem.model.commands import Member, Members
+from raftmem.model.commands import Members
 from raftmem.raft.assembly import Seams, assemble
 from raftmem.raft.consensus import Consensus
 from raftmem.raft.interfaces import Timing
-from raftmem.raft.transport.frames import MAGIC, PROTOCOL_VERSION, Hello
+from raftmem.raft.transport.frames import Hello
 from raftmem.replica.apply_loop import Replica
 from raftmem.replica.snapshot_keeper import SnapshotKeeper
 from raftmem.runtime.interfaces import TimerHandle
 from raftmem.service.expiry import Expiry
 from raftmem.storage.log.contract import Append, Compact, LogEntry, LogWrite, Reset, Truncate
 from raftmem.storage.log.in_memory import InMemoryLogStore
-from raftmem.storage.reconcile import check_open, restore
 from raftmem.storage.snapshots.contract import SnapshotMeta
 from raftmem.storage.snapshots.in_memory import InMemorySnapshotStore
 from raftmem.storage.state.in_memory import InMemoryStateStore
 from raftmem.storage.state.in_memory_copy import InMemoryFiles
 from raftmem.storage.vectors.in_memory import InMemoryVectorIndex
-
-CLUSTER = "5f2a9c01"
 
 
 class Setting(Protocol):
@@ -85,16 +82,6 @@ class _NeverRings:
         return VirtualHandle()
 
 
-def member(name: str, *, replaces: str | None = None) -> Member:
-    return Member(name, f"peer-{name}", f"http://{name}", f"folder-{name}", replaces)
-
-
-def first_entry(voters: Sequence[str], timing: Timing) -> LogEntry:
-    """Index 1 of a group that is bootstrapped; index 0 of a replica that joins, which names no voter."""
-    members = Members(CLUSTER, 1, tuple(map(member, voters)), int(timing.election_timeout * 1000), 10_000)
-    return LogEntry(1 if voters else 0, 0, codec.membership(members, time=0, wall_ms=0))
-
-
 class StageReplica:
     """`consensus` is None while it is down. `stopped_by`: why it stopped by itself. `lives`: how often it started."""
 
@@ -142,8 +129,8 @@ class StageReplica:
         self.machine = machine = VirtualMachine(self._world, sync_seconds=0.0)
         self.state.close(clean=False)  # a kill, unless it is the first life
         snapshots = InMemorySnapshotStore(self._files, self.state)
-        if check_open(self.log, self.state, path=self.name):
-            meta = restore(self.log, self.state, snapshots.all(), path=self.name)
+        meta = restored(self.name, self.log, self.state, snapshots)
+        if meta is not None:
             self._setting.say(f"{self.name} restores its state from the snapshot of {meta.index}/{meta.term}")
         self.replica = Replica(self.state, InMemoryVectorIndex.open(self.state.read()))
         if self.log.first_index() == 1 and self.replica.applied == 0:
@@ -228,18 +215,10 @@ class StageReplica:
 
     # --- the handshake -----------------------------------------------------------------------------------
     def hello(self, to: str) -> Hello:
-        return Hello(
-            magic=MAGIC,
-            protocol=PROTOCOL_VERSION,
-            cluster_id=CLUSTER,
-            incarnation=1,
-            node_id=self.name,
-            to_node_id=to,
+        return greeting(
+            self.name,
+            to,
             folder_id=f"folder-{self.name}",
             birth=f"birth-{self.births}",
-            genesis=b"",
-            election_timeout_ms=int(self._setting.timing.election_timeout * 1000),
-            clock_drift_ppm=10_000,
-            rest_url="",
-            version="",
+            timing=self._setting.timing,
         )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from jepsen_like.simulator.commands import command
-from jepsen_like.simulator.group import bootstrap
+from jepsen_like.simulator.life import first_entry
 from jepsen_like.simulator.world import VirtualMachine, World
 from raftmem.errors import Stop
 from raftmem.model import codec
@@ -58,7 +58,7 @@ def store_of(
 ) -> InMemoryLogStore:
     """A disk with the bootstrap entry, then entries of these terms."""
     store = InMemoryLogStore()
-    first = LogEntry(1, 0, bootstrap(voters, TIMING))
+    first = first_entry(voters, TIMING)
     store.commit([HardState(term, vote), Append((first, *entries(*terms)))])
     return store
 
@@ -70,7 +70,7 @@ class CountingStore(InMemoryLogStore):
         super().__init__()
         self.failures = list(failures)
         self.commits: list[Sequence[LogWrite]] = []
-        super().commit([Append((LogEntry(1, 0, bootstrap(NAMES, TIMING)),))])
+        super().commit([Append((first_entry(NAMES, TIMING),))])
 
     def commit(self, writes: Sequence[LogWrite]) -> None:
         self.commits.append(writes)
@@ -130,7 +130,7 @@ class FakeSnapshots:
 
 def snapshot_of(index: int, term: int, *, size: int = 100) -> SnapshotMeta:
     """Of a group whose membership has not changed; its last entry is what `entries` gives."""
-    members = LogEntry(1, 0, bootstrap(NAMES, TIMING))
+    members = first_entry(NAMES, TIMING)
     return SnapshotMeta(index, term, size, bytes(32), bytes(32), entries(term, start=index)[0].data, members, 0)
 
 

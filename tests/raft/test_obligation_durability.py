@@ -5,7 +5,7 @@ import errno
 import pytest
 from raft_world import HERE, NAMES, PEER, TIMING, Bench, CountingStore, Solo, body, data, entries, store_of, wire
 
-from jepsen_like.simulator.group import bootstrap
+from jepsen_like.simulator.life import first_entry
 from raftmem.errors import Corrupt, NoSpace, StorageFailed
 from raftmem.model import codec
 from raftmem.model.commands import Member, Members
@@ -301,7 +301,7 @@ def test_checked_files_a_state_beyond_the_log_is_refused_at_open() -> None:
 
 def test_checked_files_an_entry_of_a_later_term_than_the_hard_state_is_refused_at_open() -> None:
     store = InMemoryLogStore()
-    store.commit([HardState(1, None), Append((LogEntry(1, 0, bootstrap(NAMES, TIMING)), *entries(2)))])
+    store.commit([HardState(1, None), Append((first_entry(NAMES, TIMING), *entries(2)))])
     with pytest.raises(Corrupt, match="term 2"):
         Bench(store)
 

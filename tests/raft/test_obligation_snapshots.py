@@ -18,13 +18,13 @@ from raft_world import (
     wire,
 )
 
-from jepsen_like.simulator.group import bootstrap
+from jepsen_like.simulator.life import first_entry
 from raftmem.errors import Corrupt
 from raftmem.raft import messages as m
 from raftmem.raft import rules
-from raftmem.storage.log.contract import Compact, LogEntry
+from raftmem.storage.log.contract import Compact
 
-MEMBERS = LogEntry(1, 0, bootstrap(NAMES, TIMING))
+MEMBERS = first_entry(NAMES, TIMING)
 
 
 class Compacted(TermLog):

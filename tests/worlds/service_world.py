@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from jepsen_like.simulator.group import bootstrap
+from jepsen_like.simulator.life import first_entry
 from raftmem.errors import Stop
 from raftmem.machine.run import Applied
 from raftmem.model.commands import Actor, Content, Draft, Header, Idempotency, Operation
@@ -28,7 +28,7 @@ from raftmem.runtime.system import AsyncioLoop
 from raftmem.service.expiry import Expiry
 from raftmem.service.interface import Gone
 from raftmem.service.replica_service import ReplicaService
-from raftmem.storage.log.contract import Append, HardState, LogEntry
+from raftmem.storage.log.contract import Append, HardState
 from raftmem.storage.log.in_memory import InMemoryLogStore
 from raftmem.storage.snapshots.in_memory import InMemorySnapshotStore
 from raftmem.storage.space import Space
@@ -118,7 +118,7 @@ class One:
         self._group = group
         machine, loop = _Machine(name), AsyncioLoop(asyncio.get_running_loop())
         store, state = InMemoryLogStore(), InMemoryStateStore()
-        first = LogEntry(1, 0, bootstrap(group.names, TIMING))
+        first = first_entry(group.names, TIMING)
         store.commit([HardState(0, None), Append((first,))])
         self.replica = Replica(state, InMemoryVectorIndex())
         self.replica.observers.append(self)
