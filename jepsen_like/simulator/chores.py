@@ -25,7 +25,7 @@ LOOKS = 0.5  # election timeouts between two looks of the housekeeping
 
 
 class Setting(Protocol):
-    """What the group decides of the snapshots of all its replicas. `chunks`: how many a snapshot is sent in."""
+    """The group, as the snapshots of its replicas see it. `chunks`: how many a snapshot is sent in."""
 
     timing: Timing
     sometimes: Sometimes

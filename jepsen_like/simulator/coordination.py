@@ -26,7 +26,7 @@ from raftmem.service.renewal_batch import RenewalBatch, is_renewal
 
 
 class Setting(Protocol):
-    """What it is given by its group."""
+    """The group, as its locks and tasks see it."""
 
     world: World
     timing: Timing

@@ -104,7 +104,7 @@ class WatchedLog:
 
 
 class Folder(Struct):
-    """What stands in a data folder beside log, state and snapshots."""
+    """The identity that a data folder holds beside log, state and snapshots."""
 
     folder_id: str
     birth: str

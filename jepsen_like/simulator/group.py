@@ -176,7 +176,7 @@ class Group:
                     self.sometimes.saw("unknown write applied")
 
     def lease_read(self, replica: Replica) -> bool:
-        """Whether it holds the lease now: then it sees all that was applied anywhere, and nobody leads after it."""
+        """True: it holds the lease now, so it sees all that was applied anywhere, and nobody leads after it."""
         consensus = replica.consensus
         if consensus is None or not replica.machine.runs:
             return False

@@ -1,4 +1,4 @@
-"""Leases in true time: what a hold, a place in a queue, a claim or a delay was promised, seen from outside.
+"""Leases in true time: the time that a hold, a place in a queue, a claim or a delay was promised, seen from outside.
 
 A lease counts from when its client asked for it, or from when somebody asked who stands before it in the log, if that
 was later. The clocks of replicas run fast by the allowed drift at most. So it must hold that nothing runs out earlier

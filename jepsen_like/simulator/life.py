@@ -1,4 +1,4 @@
-"""What every simulated replica does alike, in a schedule or on a stage: its membership, its greeting, its start.
+"""The life of a simulated replica, alike in a schedule and on a stage: its membership, its greeting, its start.
 
 `raftmem/node.py` does the same with files and sockets.
 """

@@ -1,4 +1,4 @@
-"""What an agent does with a lock: gets or awaits it, renews, writes under its guard, lets go, in time or too late.
+"""An agent that uses a lock: it gets or awaits it, renews, writes under its guard, lets go, in time or too late.
 
 Some renewals are sent when the lease is as good as over; whoever overslept writes and renews with its old token.
 """

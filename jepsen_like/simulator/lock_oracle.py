@@ -1,4 +1,4 @@
-"""What must hold of locks, judged from the events of the log alone and from true time.
+"""The oracle of locks: it judges the events of the log alone against true time.
 
 At every place of the log: at most `permits` hold a lock, and who waits does so because it is full; tokens rise; who
 asked first is served first; a hold ends by itself no earlier than promised, and likewise a wait; whoever names a token

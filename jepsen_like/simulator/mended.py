@@ -64,7 +64,7 @@ MENDED: Final[dict[str, Mended]] = {
 
 
 def found(name: str) -> str | None:
-    """What its schedule shows with the defect put back; None when everything held. Raises: ValueError."""
+    """Run its schedule with the defect put back; the violation, or None when everything held. Raises: ValueError."""
     if name not in MENDED:
         raise ValueError(f"no such mended defect: {name}; there are {', '.join(MENDED)}")
     kept = next(kept for kept in recorded.load() if kept.why.startswith(MENDED[name].recorded))

@@ -1,4 +1,4 @@
-"""What each fault of a schedule does to a group, and how it ends.
+"""The faults of a schedule: how each strikes a group, and how it ends.
 
 It never takes more than the promises allow: folders are wiped, and members leave, only while a majority of every
 membership that any log holds keeps its own folder.

@@ -14,7 +14,7 @@ from jepsen_like.simulator.world import Event, World
 
 
 class Ends(NamedTuple):
-    """What the network calls on one replica's machine."""
+    """The callbacks by which the network reaches one replica's machine."""
 
     receive: Callable[[str, bytes], None]
     connected: Callable[[str], None]

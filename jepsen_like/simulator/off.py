@@ -1,4 +1,4 @@
-"""The switches: what the production code would be without an obligation, one for each that the simulator can show.
+"""The switches: the production code without an obligation, one for each obligation that the simulator can show.
 
 A switch names attributes of the production code and what stands in their place while it is off. Each is written as
 somebody would write it who did not know of the obligation, and no worse. The code itself has no switches.

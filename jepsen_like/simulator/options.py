@@ -1,4 +1,4 @@
-"""What one schedule is run with: everything is drawn from its seed, and each field can be set by hand.
+"""The options of one schedule: everything is drawn from its seed, and each field can be set by hand.
 
 A field that is set does not change what is drawn for the others, so a failing seed can be varied one knob at a time.
 """

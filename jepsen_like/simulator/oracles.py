@@ -1,4 +1,4 @@
-"""What must hold at every step, whatever happens: the referee that sees all disks, messages and clocks at once.
+"""The referee sees all disks, messages and clocks at once, and checks at every step what must hold whatever happens.
 
 Checked: a promise is on its sender's disk when it leaves; hard state never goes back; log matching; one leader a term,
 with every committed entry; what is applied is on a majority's disks and never changes; state digests equal to those of

@@ -34,7 +34,7 @@ class Users(Protocol):
 
 
 class Setting(Protocol):
-    """What a replica is given by its group. `faults`: the random stream of what goes wrong."""
+    """The group, as its replicas see it. `faults`: the random stream of what goes wrong."""
 
     world: World
     network: VirtualNetwork

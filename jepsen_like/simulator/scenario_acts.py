@@ -1,4 +1,4 @@
-"""What the commands of a scenario do, one function each; what they mean stands in `scenario_commands.py`.
+"""The commands of a scenario, one function each; `scenario_commands.py` says what each means.
 
 Rule: an act says what it finds and goes on (nothing waits, the replica refuses), so that a script gets as far as its
 checks also when it runs with a rule switched off. Only what cannot be meant raises ValueError, KeyError or IndexError.

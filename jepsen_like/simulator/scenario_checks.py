@@ -1,4 +1,4 @@
-"""`check ...`: what a script says must hold. It raises a violation, whatever text the script expects.
+"""`check ...` raises a violation when what a script claims does not hold, whatever text the script expects.
 
 check agreement [n1 ...]              these (all that are up) hold one log, all of it applied, in one state
 check committed 5/2 ...               applied somewhere, and on the disks of a majority of the voters still
@@ -32,7 +32,7 @@ Check = Callable[[Stage, Sequence[str]], str]
 
 
 def check(stage: Stage, words: Sequence[str]) -> str:
-    """What was found to hold. Raises: Violation when it does not; KeyError, ValueError for no check."""
+    """Run one check and say what holds. Raises: Violation when it does not; KeyError, ValueError for no check."""
     said = _CHECKS[words[0]](stage, words[1:])
     stage.oracle.nobody_stopped()
     return said

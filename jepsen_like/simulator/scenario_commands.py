@@ -42,7 +42,7 @@ class Director:
         self._stage: Stage | None = None
 
     def perform(self, lines: Sequence[str], *, line: int) -> list[str]:
-        """What the commands of one block said. Raises: Violation, ScriptError."""
+        """Perform the commands of one block; the lines that they said. Raises: Violation, ScriptError."""
         for offset, command in _joined(lines):
             try:
                 self._perform(command.split())

@@ -1,4 +1,4 @@
-"""What the commands of a scenario that are about locks do (`scenario_commands.py` says what they mean)."""
+"""The commands of a scenario about locks (`scenario_commands.py` says what each means)."""
 
 from collections.abc import Callable, Sequence
 from typing import Final

@@ -1,4 +1,4 @@
-"""Sometimes-assertions: what a campaign must have seen happen, or its silence proves nothing.
+"""Sometimes-assertions: events that a campaign must have met, or its silence proves nothing.
 
 A schedule counts what it meets; a campaign adds up, prints the table, and fails when something required never came.
 """
@@ -49,7 +49,7 @@ REQUIRED_OF_ASYNC: Final = (
 
 
 class Sometimes(Counter[str]):
-    """What one schedule, or a whole campaign, has met."""
+    """The events that one schedule, or a whole campaign, has met."""
 
     def saw(self, what: str) -> None:
         self[what] += 1

@@ -1,4 +1,4 @@
-"""What must hold on a stage at every step, whatever the script says, and what a script says must hold at its end.
+"""The oracle of a stage: it checks each step, whatever the script says, and at the end what the script claims.
 
 At every step: what is applied is on a majority's disks and the same everywhere for ever; one leader a term, with all
 that was committed before it; no read misses what was applied before it began; no lease beside a later leader.

@@ -29,7 +29,7 @@ from raftmem.storage.vectors.in_memory import InMemoryVectorIndex
 
 
 class Setting(Protocol):
-    """What a replica is given by its stage."""
+    """The stage, as its replicas see it."""
 
     timing: Timing
     append_bytes: int

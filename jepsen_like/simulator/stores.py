@@ -1,4 +1,4 @@
-"""Which disks a schedule runs on: the in-memory twins, or the real stores in a folder that goes with the schedule.
+"""The disks of a schedule: the in-memory twins, or the real stores in a folder that goes with the schedule.
 
 The real ones run the same code as in production, LMDB commits and renames included. They are killed, not closed: a new
 life opens what the last one left. What a stop of the machine takes from the page cache is left to the boot mark, which

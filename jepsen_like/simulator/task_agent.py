@@ -1,4 +1,4 @@
-"""What an agent does with tasks: adds some, claims, shows that it lives, and ends what it has, in time or too late."""
+"""An agent that uses tasks: it adds some, claims, shows that it lives, and ends what it has, in time or too late."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What must hold of tasks, judged from the events of the log alone and from true time.
+"""The oracle of tasks: it judges the events of the log alone against true time.
 
 A task is in one worker's hands at a time; it is completed once at most, by the token in force; a claim, like a delay,
 ends by itself no earlier than promised; no task is begun more often than its attempts allow; whoever names a token is

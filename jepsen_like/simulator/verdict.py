@@ -1,4 +1,4 @@
-"""What must hold at the end of a schedule, beside what was checked at every step.
+"""The verdict at the end of a schedule, beside what was checked at every step.
 
 Every acknowledged command stands where its proposer was told, once, in every state, those made from snapshots too; what
 became of the unknown ones is counted.

@@ -1,4 +1,4 @@
-"""What would happen without an obligation: each can be switched off, and then the simulator must notice.
+"""Proofs that each obligation is needed: it is switched off, and then the simulator must notice.
 
 `TABLE` says of each obligation what it keeps, and where its absence shows: on which seeds (at which level), in which
 script of `tests/scenarios`, and as what. The rule that must hold: every row ends as it says; a
@@ -48,7 +48,7 @@ class Row(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """What broke, and the command that shows it again; `what` is None when nothing did."""
+    """A defect that was shown, and the command that shows it again; `what` is None when nothing broke."""
 
     proof: Seeds | Script
     what: str | None

@@ -1,4 +1,4 @@
-"""Taking entries off the front of the log, in pieces, so that no transaction of it is long.
+"""Compaction takes entries off the front of the log, in pieces, so that no transaction of it is long.
 
 Rule (whole-snapshots): never past what is applied, on disk and covered by a finished snapshot, nor past one that is
 being sent to a follower (up to a stated limit).

@@ -121,7 +121,7 @@ class Consensus:
 
     @property
     def leading(self) -> Leadership | None:
-        """What this replica knows as a leader; None when it is none."""
+        """The leadership of this replica; None while it does not lead."""
         return self.leadership_term.leading
 
     def log_time(self) -> int | None:
@@ -141,11 +141,11 @@ class Consensus:
         self.requests.pending.lost_all()
 
     def abandon(self) -> None:
-        """As a kill does: nothing more happens in this life, and nobody is told."""
+        """End this life as a kill does: nothing more happens, and nobody is told."""
         self._steps.stopped = True
 
     def fail(self, error: Stop) -> None:
-        """Something is wrong that must not be papered over."""
+        """Stop this replica for good, once, and tell the owner why."""
         if not self.stopped:
             self.stop()
             log.critical("%s stops: %s", self.node_id, error)
@@ -158,7 +158,7 @@ class Consensus:
             self._steps.kick()
 
     def disconnected(self, peer: str) -> None:
-        """Answers that were to come from there will not: their fate is not known."""
+        """Answer every request that waits for this peer with None: its fate is not known."""
         self.requests.connected.discard(peer)
         self.requests.pending.lost(peer)
         self._election.lost(peer, leader=self._core.leader)
@@ -172,7 +172,7 @@ class Consensus:
         return self.requests.propose(body)
 
     def on_forward(self, handler: OnForward) -> None:
-        """Who proposes what other replicas forward, at once or later, and answers; its checks raise NotApplied."""
+        """`handler` proposes what other replicas forward, and answers at once or later; its checks raise NotApplied."""
         self.requests.take_forwarded = handler
 
     def forward(self, body: bytes, callback: OnForwarded) -> None:
@@ -199,7 +199,7 @@ class Consensus:
         return None if self.leading is None else self.leading.lease_index()
 
     def read_index(self, *, quorum: bool, callback: OnIndex) -> None:
-        """From which index may a read that has arrived be answered? Asked of the leader; None: not confirmed.
+        """Ask the leader from which index a read that has arrived may be answered. None: not confirmed.
 
         With `quorum`, confirmed by a round begun after this call (obligation read-index); else the lease will do.
         """

@@ -1,4 +1,4 @@
-"""Which part a message is for. What it says of terms is learnt first (obligations learn-terms, termed-answers).
+"""Dispatch gives each message to its part, after it has learnt the term (obligations learn-terms, termed-answers).
 
 An answer of an older term than the sender's own leadership, or of a newer one, reaches nobody.
 """

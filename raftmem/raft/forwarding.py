@@ -1,4 +1,4 @@
-"""What other replicas ask this one to propose: checked before it can reach the log, and answered either way.
+"""A body that another replica forwards is checked before it can reach the log, and is always answered.
 
 Rule (no-pickle): nothing enters the log that would not decode, or is past the bound of one entry.
 """

@@ -1,4 +1,4 @@
-"""What consensus is given beside the seams: its timing, a network, and the snapshots of its state."""
+"""Interfaces that consensus alone needs: its timing, a network, and the snapshots of its state."""
 
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
@@ -15,7 +15,7 @@ class Timing(NamedTuple):
 
     @property
     def lease(self) -> float:
-        """How long a confirmed round keeps others from being elected: both clocks may be off by `drift`."""
+        """Seconds for which a confirmed round keeps others from being elected; both clocks may be off by `drift`."""
         return self.election_timeout * (1.0 - 2.0 * self.drift)
 
 
@@ -37,15 +37,15 @@ class Snapshots(Protocol):
         ...
 
     def read(self, meta: SnapshotMeta, offset: int, size: int, done: Callable[[bytes | None], None]) -> None:
-        """None: it is there no more."""
+        """Read a piece; `done` gets None when the snapshot is there no more."""
         ...
 
     def begin(self, meta: SnapshotMeta, done: Callable[[int], None]) -> None:
-        """How many bytes of it are here already; all that is received goes into this one from now on."""
+        """Begin to receive this one; `done` gets how many bytes of it are here already."""
         ...
 
     def write(self, meta: SnapshotMeta, offset: int, data: bytes, done: Callable[[int], None]) -> None:
-        """How many bytes are here after it."""
+        """Write a piece; `done` gets how many bytes are here after it."""
         ...
 
     def prepare(self, meta: SnapshotMeta, done: Callable[[bool], None]) -> None:

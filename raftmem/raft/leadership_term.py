@@ -1,4 +1,4 @@
-"""Whether this replica leads: it takes over when it has won, makes way when it is not heard, lets go when it is over.
+"""The terms of this replica as a leader: it takes over when it has won, and steps down when a majority is silent.
 
 Obligation check-quorum: a leader without echoes from a majority within an election timeout, or whose log cannot be
 written, steps down.
@@ -80,7 +80,7 @@ class LeadershipTerm:
         self.observe()
 
     def observe(self) -> None:
-        """Compare with what was seen last: did this replica begin or cease to lead?"""
+        """Compare with what was seen last, and begin or end a leadership if this replica began or ceased to lead."""
         now = (self._core.term, self._core.role)
         if now == self._seen:
             return

@@ -1,4 +1,4 @@
-"""The leader looks after its learners: one that has caught up becomes a voter, the one it replaces leaves.
+"""The leader promotes a learner that has caught up, and removes the voter that it replaces.
 
 Rules: one change at a time, each when the one before it is committed; a learner is promoted only when its data folder
 is bound and it lacks little; a voter that does not answer leaves before its replacement comes, one that does, after.
@@ -38,7 +38,7 @@ class LearnerPromotion:
                 return
 
     def _helped(self, leading: Leadership, candidate: Member) -> bool:
-        """Whether a change was made for this one. One that has to wait keeps nobody else waiting."""
+        """Make a change for this one if one is due. False: none was made; one that waits keeps nobody else waiting."""
         voters = ids(self._journal.members.voters)
         target = candidate.replaces if candidate.replaces in voters else None
         try:

@@ -1,4 +1,4 @@
-"""What a change of the membership comes to: pure functions over the membership in force (obligation membership).
+"""Changes of the membership, as pure functions over the membership in force (obligation membership).
 
 They refuse what would lose the group its majority, an id that was used before, and a data folder that is not the one
 that is bound. One change makes at most one voter come or go, so that majorities before and after have one in common.
@@ -107,7 +107,7 @@ def remove(members: Members, member_id: str, change: MemberChange, *, live: Abst
 
 
 def _released(member: Member, gone: str) -> Member:
-    """Who replaces a member that left has nobody to replace any more."""
+    """Clear `replaces` of a member whose predecessor has left."""
     return msgspec.structs.replace(member, replaces=None) if member.replaces == gone else member
 
 

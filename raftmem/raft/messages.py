@@ -1,4 +1,4 @@
-"""What replicas say to each other: one tagged union, decoded by schema with bounds. No pickle, nothing is executed.
+"""The messages between replicas: one tagged union, decoded by schema with bounds. No pickle, nothing is executed.
 
 `term` is the sender's current term when the message was made (obligation termed-answers); `PreVote.term` alone is
 the term the sender would stand in. Entries of an append are consecutive, the first at `prev_index + 1`.
@@ -69,7 +69,7 @@ class Reject(Struct, frozen=True, array_like=True, tag=4):
 
 
 class Refuse(Struct, frozen=True, array_like=True, tag=5):
-    """What was sent is of an older term than mine."""
+    """The message that came is of an older term than the sender's of this one."""
 
     term: Count
 

@@ -1,4 +1,4 @@
-"""Questions to the leader that wait for its answer, by number: forwarded commands and changes, and read indexes.
+"""Requests that wait for the leader's answer, by number: forwarded commands, changes, and read indexes.
 
 Rule (no-blind-retry): a question whose connection broke is answered None, once: its fate is not known.
 """
@@ -38,12 +38,12 @@ class PendingRequests:
             self._reads.pop(reply.id)[1](reply.index)
 
     def lost_all(self) -> None:
-        """This replica stops."""
+        """Answer all that wait with None: this replica stops."""
         for peer in sorted({asked for asked, _ in (*self._forwards.values(), *self._reads.values())}):
             self.lost(peer)
 
     def lost(self, peer: str) -> None:
-        """Nothing more comes from there."""
+        """Answer all that wait for this peer with None: nothing more comes from it."""
         forwards = [self._forwards.pop(n) for n in [n for n, (asked, _) in self._forwards.items() if asked == peer]]
         reads = [self._reads.pop(n) for n in [n for n, (asked, _) in self._reads.items() if asked == peer]]
         for _, unknown in forwards:

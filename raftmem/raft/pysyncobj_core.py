@@ -168,7 +168,7 @@ class _NoPoller:
 
 
 class _LazyEntries:
-    """What stock's append looks at: whether the previous entry is there, its term, and whether more follow."""
+    """The rest of the log for stock's append, which reads its length and its first entry only."""
 
     def __init__(self, journal: Journal, start: int) -> None:
         self._journal = journal
@@ -308,7 +308,7 @@ class Core(SyncObj):  # type: ignore[misc]  # untyped base
         self._SyncObj__raftLastApplied = index
 
     def set_voters(self, voters: Iterable[str]) -> None:
-        """Whose votes and copies count from now on; the library counts this replica among them without asking."""
+        """Count votes and copies of these from now on; the library counts this replica among them without asking."""
         others: set[Node] = {self._node(voter) for voter in voters if voter != self._self_id}
         for node in others - self._SyncObj__otherNodes:
             self._SyncObj__raftMatchIndex[node] = 0
@@ -338,7 +338,7 @@ class Core(SyncObj):  # type: ignore[misc]  # untyped base
         )
 
     def deliver_vote_request(self, candidate: str, *, term: int, last_index: int, last_term: int) -> bool:
-        """Whether this replica votes for the candidate; the caller answers."""
+        """Hand the library a request. True: this replica votes for the candidate; the caller answers."""
         self._sent.granted = False
         self._receive(
             candidate,

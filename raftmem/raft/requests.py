@@ -1,4 +1,4 @@
-"""What clients and other replicas ask of the leader: to propose, to change the membership, to confirm a read.
+"""Requests to the leader, of clients and other replicas: to propose, to change the membership, to confirm a read.
 
 Rules: what enters the log would decode and is within the bound of one entry; nothing is proposed twice by us
 (no-blind-retry); a change of the membership waits for the one before it, and for an entry of this term (membership).

@@ -58,7 +58,7 @@ def last_not_above(log: LogView, index: int, term: int) -> int:
 
 
 def judge_append(log: LogView, message: Append, *, floor: int) -> Accepted | Reject:
-    """What an append of the current term does to this log (truncate-on-conflict, verified-commit, termed-answers).
+    """Judge an append of the current term against this log (truncate-on-conflict, verified-commit, termed-answers).
 
     `floor` is max(commit, applied): a conflict at or below it means that a promise was broken somewhere.
 

@@ -1,4 +1,5 @@
-"""When to stand, and when to let others: our timer, pre-vote and stickiness in place of the library's.
+"""The election timer says when to stand and when to refuse others. It replaces the library's; so do pre-vote and
+stickiness.
 
 Rules: nobody stands who could not win (pre-vote), nobody helps to unseat a leader that is alive (stickiness), and a
 replica that just started keeps still for one election timeout, because it does not remember what it promised.
@@ -13,8 +14,8 @@ from raftmem.runtime.interfaces import Clock, Randomness
 class ElectionTimer:
     """Timers of one replica. `timeout`: the minimum election timeout, seconds; each wait is drawn from [1, 2) of it.
 
-    Who has lost the connection with its leader waits for 1.1 to 1.35 of it, by the same draw: a leader that was killed
-    is told by its sockets, and nothing is decided by that but when to ask.
+    A replica that has lost the connection with its leader waits for 1.1 to 1.35 of it, by the same draw: the sockets of
+    a killed leader tell of it early. That decides when to ask, and nothing else.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class ElectionTimer:
         self._deadline = now + self._draw(fresh)
 
     def set_voters(self, voters: Collection[str]) -> None:
-        """Whose votes count from now on; who is none of them never stands."""
+        """The votes of these count from now on; a replica that is none of them never stands."""
         self._voters = frozenset(voters)
 
     def _draw(self, fresh: bool = False) -> float:

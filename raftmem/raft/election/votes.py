@@ -1,4 +1,4 @@
-"""Asking for votes and giving them: pre-vote, stickiness and the set of voters, around the library's own election.
+"""Votes are asked for and given here, with pre-vote, stickiness and the set of voters around the library's election.
 
 Obligations pre-vote, stickiness, vote-set, learn-terms. The library decides terms and votes (Raft 5.2, 5.4.1); what
 reaches it was judged here first, and every refusal that it keeps to itself is answered here.
@@ -40,7 +40,7 @@ class Votes:
 
     # --- for oneself -------------------------------------------------------------------------------
     def ask_around(self) -> None:
-        """Nobody leads, as far as this replica hears: would the others vote for it?"""
+        """Ask the others if they would vote for this replica, which hears no leader (pre-vote)."""
         if not self._may_stand():
             self._election.wait_again()
             return

@@ -1,1 +1,1 @@
-"""What only a follower does: appends taken in, claims made, snapshots received."""
+"""The follower's side: it takes appends in, claims what is on its disk, and receives snapshots."""

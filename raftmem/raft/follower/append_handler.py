@@ -1,4 +1,4 @@
-"""A leader's appends, as its follower takes them: judged, handed to the library, echoed, and claimed once on disk.
+"""A follower judges its leader's append, hands it to the library, echoes it, and claims it once it is on disk.
 
 Order matters: the echo goes out before the claim and does not wait for the log's disk; the claim does.
 """
@@ -26,7 +26,7 @@ class AppendHandler:
         return self._match_claim.commit
 
     def take(self, leader: str, message: m.Append, *, applied: int) -> bool:
-        """Whether a live leader was heard: an append of an older term is refused instead.
+        """Take an append. True: it came from a live leader; one of an older term is refused instead.
 
         Raises: Corrupt when it contradicts what was promised.
         """
@@ -65,7 +65,7 @@ class AppendHandler:
         return True
 
     def vouch(self, index: int) -> None:
-        """The log up to `index` is committed, or known to be the leader's: claim that much of it, as an answer."""
+        """Claim the log up to `index`, as an answer: that much is committed, or known to be the leader's."""
         self._match_claim.verify(term=self._core.term, verified=index, commit=0)
         self.claim(owed=True)
 

@@ -1,4 +1,4 @@
-"""One replica as a follower: what it has verified against its leader's log, and what it may say of that.
+"""A follower's claim: how far its log was verified against its leader's, and how much of that it may say.
 
 Rule (termed-answers): a claim names only what an append of the claimed term verified and what is on this disk.
 """
@@ -21,7 +21,7 @@ class MatchClaim:
         self.commit = max(self.commit, commit)
 
     def claim(self, *, term: int, durable: int, owed: bool) -> int | None:
-        """What to claim in `term` now: None when there is nothing new and no answer is owed."""
+        """The index to claim in `term` now; None when nothing is new and no answer is owed."""
         if term != self._term:
             return None
         match = min(self._verified, durable)

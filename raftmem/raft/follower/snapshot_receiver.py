@@ -1,4 +1,4 @@
-"""A follower's side of a snapshot: received in pieces, checked whole, installed at once, or found not to be needed.
+"""A follower receives a snapshot in pieces, checks it as a whole and installs it at once, unless it does not need it.
 
 Rules (whole-snapshots): nothing is claimed for a part; if this log holds the snapshot's last entry, or commit or
 applied has reached it, log and state stay; else the log becomes that entry alone, and the state follows when that is
@@ -49,7 +49,7 @@ class SnapshotReceiver:
         self._busy = False  # the disk is being asked; or a state is made, or waits for the log
 
     def take(self, leader: str, chunk: m.Chunk) -> bool:
-        """Whether a live leader was heard."""
+        """Take a chunk. True: it came from a live leader."""
         if not self._append_handler.hear(leader, chunk.term):
             return False
         if chunk.round:

@@ -1,1 +1,1 @@
-"""What only a leader does: replication, lease rounds, progress of each member, snapshots sent."""
+"""The leader's side: replication, lease rounds, the progress of each member, snapshots sent."""

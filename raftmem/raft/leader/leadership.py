@@ -1,4 +1,4 @@
-"""One leader in one term: what it sends to whom, and what it may promise readers. Made when a term is won.
+"""The leadership of one term, made when the term is won: it sends to all members and confirms reads.
 
 Rules: appends may leave before the leader's own sync; a claim of a follower counts only in the term it was made in;
 a read is confirmed only after an entry of this term has committed, by the lease or by a round begun after it arrived.
@@ -248,12 +248,12 @@ class Leadership:
             raise Corrupt("log", "the entry before the next one to send is missing", index=prev)
         stop = self._journal.started_index + 1 if entries else following
         batch = self._journal.read(following, stop, self._append_bytes_max, APPEND_ENTRIES_MAX)
-        wire = tuple((entry.term, entry.data) for entry in batch)
-        return m.encode(m.Append(self.term, number, prev, prev_term, commit, wire)), prev + len(batch)
+        sent = tuple((entry.term, entry.data) for entry in batch)
+        return m.encode(m.Append(self.term, number, prev, prev_term, commit, sent)), prev + len(batch)
 
     # --- snapshots ---------------------------------------------------------------------------------
     def _ship(self, peer: str, number: int) -> None:
-        """What it lacks is in no log any more: a snapshot first, then the log from there."""
+        """Send a snapshot, then the log from there: the log has lost what this member lacks."""
         shipping = self._shipping.get(peer)
         if shipping is None or shipping.over:
             meta = self._snapshots.newest()
@@ -274,7 +274,7 @@ class Leadership:
             shipping.offer(number)
 
     def may_compact(self, index: int) -> int:
-        """How far the log may go up to `index`, so that whoever is being sent a snapshot can go on from it."""
+        """How far, at most to `index`, the log may be compacted: the log must go on from each snapshot under way."""
         for peer, shipping in list(self._shipping.items()):
             if shipping.over or self.progress[peer].match >= shipping.meta.index:
                 shipping.over = True

@@ -1,4 +1,4 @@
-"""What a leader knows of one follower, and what to send it next.
+"""A leader's record of one follower: what it holds, and what to send it next.
 
 Invariant: `0 <= match < following`, and everything in (match, following) is under way.
 Probing: after a (re)connection or a refusal one append at a time finds where the logs agree; then they are pipelined.
@@ -25,7 +25,7 @@ class Progress:
         self._probe_out = False
 
     def lacks(self, log: rules.LogView) -> bool:
-        """What it needs next is not in the leader's log any more: a snapshot must come first."""
+        """True when the leader's log has lost what it needs next, so that a snapshot must come first."""
         return log.first_index > 1 and self.following <= log.first_index
 
     def may_send_entries(self) -> bool:
@@ -58,7 +58,7 @@ class Progress:
             self._probe_out = False
 
     def reconnected(self) -> None:
-        """What was under way may be lost."""
+        """Take all that was under way for lost."""
         self.following = self.match + 1 if self.match else self.following
         self.probing = True
         self._probe_out = False

@@ -1,4 +1,4 @@
-"""A leader's side of a snapshot on its way to one follower: a chunk at a time, each answered, resumed where it stands.
+"""A leader sends a snapshot to one follower a chunk at a time; each is answered, and a broken transfer is resumed.
 
 Rules (whole-snapshots): one chunk is under way, so memory is bounded on both sides; the follower says how much of this
 very snapshot is there, nothing else moves the offset; the log is not compacted past a snapshot that is in transfer, up
@@ -48,7 +48,7 @@ class SnapshotSender:
         self._send(m.Chunk(self._term, number, self.meta, 0, b""))
 
     def reconnected(self) -> None:
-        """What was under way may be lost."""
+        """Take all that was under way for lost."""
         self._under_way = None
         self._life += 1
 

@@ -1,1 +1,1 @@
-"""Consensus and its log: writes in order, what waits for the disk, what is applied."""
+"""The log of consensus: the ordered writes, the messages that wait for the disk, the queue to the state machine."""

@@ -1,4 +1,4 @@
-"""Handing committed entries to the state machine, in order, a bounded piece at a time.
+"""The apply queue hands committed entries to the state machine, in order, a bounded piece at a time.
 
 Rules: each entry once, `index = applied + 1` (the state checks it again in its transaction); at most a turn's worth,
 so that heartbeats are not kept waiting; a full disk pauses, anything else that goes wrong is the caller's to stop for.
@@ -44,7 +44,7 @@ class ApplyQueue:
 
     @property
     def is_paused(self) -> bool:
-        """There was no room a moment ago."""
+        """True while it waits because there was no room a moment ago."""
         return self._paused
 
     def hold(self) -> None:
@@ -75,7 +75,7 @@ class ApplyQueue:
             self._again()
 
     def settle(self) -> None:
-        """Of what was applied so far; again later where there is no room."""
+        """Make what was applied outlive a kill; where there is no room, try again later."""
         if not self._paused:
             self._has_room(self._settle)
 
@@ -83,7 +83,7 @@ class ApplyQueue:
         return self._has_room(lambda: self._apply(entries))
 
     def _has_room(self, work: Callable[[], None]) -> bool:
-        """Whether it was done; without room everything pauses a while."""
+        """Do the work. False: there was no room, and everything pauses a while."""
         try:
             work()
         except OSError as error:

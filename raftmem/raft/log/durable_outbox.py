@@ -1,4 +1,4 @@
-"""Messages that promise something: they leave when what they promise is on disk, or never (sync-before-promise)."""
+"""The durable outbox holds each message until what it promises is on disk, or drops it (sync-before-promise)."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ class DurableOutbox:
         self._send = send
 
     def send(self, peer: str, message: m.Message, *, unless: Callable[[], bool] = lambda: False) -> None:
-        """Once the hard state of now is on disk; dropped if the term moved by then, or `unless` says so."""
+        """Send it once the hard state of now is on disk; drop it if the term has moved by then, or `unless` says so."""
         term = self._current_term()
 
         def release() -> None:

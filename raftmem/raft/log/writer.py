@@ -57,7 +57,7 @@ class Writer:
         return self.queued
 
     def queue_all(self, writes: Sequence[Work]) -> int:
-        """As `queue` for each; the number of the last."""
+        """Queue each; the number of the last."""
         self._pending += writes
         self.queued += len(writes)
         self._wake()
@@ -78,7 +78,7 @@ class Writer:
             heapq.heappush(self._waiting, (number, self._order, callback))
 
     def pending_seconds(self) -> float:
-        """How long the oldest unfinished group has been under way; 0 when there is none."""
+        """Seconds for which the oldest unfinished group has been under way; 0 when there is none."""
         return 0.0 if self._since is None else self._clock.boottime() - self._since
 
     def is_stuck(self, patience: float) -> bool:

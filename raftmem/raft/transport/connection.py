@@ -22,34 +22,34 @@ SILENT_SECONDS: Final = 10  # bytes unacknowledged, or no life sign of an idle p
 
 
 class Owner(Protocol):
-    """What a wire asks and tells."""
+    """The owner of a connection: it decides who may talk, and is told what comes."""
 
-    def opened(self, wire: "PeerConnection") -> None: ...
-    def may_greet(self, wire: "PeerConnection") -> bool:
-        """Dialled: whether it is still wanted."""
+    def opened(self, connection: "PeerConnection") -> None: ...
+    def may_greet(self, connection: "PeerConnection") -> bool:
+        """True: this connection, which was dialled, is still wanted."""
         ...
 
-    def greeted(self, wire: "PeerConnection", greeting: Hello) -> bool:
-        """The other end's greeting came; False: the owner has closed the wire. It counts when `joined` is called."""
+    def greeted(self, connection: "PeerConnection", greeting: Hello) -> bool:
+        """The other end's greeting came; False: the owner has closed this. It counts when `joined` is called."""
         ...
 
-    def joined(self, wire: "PeerConnection") -> None: ...
-    def refused(self, wire: "PeerConnection", bye: Bye) -> None: ...
-    def heard(self, wire: "PeerConnection", data: bytes) -> bool:
-        """A frame after the greetings; False: it is no message, and the wire is closed."""
+    def joined(self, connection: "PeerConnection") -> None: ...
+    def refused(self, connection: "PeerConnection", bye: Bye) -> None: ...
+    def heard(self, connection: "PeerConnection", data: bytes) -> bool:
+        """A frame after the greetings; False: it is no message, and the connection is closed."""
         ...
 
-    def broken(self, wire: "PeerConnection", error: Exception) -> None:
+    def broken(self, connection: "PeerConnection", error: Exception) -> None:
         """Before the greetings were through."""
         ...
 
-    def left(self, wire: "PeerConnection") -> None: ...
+    def left(self, connection: "PeerConnection") -> None: ...
     def hello(self, to_node: str) -> Hello: ...
 
 
 @runtime_checkable
 class _Pipe(Protocol):
-    """What is used of a transport; uvloop's are no subclasses of asyncio's."""
+    """The methods that are used of a transport; uvloop's are no subclasses of asyncio's."""
 
     def write(self, data: bytes) -> None: ...
     def get_write_buffer_size(self) -> int: ...
@@ -104,7 +104,7 @@ class PeerConnection(asyncio.Protocol):
         await self._closed.wait()
 
     def was_good(self) -> bool:
-        """Whether both ends accepted each other."""
+        """True once both ends have accepted each other."""
         return self.peer is not None and (self.expected is not None or self.is_confirmed)
 
     def is_unknown(self) -> bool:

@@ -1,4 +1,4 @@
-"""Dialling one member, for as long as the membership names it: a try whenever there is no connection, with backoff.
+"""The dialer calls one member for as long as the membership names it: while there is no connection, with backoff.
 
 It opens connections and judges nobody. The rule: at most one try at a time, and none while connected, whoever called.
 """
@@ -59,10 +59,10 @@ class Dialer:
         wait = shortest
         await asyncio.sleep(self._patience)
         while True:
-            wire = self._current() or await self._connect(self.address)
-            if wire is not None:
-                await wire.over()
-                if wire.was_good():
+            connection = self._current() or await self._connect(self.address)
+            if connection is not None:
+                await connection.over()
+                if connection.was_good():
                     wait = shortest
             await asyncio.sleep(self._patience + wait * (0.5 + self._randomness.random()))
             wait = min(longest, wait * 2)

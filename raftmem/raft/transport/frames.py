@@ -25,7 +25,7 @@ Url = Annotated[str, Meta(max_length=2048)]
 
 
 class Hello(Struct, frozen=True, array_like=True, tag="hello"):
-    """Who I am, whom I mean, and what must be the same at both ends (obligations no-amnesia, one-timing)."""
+    """A greeting: sender, receiver, and what must be the same at both ends (obligations no-amnesia, one-timing)."""
 
     magic: Name
     protocol: int
@@ -110,7 +110,7 @@ class Unframer:
 def objection(
     mine: Hello, theirs: Hello, *, is_removed: bool, bound_folder: str | None, known_birth: str | None
 ) -> Bye | None:
-    """What to answer a peer that is not to be talked to, in words for its operator; None when it may be.
+    """Judge a greeting. The answer to a peer that is refused, in words for its operator; None when it is accepted.
 
     `is_removed`: a committed entry has removed this id. `bound_folder`: the folder that the membership in force gives
     it, if it names it. `known_birth`: of the folder with which a member of this id was first met.
@@ -144,5 +144,5 @@ def objection(
 
 
 def gone(node: str) -> Bye:
-    """What a removed replica is told."""
+    """The answer to a removed replica."""
     return Bye(f"{node} was removed from this cluster; ids never come back, so join under a new one", removed=True)

@@ -1,4 +1,4 @@
-"""Calls that come in: accepted here, secured if TLS is on, then left to their wire.
+"""The listener accepts calls, secures them if TLS is on, and leaves each to its connection.
 
 The accept is our own because a server of asyncio keeps the certificates of its start. The rule: callers that have not
 said who they are in time are cut, and there are at most `PEER_HANDSHAKES_MAX` of them.
@@ -18,7 +18,7 @@ PAUSE_SECONDS: Final = 0.1  # after an accept that failed: no descriptor is left
 
 
 class Listener:
-    """Owns the listening socket. `make`: a wire for a caller; `complain(reason)`: of strangers."""
+    """Owns the listening socket. `make`: a connection for a caller; `complain(reason)`: of strangers."""
 
     def __init__(
         self, *, make: Callable[[], PeerConnection], complain: Callable[[str], None], tls: PeerTls | None

@@ -36,7 +36,7 @@ STRANGERS_SILENT_SECONDS: Final = 1.0  # between two lines in the log about them
 
 
 class PeerEvents:
-    """What the network tells: consensus has the first three methods (structural, see `Consensus`).
+    """The events that the network tells: consensus has the first three methods (structural, see `Consensus`).
 
     `removed(node, reason)`: that member says that the group has removed this replica.
     """
@@ -84,7 +84,7 @@ class PeerSet:
         self._is_running = False
         self._named: dict[str, Member] = {}
         self._removed: frozenset[str] = frozenset()
-        self._wires: dict[str, PeerConnection] = {}
+        self._connections: dict[str, PeerConnection] = {}
         self._greetings: dict[str, Hello] = {}
         self._complaints: dict[str, str] = {}
         self._strangers_silent_until = 0.0
@@ -107,8 +107,8 @@ class PeerSet:
         self._is_running = False
         await self._accepting.stop()
         await asyncio.gather(*(dial.stop() for dial in self._dials.values()))
-        for wire in list(self._open):
-            wire.close()
+        for connection in list(self._open):
+            connection.close()
 
     def set_members(self, members: Members) -> None:
         """The membership in force: at the start, and whenever it changes. No event comes from within this call.
@@ -121,106 +121,110 @@ class PeerSet:
         for node in self._complaints.keys() - self._named.keys() - {STRANGER}:
             del self._complaints[node]
         self._redial()
-        for wire in self._wires.values():
-            self._loop.call_soon(self._look_again, wire)
+        for connection in self._connections.values():
+            self._loop.call_soon(self._look_again, connection)
 
     def set_removed(self, ids: Iterable[str]) -> None:
         """Replicas whose removal is committed: they are told, and not heard again. No event comes from within."""
         self._removed = frozenset(ids)
         self._redial()
-        for wire in self._wires.values():
-            self._loop.call_soon(self._look_again, wire)
+        for connection in self._connections.values():
+            self._loop.call_soon(self._look_again, connection)
 
     def send(self, peer: str, data: bytes) -> None:
-        wire = self._wires.get(peer)
-        if wire is not None:
-            wire.write(data)
+        connection = self._connections.get(peer)
+        if connection is not None:
+            connection.write(data)
 
     def greeting(self, peer: str) -> Hello | None:
         """What a member said of itself when it last connected."""
         return self._greetings.get(peer)
 
     def is_connected(self, peer: str) -> bool:
-        return peer in self._wires
+        return peer in self._connections
 
-    # --- used by the wires -----------------------------------------------------------------------------
-    def opened(self, wire: PeerConnection) -> None:
-        self._open.add(wire)
+    # --- used by the connections -----------------------------------------------------------------------------
+    def opened(self, connection: PeerConnection) -> None:
+        self._open.add(connection)
 
     def hello(self, to_node: str) -> Hello:
         return msgspec.structs.replace(self._me, to_node_id=to_node)
 
-    def may_greet(self, wire: PeerConnection) -> bool:
-        dial = self._dials.get(wire.expected or "")
-        if dial is None or wire.expected is None or wire.expected in self._wires:
-            wire.close()
+    def may_greet(self, connection: PeerConnection) -> bool:
+        dial = self._dials.get(connection.expected or "")
+        if dial is None or connection.expected is None or connection.expected in self._connections:
+            connection.close()
             return False
-        bye = self._misnamed(wire, wire.expected)
+        bye = self._misnamed(connection, connection.expected)
         if bye is not None:
-            self._complain(wire.expected, bye.reason)
-            wire.part(bye)
+            self._complain(connection.expected, bye.reason)
+            connection.part(bye)
             return False
-        dial.pending = wire
+        dial.pending = connection
         return True
 
-    def greeted(self, wire: PeerConnection, greeting: Hello) -> bool:
+    def greeted(self, connection: PeerConnection, greeting: Hello) -> bool:
         node = greeting.node_id
-        bye = self._objection(wire, greeting)
-        if bye is None and wire.expected is None and not self._takes(node):
-            wire.close()
+        bye = self._objection(connection, greeting)
+        if bye is None and connection.expected is None and not self._takes(node):
+            connection.close()
             return False
         if bye is None:
             bye = self._acquaint(greeting)
         if bye is not None:
             self._complain(node, bye.reason)
-            wire.part(bye)
+            connection.part(bye)
             return False
         self._greetings[node] = greeting
         return True
 
-    def joined(self, wire: PeerConnection) -> None:
-        assert wire.peer is not None
-        node = wire.peer
+    def joined(self, connection: PeerConnection) -> None:
+        assert connection.peer is not None
+        node = connection.peer
         dial = self._dials.get(node)
         if dial is not None:
             own, dial.pending = dial.pending, None
-            if own is wire:
+            if own is connection:
                 dial.is_unanswered = False
             elif own is not None:
                 own.close(abort=True)
-        old = self._wires.get(node)
+        old = self._connections.get(node)
         if old is not None:
             self._drop(old)
             old.close(abort=True)
-        self._wires[node] = wire
+        self._connections[node] = connection
         self._events.connected(node)
 
-    def heard(self, wire: PeerConnection, data: bytes) -> bool:
-        assert wire.peer is not None
-        if not wire.is_confirmed:
-            wire.is_confirmed = True
-            self._complaints.pop(wire.peer, None)  # nothing is wrong with it: what goes wrong next is news
-        return self._events.receive(wire.peer, data)
+    def heard(self, connection: PeerConnection, data: bytes) -> bool:
+        assert connection.peer is not None
+        if not connection.is_confirmed:
+            connection.is_confirmed = True
+            self._complaints.pop(connection.peer, None)  # nothing is wrong with it: what goes wrong next is news
+        return self._events.receive(connection.peer, data)
 
-    def refused(self, wire: PeerConnection, bye: Bye) -> None:
+    def refused(self, connection: PeerConnection, bye: Bye) -> None:
         """A Bye counts as the word of its sender only if we know who that is."""
-        node = wire.peer or wire.expected
+        node = connection.peer or connection.expected
         self._complain(node or STRANGER, f"refuses this replica: {bye.reason}")
-        if node is not None and bye.removed and (wire.names is not None or node in self._named or not self._named):
+        if (
+            node is not None
+            and bye.removed
+            and (connection.names is not None or node in self._named or not self._named)
+        ):
             self._events.removed(node, bye.reason)
 
-    def broken(self, wire: PeerConnection, error: Exception) -> None:
-        self._complain(wire.expected or STRANGER, f"the connection broke before the greeting: {error}")
+    def broken(self, connection: PeerConnection, error: Exception) -> None:
+        self._complain(connection.expected or STRANGER, f"the connection broke before the greeting: {error}")
 
-    def left(self, wire: PeerConnection) -> None:
-        self._open.discard(wire)
-        dial = self._dials.get(wire.expected or "")
-        if dial is not None and dial.pending is wire:
+    def left(self, connection: PeerConnection) -> None:
+        self._open.discard(connection)
+        dial = self._dials.get(connection.expected or "")
+        if dial is not None and dial.pending is connection:
             dial.pending, dial.is_unanswered = None, True
-        self._drop(wire)
+        self._drop(connection)
 
     # --- who may talk ------------------------------------------------------------------------------------
-    def _objection(self, wire: PeerConnection, greeting: Hello) -> Bye | None:
+    def _objection(self, connection: PeerConnection, greeting: Hello) -> Bye | None:
         node = greeting.node_id
         member = self._named.get(node)
         bye = frames.objection(
@@ -230,18 +234,18 @@ class PeerSet:
             bound_folder=None if member is None else member.folder_id,
             known_birth=self._birth_of(member, node),
         )
-        if bye is None and wire.expected is not None and node != wire.expected:
-            bye = Bye(f"{node} answers at the address of {wire.expected}")
-        return bye or self._misnamed(wire, node)
+        if bye is None and connection.expected is not None and node != connection.expected:
+            bye = Bye(f"{node} answers at the address of {connection.expected}")
+        return bye or self._misnamed(connection, node)
 
     def _birth_of(self, member: Member | None, node: str) -> str | None:
         """As the membership has it, else as this replica first met it."""
         return self._known_birth(node) if member is None or member.birth is None else member.birth
 
-    def _misnamed(self, wire: PeerConnection, node: str) -> Bye | None:
-        if wire.names is None or node in wire.names:
+    def _misnamed(self, connection: PeerConnection, node: str) -> Bye | None:
+        if connection.names is None or node in connection.names:
             return None
-        return Bye(f"its certificate is for {', '.join(sorted(wire.names)) or 'nobody'}, not for {node}")
+        return Bye(f"its certificate is for {', '.join(sorted(connection.names)) or 'nobody'}, not for {node}")
 
     def _acquaint(self, greeting: Hello) -> Bye | None:
         """Remember a member when it is first met; strangers only within their bound, and not on disk."""
@@ -250,7 +254,7 @@ class PeerSet:
             if self._known_birth(node) is None:
                 self._remember(node, greeting.birth)
             return None
-        if len(self._wires.keys() - self._named.keys() - {node}) >= PEER_STRANGERS_MAX:
+        if len(self._connections.keys() - self._named.keys() - {node}) >= PEER_STRANGERS_MAX:
             return Bye(f"{PEER_STRANGERS_MAX} replicas that the membership does not name are connected already")
         return None
 
@@ -259,7 +263,7 @@ class PeerSet:
 
         Nobody calls while connected: so a call says that its connection is gone there, unless the calls crossed.
         """
-        old = self._wires.get(node)
+        old = self._connections.get(node)
         if old is not None:
             return old.expected is None or self._loop.time() - old.joined_at > SETTLED_SECONDS
         dial = self._dials.get(node)
@@ -267,26 +271,26 @@ class PeerSet:
             return True
         return dial.is_unanswered  # whoever answers there may not be this node
 
-    def _look_again(self, wire: PeerConnection) -> None:
+    def _look_again(self, connection: PeerConnection) -> None:
         """What is in force has changed: what was in order at the greeting may be so no more."""
-        node = wire.peer
-        if node is None or self._wires.get(node) is not wire:
+        node = connection.peer
+        if node is None or self._connections.get(node) is not connection:
             return
-        bye = self._objection(wire, self._greetings[node]) or self._acquaint(self._greetings[node])
+        bye = self._objection(connection, self._greetings[node]) or self._acquaint(self._greetings[node])
         if bye is not None:
             self._complain(node, bye.reason)
-            wire.part(bye)
-            self._drop(wire)
+            connection.part(bye)
+            self._drop(connection)
 
-    def _drop(self, wire: PeerConnection) -> None:
+    def _drop(self, connection: PeerConnection) -> None:
         """It counts no more."""
-        if wire.peer is not None and self._wires.get(wire.peer) is wire:
-            del self._wires[wire.peer]
+        if connection.peer is not None and self._connections.get(connection.peer) is connection:
+            del self._connections[connection.peer]
             self._forget_strangers()
-            self._events.disconnected(wire.peer)
+            self._events.disconnected(connection.peer)
 
     def _forget_strangers(self) -> None:
-        for node in self._greetings.keys() - self._named.keys() - self._wires.keys():
+        for node in self._greetings.keys() - self._named.keys() - self._connections.keys():
             del self._greetings[node]
 
     def _complain(self, node: str, reason: str) -> None:
@@ -315,9 +319,9 @@ class PeerSet:
             if wanted.get(node) != dial.address:
                 del self._dials[node]
                 dial.cancel()
-                wire = self._wires.get(node)
-                if node in wanted and wire is not None and wire.expected is not None:
-                    self._loop.call_soon(wire.close)  # to be met where it is said to be now
+                connection = self._connections.get(node)
+                if node in wanted and connection is not None and connection.expected is not None:
+                    self._loop.call_soon(connection.close)  # to be met where it is said to be now
         for node, address in wanted.items():
             if node not in self._dials:
                 self._dials[node] = self._dial(node, address)
@@ -336,7 +340,7 @@ class PeerSet:
             address=address,
             patience=LESSER_SECONDS if self._me.node_id < node else 0.0,
             connect=lambda address: self._connect(node, address),
-            current=lambda: self._wires.get(node),
+            current=lambda: self._connections.get(node),
             randomness=self._randomness,
         )
         dial.start()
@@ -344,14 +348,14 @@ class PeerSet:
 
     async def _connect(self, node: str, address: Address) -> PeerConnection | None:
         host, port = address
-        wire = PeerConnection(self, self._loop, node)
+        connection = PeerConnection(self, self._loop, node)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 if self._tls is None:
-                    await self._loop.create_connection(lambda: wire, host, port)
+                    await self._loop.create_connection(lambda: connection, host, port)
                 else:
                     await self._loop.create_connection(
-                        lambda: wire,
+                        lambda: connection,
                         host,
                         port,
                         ssl=self._tls.client(),
@@ -362,4 +366,4 @@ class PeerSet:
             reason = error.strerror or str(error) or "no answer in time"
             self._complain(node, f"cannot connect to {host}:{port}: {reason}")
             return None
-        return wire
+        return connection
