@@ -1,6 +1,7 @@
 # One command each; CI calls the same ones. Needs make and Python 3.11 or newer.
 #   make up          install what is missing, then three replicas on this machine (ARGS="--port 9000")
-#   make test        all tests
+#   make test        the tests, but for those that are marked slow: under six minutes on two cores
+#   make test-all    all tests; make test-slow: those that make test leaves out
 #   make check       ruff, mypy, pyright, import-linter
 #   make sim         hostile schedules on the simulator (SEEDS=2000, or FRESH=500 that nobody chose; ARGS="--level async")
 #   make jepsen      every workload on real processes under faults, with a report (ARGS="--profile night --minutes 60")
@@ -13,9 +14,10 @@ SEEDS ?= 2000
 FRESH ?=
 ARGS ?=
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: up test check sim jepsen bench bench-full routes lock install
+.PHONY: up test test-all test-slow check sim jepsen bench bench-full routes lock install
 .DEFAULT_GOAL := up
 
 install: $(VENV)/.installed
@@ -34,7 +36,13 @@ up: install
 	@exec $(BIN)/raftmem up $(ARGS)
 
 test: install
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: install
+	$(PYTEST) -m slow $(ARGS)
+
+test-all: install
+	$(PYTEST) $(ARGS)
 
 check: install
 	$(BIN)/ruff check .

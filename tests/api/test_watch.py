@@ -464,6 +464,7 @@ async def listing(world: Streams, query: str) -> list[Json]:
 
 
 # --- order ------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_streams_of_every_pace_show_the_log_without_gap_or_repeat(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(

@@ -2,9 +2,12 @@
 
 import contextlib
 import os
+import pty
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -63,6 +66,32 @@ def free_ports(count: int) -> int:
         if all(is_free(port + i) and is_free(port + PEER_PORT_OFFSET + i) for i in range(count)):
             return port
     raise RuntimeError(f"no {count} free ports from {PORT_MIN} on")
+
+
+@contextlib.contextmanager
+def running(*command: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in a session of its own, with its stdout to read; killed at the end, so that nothing waits for it."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextlib.contextmanager
+def on_terminal(*command: str) -> Iterator[tuple[int, FileIO]]:
+    """A process that leads a session on a terminal of its own, and the other end of that; killed at the end."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(command[0], command)
+    try:
+        with open(terminal, "r+b", buffering=0) as both:
+            yield pid, both
+    finally:
+        with contextlib.suppress(ChildProcessError):  # the test has seen its end
+            if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
 
 
 class Up:

@@ -4,15 +4,6 @@ import pytest
 from cli_world import Cli
 from scripted_group import ScriptedGroup, scripted_group
 
-from raftmem.settings import CLIENT_VARIABLES
-
-
-@pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No RAFTMEM_* of the one who runs the tests."""
-    for name in CLIENT_VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-
 
 @pytest.fixture
 def cli(capfd: pytest.CaptureFixture[str]) -> Cli:

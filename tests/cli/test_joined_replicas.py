@@ -82,6 +82,7 @@ def roles(cli: Cli, url: str) -> dict[str, str]:
     return {name: role for name, role, *_ in (row.split() for row in rows)}
 
 
+@pytest.mark.slow
 def test_group_grows_hands_over_and_lets_go(machine: Machine, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     with Up(machine.path / "up", "--replicas", "1", "--port", str(machine.port)) as up:
         up.ready()
@@ -112,6 +113,7 @@ def test_group_grows_hands_over_and_lets_go(machine: Machine, cli: Cli, monkeypa
         assert cli("memory", "get", "m2", "--json").part("text") == "after"
 
 
+@pytest.mark.slow
 def test_group_that_lost_its_majority_goes_on_from_one_folder(machine: Machine, cli: Cli) -> None:
     with Up(machine.path / "up", "--replicas", "1", "--port", str(machine.port)) as up:
         up.ready()

@@ -1,18 +1,16 @@
 """`raftmem lock run`: what the command is given, how it ends, and what is left of it when the lock is lost."""
 
 import os
-import pty
 import re
 import select
 import signal
-import subprocess
 import sys
 import threading
 from io import RawIOBase
 from pathlib import Path
 
 import pytest
-from cli_world import Cli
+from cli_world import Cli, on_terminal, running
 from scripted_group import Asked, Body, Reply, ScriptedGroup, event, problem
 
 from raftmem.cli.child import Inbox, Note, run
@@ -20,6 +18,7 @@ from raftmem.cli.exits import Exit
 
 NAME = "deploy/prod"
 PATIENCE_S = 20
+LOCK_RUN = (sys.executable, "-m", "raftmem", "lock", "run", NAME)
 
 
 class OneLock:
@@ -148,8 +147,7 @@ def test_command_that_heeds_sigterm_is_not_killed_and_inherits_files() -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
 def test_signals_are_passed_on(number: signal.Signals, one_lock: OneLock) -> None:
     says = f"import signal; signal.signal({number:d}, lambda *_: exit(9)); print('ready', flush=True); signal.pause()"
-    argv = [sys.executable, "-m", "raftmem", "lock", "run", NAME, *python(says)]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True) as process:
+    with running(*LOCK_RUN, *python(says)) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(number)
@@ -166,8 +164,7 @@ def test_waiting_that_is_interrupted_runs_nothing(scripted: ScriptedGroup) -> No
         return problem(409, "lock-held")
 
     scripted.replies["POST /v1/locks/deploy%2Fprod/acquire"] = never
-    argv = [sys.executable, "-m", "raftmem", "lock", "run", NAME, *python("print('ran')")]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True) as process:
+    with running(*LOCK_RUN, *python("print('ran')")) as process:
         assert waiting.wait(PATIENCE_S)
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_S) == 128 + signal.SIGINT
@@ -177,11 +174,7 @@ def test_waiting_that_is_interrupted_runs_nothing(scripted: ScriptedGroup) -> No
 
 def test_command_has_the_terminal_and_can_be_suspended(one_lock: OneLock) -> None:
     says = "print('ready', flush=True); print('got', input(), flush=True); raise SystemExit(5)"
-    argv = [sys.executable, "-m", "raftmem", "lock", "run", NAME, *python(says)]
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execv(argv[0], argv)
-    with open(terminal, "r+b", buffering=0) as both:
+    with on_terminal(*LOCK_RUN, *python(says)) as (pid, both):
         said = read_until(both, b"ready")
         both.write(b"\x1a")  # Ctrl-Z
         assert os.WIFSTOPPED(os.waitpid(pid, os.WUNTRACED)[1]), said
@@ -198,10 +191,7 @@ def test_command_that_was_suspended_past_its_lease_does_not_go_on() -> None:
         "import os, sys; from raftmem.cli.child import Inbox, run; raise SystemExit(run((sys.executable, '-c', "
         f"{says!r}), environ=os.environ, inbox=Inbox(), is_over=lambda: True, grace_s={PATIENCE_S}, say=print))"
     )
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execv(sys.executable, [sys.executable, "-c", runs])
-    with open(terminal, "r+b", buffering=0) as both:
+    with on_terminal(sys.executable, "-c", runs) as (pid, both):
         read_until(both, b"ready")
         both.write(b"\x1a")
         assert os.WIFSTOPPED(os.waitpid(pid, os.WUNTRACED)[1])

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from cluster_command import command
 
 from jepsen_like.cluster.client import PATIENCE_S
@@ -66,6 +67,7 @@ def test_agents_at_the_blackboard_react_to_each_other(shared_group: LoopbackGrou
     assert summary.count("I looked it up.") == 3
 
 
+@pytest.mark.slow
 def test_script_of_the_readme_writes_while_it_holds_the_lock_and_not_after(
     shared_group: LoopbackGroup, tmp_path: Path
 ) -> None:

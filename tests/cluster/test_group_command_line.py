@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO
 
 import msgspec
+import pytest
 from cluster_command import command
 
 from jepsen_like.cluster.client import PATIENCE_S, Lost, once, until
@@ -32,6 +33,7 @@ def lines_of(*arguments: str | Path) -> list[Row]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_memory_commands_write_read_and_search_through_any_replica(shared_group: LoopbackGroup) -> None:
     urls = shared_group.urls
     all_urls = ",".join(urls)
@@ -90,6 +92,7 @@ def test_digest_of_all_replicas_is_one(shared_group: LoopbackGroup) -> None:
     assert len({(row["index"], row["digest"]) for row in rows}) == 1
 
 
+@pytest.mark.slow
 def test_without_a_majority_a_write_ends_with_no_leader_or_unknown_and_status_says_so(group: LoopbackGroup) -> None:
     left = group.replicas[0]
     for other in group.others(left):
@@ -107,6 +110,7 @@ def leaderless(replica: Served) -> bool:
     return answer is not None and answer.at("leader") is None
 
 
+@pytest.mark.slow
 def test_log_list_shows_who_did_what_when_and_with_which_outcome(group: LoopbackGroup) -> None:
     written = group["n2"].ask("POST", "/v1/memories", {"id": "m", "text": "one"}, Raftmem_Actor="agent/planner-7")
     stale = group["n3"].ask(

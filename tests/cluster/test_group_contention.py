@@ -63,6 +63,7 @@ def test_counter_in_a_plain_file_guarded_by_nothing_but_the_lock_is_exact(
     assert (history.token, history.queue) == (0, [])
 
 
+@pytest.mark.slow
 def test_counter_behind_the_guard_is_exact_though_clients_are_stopped_past_their_time(
     shared_group: LoopbackGroup, looking: RaftmemClient
 ) -> None:

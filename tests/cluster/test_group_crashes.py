@@ -9,6 +9,7 @@ import signal
 import socket
 from urllib.parse import urlsplit
 
+import pytest
 from cluster_load import Load, check_kept, kill_settled, load, replayed
 
 from jepsen_like.cluster.client import Answer, Client, together
@@ -51,6 +52,7 @@ def test_a_follower_killed_again_and_again_under_load_comes_back_equal(group: Lo
     check_kept(group, work)
 
 
+@pytest.mark.slow
 def test_all_killed_at_once_during_writes_keep_what_was_acknowledged(group: LoopbackGroup) -> None:
     loads: list[Load] = []
     for turn in range(2):

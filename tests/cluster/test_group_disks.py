@@ -208,6 +208,7 @@ def test_a_corrupt_log_record_stops_that_replica_with_index_and_file_and_the_oth
         assert replica.ask("GET", f"/v1/memories/{written.text('memory', 'id')}").at("text") == marker
 
 
+@pytest.mark.slow
 def test_a_log_that_was_cut_short_stops_its_replica_and_a_state_is_made_again(group: LoopbackGroup) -> None:
     for turn in range(50):
         assert group["n1"].ask("POST", "/v1/memories", {"id": f"m{turn}", "text": "x" * 900}).status == 201
@@ -254,6 +255,7 @@ def test_a_voter_whose_folder_was_wiped_refuses_to_start_and_the_others_go_on(gr
         assert replica.ask("PATCH", "/v1/memories/kept", {"confidence": 0.5}).status == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names_folders", [False, True], ids=["a new folder id", "the same folder id"])
 def test_a_wiped_folder_that_is_made_a_voter_again_is_refused_by_the_others_and_elects_nobody(
     tmp_path: Path, names_folders: bool

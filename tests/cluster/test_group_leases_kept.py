@@ -47,6 +47,7 @@ def kill_the_leader(group: LoopbackGroup, dying: Program) -> float:
     return without
 
 
+@pytest.mark.slow
 def test_who_renews_keeps_its_locks_and_who_died_loses_them_though_leaders_are_killed(
     quick_group: LoopbackGroup,
 ) -> None:

@@ -168,6 +168,7 @@ def test_renewals_over_three_replicas_share_entries(shared_group: LoopbackGroup)
     assert len(set(indexes)) < 240
 
 
+@pytest.mark.slow
 def test_nobody_who_renews_loses_a_lease_while_leaders_are_killed(quick_group: LoopbackGroup) -> None:
     """Every holder renews each third of its time to live, wherever it is answered; none may ever be told of a stale
     token, and the log may not expire any."""

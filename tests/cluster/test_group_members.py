@@ -59,6 +59,7 @@ def last_line(refused: Served) -> str:
 
 
 # --- coming and going ---------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_a_group_grows_to_five_and_shrinks_to_one_under_load_without_losing_a_write(single: LoopbackGroup) -> None:
     group = single
     newcomers = [group.newcomer(group.replicas[0]) for _ in range(4)]

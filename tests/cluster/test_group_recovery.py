@@ -43,6 +43,7 @@ def last_line(refused: Served, code: Exit) -> str:
 
 
 # --- a folder is lost ----------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_a_wiped_replica_stays_out_under_its_id_and_is_replaced_by_a_snapshot_under_load(
     eager_group: LoopbackGroup,
 ) -> None:
@@ -87,6 +88,7 @@ def members_file(path: Path, replicas: list[Served]) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_after_a_majority_is_lost_recover_makes_a_new_incarnation_that_keeps_what_the_survivor_had(
     group: LoopbackGroup, tmp_path: Path
 ) -> None:

@@ -84,6 +84,7 @@ def moves(follower: Served, seen: int) -> bool:
 
 
 # --- behind the log ------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_a_follower_whose_log_is_gone_from_the_others_comes_back_by_a_snapshot_while_writes_go_on(
     eager_group: LoopbackGroup,
 ) -> None:
@@ -105,6 +106,7 @@ def test_a_follower_whose_log_is_gone_from_the_others_comes_back_by_a_snapshot_w
     check_kept(group, work)
 
 
+@pytest.mark.slow
 def test_a_follower_killed_at_any_instant_of_receiving_and_installing_always_comes_back(
     eager_group: LoopbackGroup,
 ) -> None:
@@ -152,6 +154,7 @@ def test_a_leader_killed_while_it_sends_a_snapshot_leaves_it_to_the_next(eager_g
 
 
 # --- a machine that stopped ------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_after_a_machine_stop_the_state_is_made_again_from_a_snapshot_and_without_one_the_replica_refuses(
     eager_group: LoopbackGroup,
 ) -> None:

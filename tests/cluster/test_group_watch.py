@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+import pytest
 from cluster_load import load
 
 from jepsen_like.cluster.client import PAUSE_S, Client, until
@@ -140,6 +141,7 @@ def listing(group: LoopbackGroup, query: str) -> list[Json]:
         cursor = f"&cursor={page.text('next_cursor')}"
 
 
+@pytest.mark.slow
 def test_a_consumer_whose_replica_is_killed_again_and_again_sees_what_the_log_says(group: LoopbackGroup) -> None:
     with consumer(group, "include=internal") as everything, consumer(group, "op=UPDATE&outcome=applied") as updates:
         with load(group) as work:

@@ -172,6 +172,7 @@ def start(containers: list[Container]) -> None:
         one.wait_healthy()
 
 
+@pytest.mark.slow
 def test_services_make_a_group_keep_its_data_and_let_no_emptied_volume_vote(containers: list[Container]) -> None:
     assert not containers[0].is_healthy()
     start(containers)

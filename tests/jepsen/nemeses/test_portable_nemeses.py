@@ -258,6 +258,7 @@ def strike(stage: Stage, nemesis: Nemesis) -> Struck:
     return until(once, what=f"{nemesis.name} finds somebody to strike")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SEEN)
 def test_it_strikes_and_heals_and_nothing_that_was_counted_is_lost(stage: Stage, name: str) -> None:
     nemesis = stage.prepared[name]
@@ -306,6 +307,7 @@ def test_an_end_that_nobody_asked_for_is_told_until_the_next_start(stage: Stage)
     stage.group.wait_ready()
 
 
+@pytest.mark.slow
 def test_damaged_replica_that_nobody_could_replace_is_replaced_when_somebody_can(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -36,6 +36,7 @@ def _interrupt() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest may run where it is ignored
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "code", "said"),
     [

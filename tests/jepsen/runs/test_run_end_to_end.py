@@ -49,6 +49,7 @@ def test_run_under_kills_is_judged_good_and_leaves_its_files(tmp_path: Path) -> 
     assert not (folder.path / "data").exists()
 
 
+@pytest.mark.slow
 def test_replicas_that_forget_idempotency_keys_are_found_out_by_the_checker_that_is_named(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     options = next(row for row in ROWS if row.without == ("one-effect",))

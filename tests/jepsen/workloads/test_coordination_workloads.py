@@ -95,6 +95,7 @@ def outcomes(evidence: Evidence) -> Counter[tuple[str, str]]:
 CHOICES = Choices(clients=CLIENTS, keys=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "steps", "seen"),
     [

@@ -278,6 +278,7 @@ def unfinished(folder: Path, writes: list[LogWrite]) -> tuple[bytes, bytes, int]
     return newest(folder).read_bytes(), *frames[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_marked", [True, False])
 @pytest.mark.parametrize(
     "writes",

@@ -118,6 +118,7 @@ def many(world: World, vectors: np.ndarray, *, shuffled: random.Random) -> list[
     return ids
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("flushed", [True, False, None])
 def test_thousands_of_tied_vectors_are_ordered_as_brute_force_orders_them(
