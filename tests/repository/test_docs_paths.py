@@ -1,7 +1,7 @@
 """The documents name files, folders, tests, functions, make targets and sections; each of them exists."""
 
+import os
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -25,20 +25,23 @@ _MAKE: Final = re.compile(r"\bmake ([a-z][a-z-]*)\b")
 
 
 class Tree(NamedTuple):
-    """What git tracks, and what the next commit adds. `names`: every file and folder, from the root, with a slash."""
+    """`names`: every file and folder, from the root, with a slash before it. `tops`: the folders in the root."""
 
     names: frozenset[str]
     test_names: frozenset[str]
     tops: frozenset[str]
 
 
+def files_of(root: Path) -> Iterator[str]:
+    """Every file, from the root; nothing that is installed, cached or hidden but for `.ci`."""
+    for folder, below, files in os.walk(root):
+        below[:] = [name for name in below if name == ".ci" or not name.startswith((".", "__pycache__"))]
+        yield from (str((Path(folder) / name).relative_to(root)) for name in files)
+
+
 @pytest.fixture(scope="module")
 def tree() -> Tree:
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout.split("\n")  # fmt: skip
-    files = [name for name in listed if name and (ROOT / name).exists()]
+    files = list(files_of(ROOT))
     folders = {str(parent) for name in files for parent in Path(name).parents}
     linked = {f"raftmem/{name}" for name in (*files, *folders) if name.split("/")[0] in ("api", "storage")}
     tests = [ROOT / name for name in files if name.startswith("tests/") and name.endswith(".py")]
@@ -50,7 +53,7 @@ def tree() -> Tree:
 
 
 def exists(tree: Tree, name: str) -> bool:
-    """Is `name` the end of a tracked path? A star stands for a part of one segment."""
+    """Is `name` the end of a path in the tree? A star stands for a part of one segment."""
     if "*" not in name:
         return any(known.endswith(f"/{name}") for known in tree.names)
     pattern = re.compile(".*/" + re.escape(name).replace(r"\*", "[^/]*"))
