@@ -75,8 +75,20 @@ def of_client(error: client.RaftmemClientError) -> CommandFailed:
             exit_code = Exit.NO_LEADER
         case _:
             exit_code = Exit.FAILED
-    line = f"{error.code}: {error}" if error.code else str(error)
-    return CommandFailed(line, exit_code=exit_code, problem=error.problem or None)
+    return CommandFailed(_line(error), exit_code=exit_code, problem=error.problem or None)
+
+
+def _line(error: client.RaftmemClientError) -> str:
+    """The error in the words of the command line: options instead of arguments."""
+    match error:
+        case client.WriteOutcomeUnknown():
+            again = f"with --idempotency-key {error.key}, it is not applied twice" if error.key else "it is harmless"
+            return f"outcome unknown: {error.reason}; ask again, {again}"
+        case client.Unreachable():
+            where, why = ", ".join(error.reasons), "; ".join(dict.fromkeys(error.reasons.values()))
+            return f"cannot reach {where}: {why}; is the group running (`raftmem up`), and is --url right?"
+        case _:
+            return f"{error.code}: {error}" if error.code else str(error)
 
 
 def guarded(command: Callable[[], object], *, debug: bool = False, as_json: bool = False) -> int:

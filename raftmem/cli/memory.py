@@ -29,7 +29,7 @@ def _show_write(answer: Answer, *, as_json: bool) -> None:
         print_json(answer.body)
         return
     decided = event["op"] if event.get("requested_op") is None else f"{event['op']} (asked: {event['requested_op']})"
-    again = ", replayed" if answer.headers.get("Idempotent-Replayed") == "true" else ""
+    again = ", replayed" if answer.headers.get("idempotent-replayed") == "true" else ""
     line = f"{decided} {record['id']} version {record['version']} at index {event['index']}{again}"
     console().print(printable(line), markup=False)
 
@@ -170,7 +170,7 @@ def get(
     if as_json:
         print_json(answer.body)
     else:
-        index, level = answer.headers.get("Raftmem-Index"), answer.headers.get("Raftmem-Consistency")
+        index, level = answer.headers.get("raftmem-index"), answer.headers.get("raftmem-consistency")
         print_fields([*answer.body.items(), ("(read)", f"at index {index}, level {level}")])
 
 

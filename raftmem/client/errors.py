@@ -16,9 +16,11 @@ _T = TypeVar("_T")
 
 
 class RaftmemClientError(Exception):
-    """Root. `code`: the stable name of a problem. `index`: where the log says so, if it does."""
+    """Root. `code`: the stable name of a problem. `index`: where the log says so, if it does. `after_unknown`: an
+    earlier attempt of the same call may have been applied."""
 
     advice: ClassVar[str] = ""
+    after_unknown: bool = False
 
     def __init__(self, detail: str, *, problem: Problem | None = None, index: int | None = None) -> None:
         super().__init__(f"{detail}: {self.advice}" if self.advice else detail)
@@ -210,11 +212,13 @@ class Unreachable(RaftmemClientError):
 
 # --- nobody knows ---------------------------------------------------------------------------------------
 class WriteOutcomeUnknown(RaftmemClientError):
-    """The write may have been applied, or may yet be. `key`: ask again with it, and it is done once at most."""
+    """The write may have been applied, or may yet be. `key`: ask again with it, and it is done once at most. `reason`:
+    the fact alone."""
 
     def __init__(self, detail: str, *, key: str | None, problem: Problem | None = None) -> None:
         again = f"with key={key!r} it is not applied twice" if key else "as the same owner it is harmless"
         super().__init__(f"outcome unknown: {detail}; ask again, {again}", problem=problem)
+        self.reason = detail
         self.key = key
 
 

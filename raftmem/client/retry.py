@@ -5,6 +5,7 @@ goes to the next endpoint at once; after all of them, a pause with full jitter, 
 for. A call ends at its deadline; a write of which any attempt may have been applied then ends as `WriteOutcomeUnknown`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -29,9 +30,12 @@ _ELSEWHERE: Final = frozenset({502, 503, 504})
 
 @dataclass(frozen=True)
 class Answer(Generic[T]):
-    """`sent`: when the attempt that was answered left; `first_sent`: when the first one did. `params`: as sent."""
+    """`sent`: when the attempt that was answered left; `first_sent`: when the first one did. `params`: as sent.
+    `headers`: of the reply, their names in lower case."""
 
     value: T
+    status: int
+    headers: Mapping[str, str]
     index: int | None
     sent: float
     first_sent: float
@@ -40,17 +44,20 @@ class Answer(Generic[T]):
 
 
 class Patience(NamedTuple):
-    """How long one call may take. `attempt_s`: one attempt, what it waits for on purpose not counted."""
+    """How long one call may take. `attempt_s`: one attempt, what it waits for on purpose not counted. `for_group`:
+    whether to wait for a group of which no endpoint can be connected to."""
 
     total_s: float
     attempt_s: float = SERVER_WAIT_S + MARGIN_S
     pause_s: float = PAUSE_S_MAX
+    for_group: bool = True
 
 
 class _Given(NamedTuple):
     """What an attempt came to when it is not an answer. `unknown`: it may have been applied.
 
-    `stay`: ask the same replica again rather than the next. `pause_s`: no sooner than after this.
+    `stay`: ask the same replica again rather than the next. `pause_s`: no sooner than after this. `heard`: a replica
+    was reached.
     """
 
     error: RaftmemClientError | None
@@ -58,6 +65,7 @@ class _Given(NamedTuple):
     unknown: bool = False
     stay: bool = False
     pause_s: float = 0.0
+    heard: bool = True
 
 
 class Caller:
@@ -93,22 +101,28 @@ class Caller:
         last: RaftmemClientError | None = None
         reasons: dict[str, str] = {}
         for turn in count():
-            pause_s = 0.0
+            pause_s, heard = 0.0, False
             for endpoint in self.endpoints.round():
                 sent = self.clock.now()
                 if (unknown or last or reasons) and sent >= deadline:
                     break
                 params = plan.params if plan.reading is None else (*plan.params, *self.session.params(plan.reading))
                 request = self._request(plan, endpoint, params, key, request_id, patience, deadline - sent)
-                got = self._judge(plan, endpoint, (yield from send(request)), key)
+                try:
+                    got = self._judge(plan, endpoint, (yield from send(request)), key)
+                except RaftmemClientError as error:
+                    error.after_unknown = unknown is not None
+                    raise
                 if isinstance(got, Reply):
-                    index, replayed = _index(got), "idempotent-replayed" in got.headers
-                    return Answer(_parsed(plan, got, endpoint, key), index, sent, began, params, replayed)
+                    return _answer(got, _parsed(plan, got, endpoint, key), sent, began, params)
                 last, reasons[endpoint] = got.error or last, got.reason
                 unknown, pause_s = got if got.unknown else unknown, max(pause_s, got.pause_s)
+                heard = heard or got.heard
                 if got.stay:
                     break
                 self.endpoints.failed(endpoint)
+            if not heard and not patience.for_group:
+                break
             pause_s += self.randomness.random() * min(patience.pause_s, PAUSE_S_FIRST * 2 ** min(turn, 16))
             if self.clock.now() + pause_s >= deadline:
                 break
@@ -143,7 +157,7 @@ class Caller:
         """Raises: RaftmemClientError for what asking again does not help."""
         is_write = plan.reading is None
         if isinstance(got, Failed):
-            return _Given(None, got.reason, unknown=is_write and got.sent)
+            return _Given(None, got.reason, unknown=is_write and got.sent, heard=got.sent)
         current = self.session.saw(got.headers)
         if not current and not is_write:
             return _Given(None, "answers for an incarnation of the group that is over")
@@ -158,6 +172,11 @@ class Caller:
         if unknown and got.status >= 500:
             raise WriteOutcomeUnknown(error.detail, key=key, problem=error.problem)
         raise error
+
+
+def _answer(reply: Reply, value: T, sent: float, first_sent: float, params: Pairs) -> Answer[T]:
+    replayed = "idempotent-replayed" in reply.headers
+    return Answer(value, reply.status, reply.headers, _index(reply), sent, first_sent, params, replayed)
 
 
 def _parsed(plan: Plan[T], reply: Reply, endpoint: str, key: str | None) -> T:

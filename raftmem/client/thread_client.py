@@ -14,7 +14,7 @@ from typing import Generic, ParamSpec, Self, TypeVar
 import httpx
 
 from raftmem.client import gates, locks, log, memories, tasks, watch
-from raftmem.client.config import configured, limits, socket_options, unique_owner
+from raftmem.client.config import configured, unique_owner
 from raftmem.client.coordination_shapes import Gate
 from raftmem.client.effects import Program, Randomness
 from raftmem.client.endpoints import Endpoints
@@ -22,7 +22,7 @@ from raftmem.client.hold import Places, Want, renewing
 from raftmem.client.keeper import Keeper
 from raftmem.client.plan import Level, ListPlan, Page, Plan
 from raftmem.client.shapes import Entry
-from raftmem.client.thread_driver import BlockingFlag, BlockingTime, SystemTime, ThreadDriver, ThreadStream
+from raftmem.client.thread_driver import BlockingFlag, BlockingTime, SystemTime, ThreadDriver, ThreadStream, http_client
 from raftmem.client.thread_hold import Hold
 from raftmem.client.thread_worker import Handler, Worker
 from raftmem.client.watch import Watching, WatchPlan
@@ -56,9 +56,8 @@ class RaftmemClient:
         randomness: Randomness | None = None,
     ) -> None:
         """Raises: ValueError."""
-        asked = Endpoints(endpoints)
         self._config = configured(
-            asked,
+            Endpoints(endpoints),
             actor=actor,
             consistency=consistency,
             timeout=timeout,
@@ -67,7 +66,7 @@ class RaftmemClient:
             randomness=randomness,
             on_restored=on_restored,
         )
-        self._verify = verify if any(url.startswith("https:") for url in asked.urls) else False
+        self._verify = verify
         self._transport = transport
         self._time = time or SystemTime()
         self._here = _Here(self)
@@ -124,13 +123,9 @@ class _Here:
     """What a client has in one process."""
 
     def __init__(self, client: RaftmemClient) -> None:
-        config, transport = client._config, client._transport
+        config = client._config
         self.process = os.getpid()
-        if transport is None:
-            transport = httpx.HTTPTransport(
-                verify=client._verify, limits=limits(), socket_options=socket_options(), trust_env=False
-            )
-        self.http = httpx.Client(transport=transport)
+        self.http = http_client(config.endpoints.urls, verify=client._verify, transport=client._transport)
         self.driver = ThreadDriver(self.http, client._time)
         self.caller = config.caller(client._time)
         self.owner = unique_owner(config.randomness)

@@ -1,13 +1,14 @@
 """Performs the effects of programs on threads: the blocking half of the client. No decision is made here."""
 
+import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar, assert_never, runtime_checkable
 
 import httpx
 
-from raftmem.client.config import boottime, failed, timeouts
+from raftmem.client.config import boottime, failed, limits, socket_options, timeouts
 from raftmem.client.effects import (
     Effect,
     Failed,
@@ -55,6 +56,18 @@ class SystemTime:
 
     def flag(self) -> BlockingFlag:
         return threading.Event()
+
+
+def http_client(
+    urls: Sequence[str], *, verify: ssl.SSLContext | bool = True, transport: httpx.BaseTransport | None = None
+) -> httpx.Client:
+    """What requests to these addresses are sent with; no proxy and no setting of the environment changes where."""
+    if transport is None:
+        verify = verify if any(url.startswith("https:") for url in urls) else False
+        transport = httpx.HTTPTransport(
+            verify=verify, limits=limits(), socket_options=socket_options(), trust_env=False
+        )
+    return httpx.Client(transport=transport)
 
 
 class ThreadStream:

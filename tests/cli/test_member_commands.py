@@ -167,7 +167,7 @@ def test_removed_member_is_told_also_when_the_first_answer_was_lost(group: Group
 
 
 def test_unknown_change_may_be_asked_for_again(group: Group, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("raftmem.cli.remote.ROUNDS_MAX", 1)
+    monkeypatch.setattr("raftmem.cli.remote.ATTEMPTS_S_MAX", 0.1)
     lost: Body = {"code": "unknown-outcome", "detail": "not in time", "outcome": "unknown", "retryable": True}
     group.replies["POST /v1/cluster/members"] = (504, lost)
     ended = cli("member", "add", *N4)

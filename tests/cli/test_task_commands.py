@@ -90,7 +90,10 @@ def test_task_is_changed_under_a_key(
 def test_claim_that_was_lost_is_code_4(scripted: ScriptedGroup, cli: Cli) -> None:
     scripted.replies["POST /v1/tasks/t-1/complete"] = problem(409, "stale-token", "w#2 has it with token 20")
     ended = cli("task", "complete", "t-1", "--token", "13")
-    assert (ended.code, ended.err) == (Exit.PRECONDITION, "raftmem: stale-token: w#2 has it with token 20\n")
+    assert (ended.code, ended.err) == (
+        Exit.PRECONDITION,
+        "raftmem: stale-token: w#2 has it with token 20: stop what relied on it\n",
+    )
 
 
 def test_list_and_show_tell_state_and_errors(scripted: ScriptedGroup, cli: Cli) -> None:
