@@ -153,7 +153,7 @@ class Group:
 
     def deliver(self, replica: Replica, consensus: Consensus, peer: str, data: bytes) -> None:
         if not consensus.receive(peer, data):
-            raise self.referee.fail(f"{replica.name} refuses a message of {peer}")
+            raise self.referee.fail(f"{replica.name}: {consensus.last_refusal}")
         if consensus.is_leader:
             self.check_leader(replica, consensus)
 

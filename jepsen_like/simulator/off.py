@@ -151,7 +151,7 @@ def _stands_unasked(self: Votes) -> None:
     self._begin()
 
 
-def _learns_nothing(self: Dispatch, term: int) -> bool:
+def _learns_nothing(self: Dispatch, _peer: str, term: int) -> bool:
     return term <= self._core.term
 
 

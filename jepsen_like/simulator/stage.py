@@ -4,7 +4,7 @@ Real consensus, apply loop and snapshots; virtual time; the oracle looks at ever
 each, by `say`. Rule: the same commands give the same lines, in any process.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from jepsen_like.simulator.life import first_entry
 from jepsen_like.simulator.stage_clients import Clients
@@ -157,12 +157,12 @@ class Stage:
         replica = self.replicas[letter.to]
         consensus = replica.consensus
         if consensus is not None:
-            replica.machine.perform(lambda: self._receive(letter, consensus.receive))
+            replica.machine.perform(lambda: self._receive(letter, consensus))
         self.settle()
 
-    def _receive(self, letter: Letter, receive: Callable[[str, bytes], bool]) -> None:
-        if not receive(letter.sender, letter.data):
-            raise self.oracle.fail(f"{letter.to} refuses a message of {letter.sender}")
+    def _receive(self, letter: Letter, consensus: Consensus) -> None:
+        if not consensus.receive(letter.sender, letter.data):
+            raise self.oracle.fail(f"{letter.to}: {consensus.last_refusal}")
 
     def deliver_until_quiet(self) -> None:
         for _ in range(LETTERS_MAX):

@@ -187,6 +187,8 @@ def assemble(seams: Seams) -> Consensus:
         requests=requests,
         leadership_term=leadership_term,
         applied=lambda: apply_queue.index,
+        members=lambda: journal.members,
+        send=send,
     )
     compaction = Compaction(
         journal=journal,

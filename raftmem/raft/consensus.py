@@ -32,6 +32,7 @@ from raftmem.raft.membership import ids
 from raftmem.raft.pending_requests import OnForwarded, OnIndex
 from raftmem.raft.pysyncobj_core import LEADER, Core
 from raftmem.raft.requests import Requests
+from raftmem.raft.rules import UntrustedClaim
 from raftmem.raft.steps import Steps
 from raftmem.runtime.interfaces import Loop
 
@@ -57,7 +58,7 @@ class Parts(NamedTuple):
 
 class Consensus:
     """Made by `assembly.assemble`, whose `Seams` say what the callbacks may do. `bad_messages`: how many did not
-    decode. `heartbeat`: seconds."""
+    decode or claimed what cannot be; `last_refusal`: the newest of them. `heartbeat`: seconds."""
 
     def __init__(
         self,
@@ -77,6 +78,7 @@ class Consensus:
         self.leadership_term = parts.leadership_term
         self.requests = parts.requests
         self.bad_messages = 0
+        self.last_refusal = ""
         self._steps = parts.steps
         self._core = parts.core
         self._election = parts.election
@@ -260,19 +262,28 @@ class Consensus:
 
     # --- messages -----------------------------------------------------------------------------------------
     def receive(self, peer: str, data: bytes) -> bool:
-        """One message of an authenticated replica of this group. False: it is not one of ours; close the connection."""
+        """One message of an authenticated replica of this group. False: it is none, or claims what cannot be; it has
+        changed nothing, and the caller closes the connection (untrusted-messages)."""
         if self.stopped:
             return True
         try:
             message = m.decode(data)
         except msgspec.DecodeError as error:
-            self.bad_messages += 1
-            log.warning("%s: a message from %s does not decode: %s", self.node_id, peer, error)
-            return False
+            return self._refuse(peer, f"does not decode: {error}")
+        refused = self.bad_messages
         self._steps.guard(lambda: self._take(peer, message))
         self._steps.kick()
-        return True
+        return self.bad_messages == refused
 
     def _take(self, peer: str, message: m.Message) -> None:
-        self._dispatch.handle(peer, message)
+        try:
+            self._dispatch.handle(peer, message)
+        except UntrustedClaim as error:
+            self._refuse(peer, f"is refused: {error}")
         self.leadership_term.observe()
+
+    def _refuse(self, peer: str, reason: str) -> bool:
+        self.bad_messages += 1
+        self.last_refusal = f"a message from {peer} {reason}"
+        log.error("%s: %s", self.node_id, self.last_refusal)
+        return False

@@ -1,5 +1,7 @@
 """Obligations as pure functions over (log, message). They decide; nothing is changed here.
 
+A message is a peer's word, never an assertion: what cannot be is refused with `UntrustedClaim` (untrusted-messages).
+
 `LogView` is all they see of a log: the journal satisfies it, and so does a list in a test.
 """
 
@@ -7,8 +9,13 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple, Protocol
 
 from raftmem.errors import Corrupt
+from raftmem.model import codec
 from raftmem.raft.messages import Append, PreVote, Reject, Vote
 from raftmem.storage.log.contract import LogEntry
+
+
+class UntrustedClaim(Exception):
+    """A message claims what cannot be. Nothing was changed by it: it is counted, and its connection is closed."""
 
 
 class LogView(Protocol):
@@ -47,29 +54,35 @@ def agreed(values: Iterable[int], size: int) -> int:
 def last_not_above(log: LogView, index: int, term: int) -> int:
     """The highest i <= index whose term is <= term (obligation bounded-backtrack), or one below the first.
 
-    Steps over a whole run of a term at a time when the caller then asks for that term's end.
+    Steps over a whole run of a term at a time when the caller then asks for that term's end. Terms never fall along a
+    log, so that halving finds it: a peer's word must not make this look at every entry.
     """
-    while index >= log.first_index:
-        here = log.term_at(index)
+    low, high = log.first_index - 1, index
+    while low < high:
+        middle = (low + high + 1) // 2
+        here = log.term_at(middle)
         if here is not None and here <= term:
-            break
-        index -= 1
-    return index
+            low = middle
+        else:
+            high = middle - 1
+    return max(low, high)
 
 
 def judge_append(log: LogView, message: Append, *, floor: int) -> Accepted | Reject:
     """Judge an append of the current term against this log (truncate-on-conflict, verified-commit, termed-answers).
 
-    `floor` is max(commit, applied): a conflict at or below it means that a promise was broken somewhere.
+    `floor` is max(commit, applied): a conflict at or below it means that a promise was broken somewhere, or that the
+    sender lies; this log holds what was committed either way.
 
-    Raises: Corrupt for such a conflict; this replica must stop.
+    Raises: UntrustedClaim for such a conflict, and for entries that no log can hold.
     """
+    _check_entries(message)
     prev, prev_term, entries = _above_first(log, message)
     here = log.term_at(prev)
     if here is None or here != prev_term:
         if prev <= floor:
-            raise Corrupt(
-                "log", f"conflicts with the leader (term {here} here, {prev_term} there, floor {floor})", index=prev
+            raise UntrustedClaim(
+                f"index {prev} conflicts with the leader (term {here} here, {prev_term} there, floor {floor})"
             )
         hint = max(log.first_index, last_not_above(log, min(prev, log.last_index), prev_term))
         return Reject(message.term, prev, hint, log.term_at(hint) or 0)
@@ -84,12 +97,37 @@ def judge_append(log: LogView, message: Append, *, floor: int) -> Accepted | Rej
     else:
         entries = []
     if entries and kept < log.last_index and entries[0].index <= floor:
-        raise Corrupt(
-            "log",
-            f"the leader of term {message.term} has another entry (term {entries[0].term}) than was committed here",
-            index=entries[0].index,
+        raise UntrustedClaim(
+            f"the leader of term {message.term} has another entry at index {entries[0].index} (term "
+            f"{entries[0].term}) than was committed here"
         )
     return Accepted(kept, entries, verified, min(message.commit, verified))
+
+
+def _check_entries(message: Append) -> None:
+    """Terms rise from that of the entry before to the sender's; kinds are known; a membership can be read.
+
+    Raises: UntrustedClaim. The log's disk and the apply loop stop a replica for less.
+    """
+    term = message.prev_term
+    for entry_term, data in message.entries:
+        if not term <= entry_term or data[0] > codec.MEMBERSHIP:
+            raise UntrustedClaim(f"an entry of term {entry_term}, kind {data[0]}, after one of term {term}")
+        term = entry_term
+        if data[0] == codec.MEMBERSHIP:
+            check_membership(data)
+    if term > message.term:
+        raise UntrustedClaim(f"a leader of term {message.term} with an entry of term {term}")
+
+
+def check_membership(data: bytes) -> None:
+    """Raises: UntrustedClaim when an entry is no membership that can be read."""
+    try:
+        members = codec.decode(data).members
+    except Corrupt as error:
+        raise UntrustedClaim(f"a membership that cannot be read: {error}") from error
+    if members is None:
+        raise UntrustedClaim("a membership that is another kind of entry")
 
 
 def _above_first(log: LogView, message: Append) -> tuple[int, int, list[LogEntry]]:
@@ -103,10 +141,9 @@ def _above_first(log: LogView, message: Append) -> tuple[int, int, list[LogEntry
         return prev, message.prev_term, entries
     first_term = log.term_at(log.first_index) or 0
     if len(entries) >= beyond and entries[beyond - 1].term != first_term:
-        raise Corrupt(
-            "log",
-            f"begins with an entry of term {first_term}, the leader has one of term {entries[beyond - 1].term}",
-            index=log.first_index,
+        raise UntrustedClaim(
+            f"the log begins at {log.first_index} with an entry of term {first_term}, the leader has one of term "
+            f"{entries[beyond - 1].term}"
         )
     return log.first_index, first_term, entries[beyond:]
 

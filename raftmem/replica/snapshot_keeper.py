@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from raftmem.errors import Stop, StorageFailed
+from raftmem.errors import Corrupt, Stop, StorageFailed
 from raftmem.limits import SNAPSHOTS_KEPT
 from raftmem.replica.apply_loop import Replica
 from raftmem.runtime.interfaces import Clock, Executor, Loop
@@ -158,7 +158,14 @@ class SnapshotKeeper:
         self.discard()
 
         def work() -> _Prepared | None:
-            return self._prepare(meta) if self._store.finish(meta) else None
+            if not self._store.finish(meta):
+                return None
+            try:
+                return self._prepare(meta)
+            except Corrupt as error:  # its checksum is the sender's word too: no reason to stop
+                log.error("snapshot %s is not what its sender said, and is dropped: %s", meta.name, error)
+                self._store.drop([meta])
+                return None
 
         def prepared(result: _Prepared | None) -> None:
             self._prepared = result

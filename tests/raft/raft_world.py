@@ -237,6 +237,13 @@ class Solo:
         self.world.run(0)
         return [said for to, said in self.said[before:] if to == peer]
 
+    def give_refused(self, peer: str, message: m.Message) -> None:
+        """Deliver a message that must be refused and counted, and whose connection must be closed."""
+        before = self.consensus.bad_messages
+        assert not self.consensus.receive(peer, m.encode(message))
+        self.world.run(0)
+        assert self.consensus.bad_messages == before + 1
+
     def heard(self, kind: type[m.Message]) -> list[m.Message]:
         """Everything of a kind that was said so far, to anybody."""
         return [said for _, said in self.said if isinstance(said, kind)]

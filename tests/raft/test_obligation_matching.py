@@ -3,7 +3,6 @@
 import pytest
 from raft_world import OTHER, PEER, Solo, TermLog, entries, store_of, wire
 
-from raftmem.errors import Corrupt
 from raftmem.raft import messages as m
 from raftmem.raft import rules
 from raftmem.raft.follower.match_claim import MatchClaim
@@ -43,18 +42,18 @@ def test_truncate_on_conflict_only_from_a_real_conflict(
         pytest.param((0,), (0, 0), (1,), 1, id="before the first index"),
     ],
 )
-def test_truncate_on_conflict_at_or_below_what_is_committed_is_a_stop(
+def test_truncate_on_conflict_at_or_below_what_is_committed_is_refused(
     log: tuple[int, ...], prev: tuple[int, int], sent: tuple[int, ...], floor: int
 ) -> None:
-    with pytest.raises(Corrupt):
+    with pytest.raises(rules.UntrustedClaim):
         rules.judge_append(TermLog(*log), m.Append(9, 1, *prev, 0, wire(*sent, start=prev[0] + 1)), floor=floor)
 
 
-def test_truncate_on_conflict_the_replica_stops_and_its_disk_is_as_it_was() -> None:
+def test_truncate_on_conflict_the_replica_refuses_it_and_its_disk_is_as_it_was() -> None:
     solo = Solo(store_of((1, 1), term=1), applied=3)
-    solo.give(PEER, m.Append(2, 1, 1, 0, 1, wire(2)))
+    solo.give_refused(PEER, m.Append(2, 1, 1, 0, 1, wire(2)))
     solo.run(1.0)
-    assert isinstance(solo.stopped_by, Corrupt)
+    assert solo.stopped_by is None
     assert (solo.store.last_index(), solo.store.read(3, 4)[0].term, solo.store.hard_state()) == (
         3,
         1,
@@ -157,11 +156,11 @@ def test_termed_answers_of_a_lower_term_count_for_nothing() -> None:
     assert solo.consensus.lease_index() is None
 
 
-def test_termed_answers_a_claim_beyond_the_leaders_log_stops_it() -> None:
+def test_termed_answers_a_claim_beyond_the_leaders_log_is_refused() -> None:
     solo = Solo()
     term = solo.lead()
-    solo.give(PEER, m.Accept(term, solo.consensus.journal.last_index + 1))
-    assert isinstance(solo.stopped_by, Corrupt)
+    solo.give_refused(PEER, m.Accept(term, solo.consensus.journal.last_index + 1))
+    assert (solo.stopped_by, solo.consensus.is_leader) == (None, True)
 
 
 def test_termed_answers_an_append_of_a_lower_term_is_refused_with_ours() -> None:
@@ -170,11 +169,11 @@ def test_termed_answers_an_append_of_a_lower_term_is_refused_with_ours() -> None
     assert (solo.consensus.leader, solo.consensus.journal.last_index) == (None, 1)
 
 
-def test_termed_answers_a_second_leader_in_one_term_stops_the_first() -> None:
+def test_termed_answers_a_second_leader_in_one_term_is_refused_by_the_first() -> None:
     solo = Solo()
     term = solo.lead()
-    solo.give(OTHER, m.Append(term, 1, 1, 0, 1, ()))
-    assert isinstance(solo.stopped_by, Corrupt)
+    solo.give_refused(OTHER, m.Append(term, 1, 1, 0, 1, ()))
+    assert (solo.stopped_by, solo.consensus.is_leader) == (None, True)
 
 
 # --- bounded-backtrack ---------------------------------------------------------------------------------

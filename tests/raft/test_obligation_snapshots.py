@@ -19,7 +19,6 @@ from raft_world import (
 )
 
 from jepsen_like.simulator.life import first_entry
-from raftmem.errors import Corrupt
 from raftmem.raft import messages as m
 from raftmem.raft import rules
 from raftmem.storage.log.contract import Compact
@@ -62,8 +61,8 @@ def test_an_append_from_below_the_log_is_taken_from_its_first_entry_on(
     assert verdict.commit == verified
 
 
-def test_an_append_with_another_first_entry_stops_the_replica() -> None:
-    with pytest.raises(Corrupt, match="begins with an entry of term 2"):
+def test_an_append_with_another_first_entry_is_refused() -> None:
+    with pytest.raises(rules.UntrustedClaim, match="with an entry of term 2"):
         rules.judge_append(Compacted(3, 2, 2), m.Append(3, 1, 1, 0, 9, wire(1, 1, start=2)), floor=3)
 
 

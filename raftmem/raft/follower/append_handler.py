@@ -3,13 +3,13 @@
 Order matters: the echo goes out before the claim and does not wait for the log's disk; the claim does.
 """
 
-from raftmem.errors import Corrupt
 from raftmem.raft import messages as m
 from raftmem.raft import rules
 from raftmem.raft.follower.match_claim import MatchClaim
 from raftmem.raft.log.durable_outbox import DurableOutbox
 from raftmem.raft.log.journal import Journal
 from raftmem.raft.pysyncobj_core import LEADER, Core
+from raftmem.raft.rules import UntrustedClaim
 
 
 class AppendHandler:
@@ -28,7 +28,7 @@ class AppendHandler:
     def take(self, leader: str, message: m.Append, *, applied: int) -> bool:
         """Take an append. True: it came from a live leader; one of an older term is refused instead.
 
-        Raises: Corrupt when it contradicts what was promised.
+        Raises: UntrustedClaim when it contradicts what is known here; nothing has changed then.
         """
         core = self._core
         if not self._is_led_by(leader, message.term):
@@ -61,7 +61,9 @@ class AppendHandler:
             self._outbox.send(leader, m.Refuse(self._core.term))
             return False
         if self._core.role == LEADER and term == self._core.term:
-            raise Corrupt("raft", f"two leaders in term {term}: this replica and {leader}")
+            raise UntrustedClaim(f"{leader} says that it leads term {term}, which this replica was elected for")
+        if term == self._core.term and self._core.leader not in (None, leader):
+            raise UntrustedClaim(f"{leader} says that it leads term {term}, which {self._core.leader} leads")
         return True
 
     def vouch(self, index: int) -> None:

@@ -8,6 +8,7 @@ on disk. What is claimed then is the snapshot's index, never the end of the log.
 import logging
 from collections.abc import Callable
 
+from raftmem.model.codec import MEMBERSHIP, PREFIX_BYTES
 from raftmem.raft import messages as m
 from raftmem.raft.follower.append_handler import AppendHandler
 from raftmem.raft.interfaces import Snapshots
@@ -15,10 +16,22 @@ from raftmem.raft.log.apply_queue import ApplyQueue
 from raftmem.raft.log.durable_outbox import DurableOutbox
 from raftmem.raft.log.journal import Journal
 from raftmem.raft.pysyncobj_core import FOLLOWER, Core
+from raftmem.raft.rules import UntrustedClaim, check_membership
 from raftmem.storage.log.contract import LogEntry
 from raftmem.storage.snapshots.contract import SnapshotMeta
 
 log = logging.getLogger("raftmem.raft")
+
+
+def _check(chunk: m.Chunk) -> None:
+    meta = chunk.meta
+    sizes = (len(meta.checksum), len(meta.digest), min(len(meta.entry), PREFIX_BYTES), min(meta.index, meta.size, 1))
+    if sizes != (32, 32, PREFIX_BYTES, 1):
+        raise UntrustedClaim(f"a snapshot of index {meta.index} and {meta.size} bytes with fields of the wrong size")
+    terms_rise = 0 <= meta.members.term <= meta.term <= chunk.term
+    if not terms_rise or not 0 <= meta.members.index <= meta.index or meta.entry[0] > MEMBERSHIP:
+        raise UntrustedClaim(f"a snapshot of index {meta.index}, term {meta.term} that no log goes on from")
+    check_membership(meta.members.data)
 
 
 class SnapshotReceiver:
@@ -49,7 +62,9 @@ class SnapshotReceiver:
         self._busy = False  # the disk is being asked; or a state is made, or waits for the log
 
     def take(self, leader: str, chunk: m.Chunk) -> bool:
-        """Take a chunk. True: it came from a live leader."""
+        """Take a chunk. True: it came from a live leader. Raises: UntrustedClaim for a snapshot that cannot be."""
+        if self._receiving != chunk.meta:
+            _check(chunk)
         if not self._append_handler.hear(leader, chunk.term):
             return False
         if chunk.round:

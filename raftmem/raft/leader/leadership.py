@@ -18,7 +18,7 @@ from raftmem.raft.leader.snapshot_sender import SnapshotSender
 from raftmem.raft.log.journal import Journal
 from raftmem.raft.membership import ids
 from raftmem.raft.pysyncobj_core import Core
-from raftmem.raft.rules import agreed, quorum
+from raftmem.raft.rules import UntrustedClaim, agreed, quorum
 from raftmem.runtime.interfaces import Clock
 
 log = logging.getLogger("raftmem.raft")
@@ -173,7 +173,7 @@ class Leadership:
             self._shipping[peer].reconnected()
 
     def answered(self, peer: str, message: m.Echo | m.Accept | m.Reject | m.ChunkReply) -> None:
-        """An answer made in this term. Raises: Corrupt for a claim that no honest follower makes."""
+        """An answer made in this term. Raises: UntrustedClaim for a claim that no honest follower makes."""
         progress = self.progress.get(peer)
         if progress is None:
             return  # it is no member any more, or not yet
@@ -184,7 +184,7 @@ class Leadership:
             case m.Accept():
                 last = self._journal.last_index
                 if message.match > last:
-                    raise Corrupt("raft", f"{peer} claims index {message.match}, the leader's log ends at {last}")
+                    raise UntrustedClaim(f"{peer} claims index {message.match}, the leader's log ends at {last}")
                 progress.accepted(message.match)
                 if peer == self.heir:
                     self._tell_heir()
