@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from raftmem.api.http import asgi
 from raftmem.api.http.call import Call, Reply, Shared
 from raftmem.api.http.exchange import Disconnected, Exchange
-from raftmem.api.http.respond import answer, cut_off, defect, head, malformed, refused
+from raftmem.api.http.respond import answer, cut_off, defect, head, refused, unserved
 from raftmem.api.http.settings import ApiSettings
 from raftmem.api.responses import memory_views
 from raftmem.api.responses.json_cache import JsonCache
@@ -73,10 +73,10 @@ class App:
             state: dict[str, object] = {"call": call}
             await asgi.ask(self._framework, exchange, call.route, state, lambda status: self._count(call, status))
 
-    async def refuse(self, exchange: Exchange, detail: str) -> None:
-        """Answer what is not HTTP, or past the bounds of a server."""
+    async def refuse(self, exchange: Exchange, error: RaftmemError) -> None:
+        """Answer input that is not HTTP, or a request that the server has no room for."""
         call = Call(exchange, self._shared)
-        await self._send(call, malformed(call, detail))
+        await self._send(call, unserved(call, error))
 
     async def _answer(self, call: Call) -> Reply | None:
         """None: FastAPI answers, with a route of its own or with a 404."""

@@ -79,6 +79,13 @@ class TooManyRequests(NotApplied):
     retry_after_ms = 100
 
 
+class Overloaded(NotApplied):
+    """This replica has no room for more connections or bytes; another one may."""
+
+    code = "overloaded"
+    retry_after_ms = 1000
+
+
 class NoSpace(NotApplied):
     """Free disk is below the low-water mark: said before the entry enters the log."""
 

@@ -40,7 +40,19 @@ TIMEOUT_MS_MAX: Final = 60_000
 WAIT_MS_MAX: Final = 60_000
 REQUEST_SECONDS_MAX: Final = 30  # from the first byte of a request to its last, then the connection is closed
 HEAD_BYTES_MAX: Final = 64 << 10  # request line and headers, beside the piece of the stream that they began in
+HEADERS_MAX: Final = 256  # of one request
+CHUNK_OVERHEAD_FACTOR: Final = 8  # bytes of chunk frames for a byte of body; the smallest chunks have five
 KEEP_ALIVE_SECONDS: Final = 75  # an idle connection between two requests
+WRITE_STALL_SECONDS: Final = 10.0  # a client that takes nothing of a reply for so long is hung up on
+
+# --- connections: one client address has at most half of each of these --------------------------
+CONNECTIONS_MAX: Final = 20_000  # HTTP connections of one replica; fewer where descriptors are few
+CONNECTIONS_MIN: Final = 16  # however few descriptors there are
+DESCRIPTORS_RESERVED: Final = 192  # kept from HTTP for the log, the state, snapshots, vectors and the peer port
+UNREAD_BYTES_MAX: Final = 128 << 20  # of replies that slow clients have not read; past it the slowest are hung up on
+UNREAD_BYTES_HIGH: Final = 32 << 10  # of one connection; past it the client counts as slow
+BODY_BYTES_HELD_MAX: Final = 128 << 20  # of request bodies that are arriving or being served; past it 503
+BODY_BYTES_UNCOUNTED: Final = 8 << 10  # a body that came whole and is no larger is not counted
 
 # --- proposing ------------------------------------------------------------------------------
 PROPOSALS_IN_FLIGHT_MAX: Final = 10_000  # per replica, then 429

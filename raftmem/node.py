@@ -33,6 +33,7 @@ from raftmem.replica.apply_loop import Replica
 from raftmem.replica.snapshot_keeper import SnapshotKeeper
 from raftmem.replica.snapshot_policy import SnapshotPolicy, SnapshotThresholds
 from raftmem.runtime.system import AsyncioLoop, SystemClock, SystemRandomness, ThreadExecutor
+from raftmem.server import descriptors
 from raftmem.server.server import HttpServer
 from raftmem.service.expiry import Expiry
 from raftmem.service.replica_service import ReplicaService
@@ -96,6 +97,7 @@ class Node:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._descriptors = descriptors.raise_limit()
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         self._failure: Stop | None = None
@@ -277,7 +279,8 @@ class Node:
             self.service,
             settings=ApiSettings(consistency=settings.default_consistency, overrides=settings.overrides),
         )
-        server = HttpServer(app, drain_seconds=DRAIN_MS // 1000)
+        most = descriptors.connections_max(self._descriptors)
+        server = HttpServer(app, drain_seconds=DRAIN_MS // 1000, connections_max=most)
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         gc.enable()

@@ -55,6 +55,7 @@ KINDS: Final = {
     "no-leader": Kind(503, "No leader is known", retryable=True),
     "no-quorum": Kind(503, "A majority did not confirm in time", retryable=True),
     "too-stale": Kind(503, "This replica cannot prove to be fresh enough", retryable=True),
+    "overloaded": Kind(503, "This replica has no room for more", retryable=True),
     "shutting-down": Kind(503, "This replica is shutting down", retryable=True),
     "corrupt": Kind(503, "This replica has stopped"),
     "unknown-outcome": Kind(504, "Nobody knows yet whether this was applied", retryable=True, outcome="unknown"),

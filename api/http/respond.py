@@ -11,7 +11,7 @@ from raftmem.api.http.asgi import joined
 from raftmem.api.http.call import Call, Endpoint, Reply
 from raftmem.api.http.problems import MEDIA_TYPE, from_error, internal
 from raftmem.api.responses import memory_views
-from raftmem.errors import BadRequest, IndexCompacted, NoQuorum, RaftmemError, ShuttingDown, UnknownOutcome
+from raftmem.errors import IndexCompacted, NoQuorum, RaftmemError, ShuttingDown, UnknownOutcome
 
 _READS_MAX: Final = 3  # after so many leases that ended before their reply, the read fails
 
@@ -57,10 +57,10 @@ def cut_off(call: Call) -> Reply:
     return refused(call, ShuttingDown("this replica stops; ask another one"))
 
 
-def malformed(call: Call, detail: str) -> Reply:
-    """The reply to input that is no request."""
+def unserved(call: Call, error: RaftmemError) -> Reply:
+    """The reply to input that is no request, or to a request that the server does not take on."""
     call.request_id = call.service.new_id()
-    return refused(call, BadRequest(detail))
+    return refused(call, error)
 
 
 def head(call: Call, reply: Reply) -> bytes:

@@ -5,7 +5,9 @@ in one piece; a request is answered once; its connection is told when it is answ
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final, Protocol
 
@@ -17,12 +19,32 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE: Final = b"connection: close\r\n"
 _CHUNKED: Final = b"transfer-encoding: chunked\r\n"
 _NO_BODY: Final = (204, 304)
+_date = (0, b"")  # a second of wall time, and its header
+
+
+def _date_line() -> bytes:
+    """`Date` as of now (RFC 9110, 6.6.1); made anew once a second."""
+    global _date
+    second = int(time.time())
+    if _date[0] != second:
+        _date = (second, b"date: %b\r\n" % formatdate(second, usegmt=True).encode())
+    return _date[1]
 
 
 class Wire(Protocol):
     """The connection, as its requests use it."""
 
     transport: asyncio.Transport
+
+    @property
+    def client(self) -> str:
+        """The client's address."""
+        ...
+
+    @property
+    def is_half_closed(self) -> bool:
+        """True when the client sends no more; it may still read, or have left."""
+        ...
 
     @property
     def is_full(self) -> bool:
@@ -43,30 +65,37 @@ class Wire(Protocol):
         """The whole reply to `request` is written."""
         ...
 
+    def linger(self, seconds: float) -> None:
+        """Abort after so long, whatever the client has read by then."""
+        ...
+
 
 class Request:
     """`keeps_alive`: the connection may serve another request after it. `is_old`: HTTP/1.0, which has no chunks.
 
-    `is_whole`: the whole body has come. `is_queued`: the connection has it in its queue.
+    `received`: what came of the body. `held`: how many bytes of it the connection has counted. `is_whole`: the whole
+    body has come. `is_queued`: the connection has it in its queue. `is_streaming`: a reply without length was begun.
     """
 
     __slots__ = (
         "_arrival",
         "_begun",
-        "_body",
         "_chunks",
         "_gone_futures",
         "_lost",
         "_wire",
         "headers",
+        "held",
         "is_answered",
         "is_old",
         "is_queued",
+        "is_streaming",
         "is_whole",
         "keeps_alive",
         "method",
         "path",
         "query",
+        "received",
     )
 
     def __init__(
@@ -90,7 +119,9 @@ class Request:
         self.is_whole = False
         self.is_answered = False
         self.is_queued = False
-        self._body: bytes | bytearray = b""
+        self.is_streaming = False
+        self.held = 0
+        self.received: bytes | bytearray = b""
         self._lost = False
         self._begun = False
         self._chunks = False
@@ -100,16 +131,16 @@ class Request:
     # --- the request, as it arrives -----------------------------------------------------------------
     def take(self, part: bytes) -> None:
         """Add a piece of the body. Pieces past the limit, or after the reply, are dropped."""
-        body = self._body
+        body = self.received
         if len(body) > BODY_BYTES_MAX or self.is_answered:
             return
         if not body:
-            self._body = part
+            self.received = part
         elif isinstance(body, bytearray):
             body += part
         else:
-            self._body = bytearray(body) + part
-        if len(self._body) > BODY_BYTES_MAX:
+            self.received = bytearray(body) + part
+        if len(self.received) > BODY_BYTES_MAX:
             self._arrived()
 
     def complete(self) -> None:
@@ -121,33 +152,38 @@ class Request:
         """The client is gone, or the rest of its input cannot be parsed."""
         self._lost = True
         self._arrived()
-        self._tell_gone()
+        self.tell_gone()
 
     def _arrived(self) -> None:
         if self._arrival is not None and not self._arrival.done():
             self._arrival.set_result(None)
 
-    def _tell_gone(self) -> None:
+    def tell_gone(self) -> None:
+        """Whoever asked whether the client has left is told so."""
         for waiting in self._gone_futures:
             if not waiting.done():
                 waiting.set_result(None)
 
     async def body(self) -> bytes:
-        if not self.is_whole and len(self._body) <= BODY_BYTES_MAX:
+        if not self.is_whole and len(self.received) <= BODY_BYTES_MAX:
             await self._more()
-        return bytes(self._body)
+        return bytes(self.received)
 
     async def _more(self) -> None:
         if not self._lost and (b"expect", b"100-continue") in ((name, value.lower()) for name, value in self.headers):
             self._wire.write(_CONTINUE)
-        while not self.is_whole and len(self._body) <= BODY_BYTES_MAX:
+        while not self.is_whole and len(self.received) <= BODY_BYTES_MAX:
             if self._lost:
                 raise Disconnected
             self._arrival = asyncio.get_running_loop().create_future()
             await self._arrival
 
+    @property
+    def client(self) -> str:
+        return self._wire.client
+
     async def gone(self) -> None:
-        if self._lost or self.is_answered:
+        if self._lost or self.is_answered or self._wire.is_half_closed:
             return
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._gone_futures.append(waiting)
@@ -159,21 +195,20 @@ class Request:
     # --- the reply ----------------------------------------------------------------------------------
     async def reply(self, status: int, head: bytes, body: bytes) -> None:
         self._begin()
-        if (
-            self.method == "HEAD" or status in _NO_BODY
-        ):  # no body follows, although the head gives its length (RFC 9110, 9.3.2)
-            body = b""
+        if self.method == "HEAD" or status in _NO_BODY:
+            body = b""  # although the head gives its length (RFC 9110, 9.3.2)
         wire = self._wire
         closes = wire.closes_after(self)
-        wire.write(b"".join((STATUS_LINES[status], head, _CLOSE if closes else b"", b"\r\n", body)))
+        wire.write(b"".join((STATUS_LINES[status], head, _date_line(), _CLOSE if closes else b"", b"\r\n", body)))
         self._end(closes=closes)
 
     async def begin(self, status: int, head: bytes) -> None:
         self._begin()
         self._chunks = not self.is_old
+        self.is_streaming = True
         closes = _CLOSE if self._wire.closes_after(self) else b""
         chunked = _CHUNKED if self._chunks else b""
-        self._wire.write(b"".join((STATUS_LINES[status], head, chunked, closes, b"\r\n")))
+        self._wire.write(b"".join((STATUS_LINES[status], head, _date_line(), chunked, closes, b"\r\n")))
 
     async def put(self, piece: bytes) -> None:
         if self._wire.is_full:
@@ -205,8 +240,8 @@ class Request:
 
     def _end(self, *, closes: bool) -> None:
         self.is_answered = True
-        self._body = b""
-        self._tell_gone()
+        self.received = b""
+        self.tell_gone()
         self._wire.answered(self, closes=closes)
 
 
@@ -233,4 +268,4 @@ class StreamLine:
     def end(self, last: bytes, *, linger_seconds: float) -> None:
         if not self._request.is_answered:
             self._request.end_now(last)
-            asyncio.get_running_loop().call_later(linger_seconds, self._wire.transport.abort)
+            self._wire.linger(linger_seconds)
