@@ -145,7 +145,9 @@ LIST: Final = ("limit", "cursor")
 PAGE: Final = (*READ, *LIST, "order")
 WRITE: Final = ("timeout_ms",)
 AS_OF_NOW: Final = "Each page shows how things stand now; a cursor keeps the place and pins no index."
-ANY_ERRORS: Final = ("invalid-request", "method-not-allowed", "too-large", "internal")
+ANY_ERRORS: Final = (
+    *("invalid-request", "forbidden", "method-not-allowed", "too-large", "too-many-requests", "internal", "overloaded"),
+)
 _UNAVAILABLE: Final = ("no-leader", "no-quorum", "too-stale", "shutting-down", "corrupt")
 READ_ERRORS: Final = ("unknown-consistency", *_UNAVAILABLE, "consistency-timeout")
 TRAVEL_ERRORS: Final = (*READ_ERRORS, "future-index", "index-compacted")

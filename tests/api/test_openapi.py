@@ -28,7 +28,7 @@ def test_document_is_served_as_it_is() -> None:
 
 def test_every_error_is_described_by_some_route() -> None:
     described = {code for route in ROUTES if route.spec for code in route.spec.errors}
-    everywhere = {"invalid-request", "method-not-allowed", "too-large", "internal"}
+    everywhere = {"invalid-request", "method-not-allowed", "too-large", "internal", "overloaded"}
     assert described | everywhere == set(KINDS) - {"batch-refused"}
 
 
