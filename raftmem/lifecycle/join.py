@@ -9,16 +9,20 @@ must hold: the folder is ready only when the group has taken it in and the first
 """
 
 import logging
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
-import msgspec
 from msgspec import Meta, Struct
 
+from raftmem import client
+from raftmem.client.effects import Failed, Pause, Program, Reply
+from raftmem.client.endpoints import Endpoints
+from raftmem.client.plan import Plan, Reading, get, parser, write
+from raftmem.client.retry import Caller, Patience
+from raftmem.client.session import Session
+from raftmem.client.thread_driver import BlockingTime, SystemTime, ThreadDriver, http_client
 from raftmem.errors import BadRequest, FolderRefused, NoLeader, WrongState
 from raftmem.model import codec
 from raftmem.model.addresses import check_rest_url, is_unspecified, split_address
@@ -30,11 +34,17 @@ from raftmem.storage.log.contract import Append, HardState, LogEntry
 from raftmem.storage.log.store import SegmentLogStore
 
 log = logging.getLogger("raftmem.joining")
-ROUNDS_MAX: Final = 60  # over all members that were named, a pause between them: at least a minute, many elections
-PAUSE_S: Final = 1.0
+GROUP_S: Final = 120.0  # many elections
+PAUSE_S: Final = 1.0  # at most, between two rounds over all members that were named
 ANSWER_S: Final = 10.0  # a member that has not answered so long is passed over
+ACTOR: Final = "system/join"
+# The engine has tried these again until the time was over.
+_LATER: Final = (
+    *(client.Unreachable, client.WriteOutcomeUnknown, client.NoLeader, client.NoQuorum, client.NoSpace),
+    client.TooManyRequests,
+)
 
-_A = TypeVar("_A", bound=Struct)
+_A = TypeVar("_A")
 _Positive = Annotated[int, Meta(ge=1)]
 
 
@@ -67,12 +77,8 @@ class _Taken(Struct, frozen=True):
     cluster: _Group
 
 
-class _Problem(Struct, frozen=True):
-    """What is needed of a problem document."""
-
-    code: str = ""
-    detail: str = ""
-    retryable: bool = False
+_cluster: Final = parser(_Cluster)
+_taken: Final = parser(_Taken)
 
 
 def prepare_joining(
@@ -80,7 +86,7 @@ def prepare_joining(
     *,
     randomness: Randomness,
     transport: httpx.BaseTransport | None = None,
-    sleep: Callable[[float], None] = time.sleep,
+    time: BlockingTime | None = None,
 ) -> None:
     """Make `settings.data` the folder of a new member, if `settings.join` says so and it is not one yet. Blocking.
 
@@ -91,9 +97,9 @@ def prepare_joining(
     if _is_ready(settings.data):
         log.warning("%s is a member's folder already: it goes on in its group, and join is ignored", settings.data)
         return
-    group = _Remote(settings.join, transport, sleep)
+    group = _Remote(settings.join, transport, time or SystemTime(), randomness)
     try:
-        cluster = group.ask("GET", "/v1/cluster", None, _Cluster)
+        cluster = group.ask(get("/v1/cluster", _cluster, reading=Reading(pinned=True)))
         if settings.cluster_id not in (None, cluster.cluster_id):
             raise FolderRefused(
                 f"{settings.join} is of cluster {cluster.cluster_id}, "
@@ -140,7 +146,7 @@ def _enter(
         "folder_id": folder.identity.folder_id,
     }
     try:
-        taken = group.ask("POST", "/v1/cluster/members", body, _Taken).cluster
+        taken = group.ask(write("POST", "/v1/cluster/members", _taken, body, keyed=False)).cluster
     except WrongState as error:
         if group.unsure or not is_new:  # the id may be bound to this folder: without it, it would be lost for good
             raise WrongState(
@@ -188,65 +194,85 @@ def _write_first_entry(folder: Folder, group: _Group) -> None:
 
 
 # --- asking -----------------------------------------------------------------------------------------
-class _Later(Exception):
-    """No answer that stands: ask another member, or later."""
-
-
 class _Remote:
-    """The members that were named, asked one after the other until one has an answer that stands.
+    """The members that were named, asked until one has an answer that stands.
 
-    `unsure`: a POST was sent, and no replica has answered it with a refusal: it may have been taken.
+    `unsure`: the group may have taken the folder in, although the last answer was a refusal.
     """
 
-    def __init__(self, urls: str, transport: httpx.BaseTransport | None, sleep: Callable[[float], None]) -> None:
-        self._urls = [url.strip().rstrip("/") for url in urls.split(",")]
-        for url in self._urls:
-            try:
-                check_rest_url(url, name="join")
-            except ValueError as error:
-                raise BadRequest(str(error), parameter="join") from error
+    def __init__(
+        self, urls: str, transport: httpx.BaseTransport | None, time: BlockingTime, randomness: Randomness
+    ) -> None:
+        try:
+            for url in urls.split(","):
+                check_rest_url(url.strip(), name="join")
+            endpoints = Endpoints(urls)
+        except ValueError as error:
+            raise BadRequest(str(error), parameter="join") from error
         self.unsure = False
-        self._sleep = sleep
-        self._client = httpx.Client(transport=transport, timeout=ANSWER_S, trust_env=False)
+        self._client = http_client(endpoints.urls, transport=transport)
+        self._driver = ThreadDriver(self._client, time)
+        self._caller = Caller(
+            endpoints,
+            Session(None),
+            time,
+            _Randomness(randomness),
+            headers=(("Raftmem-Actor", ACTOR),),
+            patience=Patience(GROUP_S, ANSWER_S, PAUSE_S),
+            connect_s=ANSWER_S,
+        )
 
     def close(self) -> None:
         self._client.close()
 
-    def ask(self, method: str, path: str, body: object, kind: type[_A]) -> _A:
-        """Raises: NoLeader when none had an answer for so long, WrongState when the group refuses."""
-        reason = ""
-        for attempt in range(ROUNDS_MAX):
-            for url in self._urls:
-                try:
-                    return self._attempt(url, method, path, body, kind)
-                except _Later as error:
-                    reason = str(error)
-            if attempt == 0:
-                log.warning("waiting for the group to answer: %s", reason)
-            self._sleep(PAUSE_S)
-        raise NoLeader(f"the group has not taken this replica in after {ROUNDS_MAX} attempts: {reason}; start it again")
+    def ask(self, plan: Plan[_A]) -> _A:
+        """Raises: NoLeader when no answer stands after so long, WrongState when the group refuses."""
+        try:
+            return self._driver.run(_told(self._caller.call(plan))).value
+        except client.RaftmemClientError as error:
+            if _says_nothing(error):
+                reason = error.reason if isinstance(error, client.WriteOutcomeUnknown) else error
+                raise NoLeader(
+                    f"the group has not taken this replica in within {GROUP_S:.0f} s: {reason}; start it again"
+                ) from error
+            self.unsure = error.after_unknown or not error.code  # without a code it is no replica that refuses
+            raise WrongState(f"the group refuses: {error.code}: {error}" if error.code else str(error)) from error
 
-    def _attempt(self, url: str, method: str, path: str, body: object, kind: type[_A]) -> _A:
-        content = None if body is None else msgspec.json.encode(body)
-        headers = {"Raftmem-Actor": "system/join"} | ({} if body is None else {"Content-Type": "application/json"})
-        before, self.unsure = self.unsure, self.unsure or method == "POST"
+
+def _says_nothing(error: client.RaftmemClientError) -> bool:
+    """Whether it is of the group's state, not of this replica: nobody answered, or what did could not do it now."""
+    if isinstance(error, client.ServerError):
+        return bool(error.code)
+    return isinstance(error, _LATER)
+
+
+class _Randomness:
+    """The replica's randomness, as the client library draws it."""
+
+    def __init__(self, randomness: Randomness) -> None:
+        self._randomness = randomness
+
+    def random(self) -> float:
+        return self._randomness.random()
+
+    def text(self) -> str:
+        return self._randomness.bytes(16).hex()
+
+
+def _told(program: Program[_A]) -> Program[_A]:
+    """The same program; the log says once that it waits, and for what."""
+    effect, reason, is_said = next(program), "", False
+    while True:
+        if isinstance(effect, Pause) and not is_said:
+            log.warning("waiting for the group to answer: %s", reason)
+            is_said = True
+        outcome = yield effect
+        if isinstance(outcome, Failed):
+            reason = outcome.reason
+        elif isinstance(outcome, Reply):
+            reason = f"answered {outcome.status}"
         try:
-            response = self._client.request(method, url + path, content=content, headers=headers)
-        except httpx.TransportError as error:
-            if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-                self.unsure = before  # nothing was sent
-            raise _Later(f"{url} does not answer ({error or type(error).__name__})") from error
-        status = response.status_code
-        try:
-            if response.is_success:
-                return msgspec.json.decode(response.content, type=kind)
-            problem = msgspec.json.decode(response.content, type=_Problem)
-        except msgspec.DecodeError as error:
-            if status >= 500:  # of a proxy in between
-                raise _Later(f"{url} answered {status}") from error
-            raise WrongState(f"{url} answered {status}, but not as a raftmem replica does: {error}") from error
-        if problem.retryable or status >= 500:
-            raise _Later(f"{url} says {problem.code}: {problem.detail}")
-        if problem.code:
-            self.unsure = before
-        raise WrongState(f"{url} refuses: {problem.code or status}: {problem.detail}")
+            effect = program.send(outcome)
+        except StopIteration as ended:
+            value: _A = ended.value
+            return value
