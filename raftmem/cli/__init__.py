@@ -26,6 +26,7 @@ from raftmem.cli.state import state
 from raftmem.cli.task import task
 from raftmem.cli.txn import txn
 from raftmem.cli.up import up
+from raftmem.cli.verbs import writing
 from raftmem.cli.watch import watch
 
 app = typer.Typer(
@@ -63,7 +64,7 @@ app.add_typer(lock)
 app.add_typer(owner)
 app.add_typer(task)
 app.add_typer(gate)
-app.command(epilog=EPILOG)(txn)
+app.command(epilog=EPILOG)(writing(txn, guarded=False))
 app.command(epilog=EPILOG)(watch)
 app.add_typer(member)
 app.add_typer(leader)

@@ -12,20 +12,21 @@ import typer
 
 from raftmem.cli import options as o
 from raftmem.cli.exits import CommandFailed, Exit
-from raftmem.cli.output import JsonFlag, console, print_json, print_table, printable
-from raftmem.cli.remote import DEFAULT_URL, ActorOption, Answer, KeyOption, Remote, UrlOption
-from raftmem.cli.rows import follow_up, items, said
+from raftmem.cli.output import console, print_table
+from raftmem.cli.remote import Answer
+from raftmem.cli.rows import follow_up, items, show_said
+from raftmem.cli.verbs import Read, Row, Write, reads, writes
 from raftmem.errors import BadRequest
 from raftmem.limits import WAIT_MS_MAX
 
 gate = typer.Typer(name="gate", help="Gates of a running group: approvals that open the way.", no_args_is_help=True)
 _COLUMNS: Final = ("gate", "state", "approvals", "approvers", "pins")
-_Row = dict[str, object]
 NameArgument = Annotated[str, typer.Argument(help="Name of the gate; may contain /.")]
 
 
-@gate.command()
+@writes(gate)
 def put(
+    call: Write,
     name: NameArgument,
     required: Annotated[int, typer.Option("--required", min=0, help="So many approvals open it.")],
     approver: Annotated[
@@ -38,154 +39,92 @@ def put(
             "--pin", metavar="MEMORY=VERSION", help="Closed unless the memory is at that version; repeatable."
         ),
     ] = None,
-    guard: o.GuardOption = None,
-    timeout_ms: o.TimeoutOption = None,
-    key: KeyOption = None,
-    actor: ActorOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """Make a gate, or define it anew: then approvals begin anew too."""
-    body = o.given(required=required, approvers=approver or None, pins=_pins(pin), guards=o.guards(guard))
-    params = o.given(timeout_ms=timeout_ms)
-    answer = Remote(url, actor=actor).write("PUT", _path(name), body=body, key=key, params=params)
-    _show_written(answer, as_json=as_json)
+    body = o.given(required=required, approvers=approver or None, pins=_pins(pin))
+    call.show(call.ask("PUT", _path(name), body), show_said)
 
 
-@gate.command()
+@writes(gate)
 def approve(
+    call: Write,
     name: NameArgument,
     comment: Annotated[str | None, typer.Option("--comment")] = None,
-    guard: o.GuardOption = None,
-    timeout_ms: o.TimeoutOption = None,
-    key: KeyOption = None,
-    actor: ActorOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """Approve as --actor; twice counts once."""
-    body = o.given(comment=comment, guards=o.guards(guard))
-    _change(name, "approve", body, key=key, actor=actor, url=url, timeout_ms=timeout_ms, as_json=as_json)
+    call.show(call.ask("POST", _path(name, "/approve"), o.given(comment=comment)), show_said)
 
 
-@gate.command()
+@writes(gate)
 def revoke(
+    call: Write,
     name: NameArgument,
-    guard: o.GuardOption = None,
-    timeout_ms: o.TimeoutOption = None,
-    key: KeyOption = None,
-    actor: ActorOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """Take back the approval of --actor."""
-    body = o.given(guards=o.guards(guard))
-    _change(name, "revoke", body, key=key, actor=actor, url=url, timeout_ms=timeout_ms, as_json=as_json)
+    call.show(call.ask("POST", _path(name, "/revoke"), {}), show_said)
 
 
-@gate.command()
+@writes(gate)
 def consume(
+    call: Write,
     name: NameArgument,
-    guard: o.GuardOption = None,
-    timeout_ms: o.TimeoutOption = None,
-    key: KeyOption = None,
-    actor: ActorOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """Use an open gate up: of all who try, one succeeds. Exit code 4 when it is not open."""
-    body = o.given(guards=o.guards(guard))
     try:
-        _change(name, "consume", body, key=key, actor=actor, url=url, timeout_ms=timeout_ms, as_json=as_json)
+        answer = call.ask("POST", _path(name, "/consume"), {})
     except CommandFailed as error:
         if isinstance(error.problem, dict) and error.problem.get("code") == "wrong-state":
             raise CommandFailed(str(error), exit_code=Exit.PRECONDITION, problem=error.problem) from error
         raise
+    call.show(answer, show_said)
 
 
-@gate.command()
+@reads(gate)
 def show(
+    call: Read,
     name: NameArgument,
-    consistency: o.ConsistencyOption = None,
-    min_index: o.MinIndexOption = None,
-    max_staleness_ms: o.StalenessOption = None,
-    timeout_ms: o.TimeoutOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """One gate, who approved it, and what it is pinned to."""
-    params = o.reading(consistency, min_index, None, timeout_ms, max_staleness_ms)
-    _show(Remote(url).read("GET", _path(name), params=params).body, as_json=as_json)
+    call.show(call.get(_path(name)), _show_gate)
 
 
-@gate.command("list")
+@reads(gate, "list", pages=True)
 def list_gates(
+    call: Read,
     prefix: Annotated[str | None, typer.Option("--prefix", help="Names that begin so.")] = None,
-    limit: o.LimitOption = 100,
-    cursor: o.CursorOption = None,
-    consistency: o.ConsistencyOption = None,
-    min_index: o.MinIndexOption = None,
-    max_staleness_ms: o.StalenessOption = None,
-    timeout_ms: o.TimeoutOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """Gates, one page."""
-    params = o.reading(consistency, min_index, None, timeout_ms, max_staleness_ms)
-    params |= o.given(prefix=prefix, limit=limit, cursor=cursor)
-    answer = Remote(url).read("GET", "/v1/gates", params=params)
-    if as_json:
-        print_json(answer.body)
-        return
-    print_table(_COLUMNS, [_row(found) for found in items(answer.body.get("gates"))])
-    follow_up(answer.body)
+    call.show(call.get("/v1/gates", prefix=prefix), _show_page)
 
 
-@gate.command()
+@reads(gate, levels=False)
 def wait(
+    call: Read,
     name: NameArgument,
     wait_s: Annotated[float, typer.Option("--wait", min=0, metavar="SECONDS", help="At most so long.")] = 60,
     timeout_ms: o.TimeoutOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """Wait until it is open. Exit code 4 when it does not open in time, or was consumed."""
-    remote, until = Remote(url), monotonic() + wait_s
+    until = monotonic() + wait_s
     while True:
         left_ms = max(0, round((until - monotonic()) * 1000))
-        params = o.given(wait_ms=min(left_ms, WAIT_MS_MAX), timeout_ms=timeout_ms)
-        found = remote.read("GET", _path(name), params=params).body
+        answer = call.get(_path(name), wait_ms=min(left_ms, WAIT_MS_MAX), timeout_ms=timeout_ms)
+        found = answer.body
         if found.get("open") or found.get("consumed_index") is not None or left_ms <= WAIT_MS_MAX:
             break
-    _show(found, as_json=as_json)
+    call.show(answer, _show_gate)
     if not found.get("open"):
         waited = "" if found.get("consumed_index") is not None else f" after {wait_s:g} s"
         raise CommandFailed(f"{name} is {_state(found)}{waited}", exit_code=Exit.PRECONDITION)
-
-
-def _change(
-    name: str,
-    verb: str,
-    body: _Row,
-    *,
-    key: str | None,
-    actor: str | None,
-    url: str,
-    timeout_ms: int | None,
-    as_json: bool,
-) -> None:
-    params = o.given(timeout_ms=timeout_ms)
-    answer = Remote(url, actor=actor).write("POST", _path(name, f"/{verb}"), body=body, key=key, params=params)
-    _show_written(answer, as_json=as_json)
 
 
 def _path(name: str, verb: str = "") -> str:
     return f"/v1/gates/{quote(name, safe='')}{verb}"
 
 
-def _pins(texts: list[str] | None) -> list[_Row] | None:
+def _pins(texts: list[str] | None) -> list[Row] | None:
     """`--pin MEMORY=VERSION`, repeated. Raises: BadRequest."""
-    pins: list[_Row] = []
+    pins: list[Row] = []
     for text in texts or ():
         memory, _, version = text.rpartition("=")
         if not memory or not version.isdecimal():
@@ -194,7 +133,7 @@ def _pins(texts: list[str] | None) -> list[_Row] | None:
     return pins or None
 
 
-def _state(found: _Row) -> str:
+def _state(found: Row) -> str:
     if found.get("consumed_index") is not None:
         return f"consumed at index {found['consumed_index']}"
     if found.get("open"):
@@ -204,7 +143,7 @@ def _state(found: _Row) -> str:
     return "closed by a pin" if isinstance(required, int) and approvals >= required else "closed"
 
 
-def _row(found: _Row) -> tuple[object, ...]:
+def _row(found: Row) -> tuple[object, ...]:
     approvers = found.get("approvers")
     pins = " ".join(f"{pin.get('memory')}={pin.get('version')}" for pin in items(found.get("pins")))
     return (
@@ -213,10 +152,13 @@ def _row(found: _Row) -> tuple[object, ...]:
     )
 
 
-def _show(found: _Row, *, as_json: bool) -> None:
-    if as_json:
-        print_json(found)
-        return
+def _show_page(answer: Answer) -> None:
+    print_table(_COLUMNS, [_row(found) for found in items(answer.body.get("gates"))])
+    follow_up(answer.body)
+
+
+def _show_gate(answer: Answer) -> None:
+    found = answer.body
     print_table(_COLUMNS, [_row(found)])
     approvals = items(found.get("approvals"))
     if approvals:
@@ -227,11 +169,3 @@ def _show(found: _Row, *, as_json: bool) -> None:
             rows.append((who, approval.get("index"), approval.get("comment")))
         console().print()
         print_table(("approved by", "index", "comment"), rows)
-
-
-def _show_written(answer: Answer, *, as_json: bool) -> None:
-    """What was decided, and whether it is open now."""
-    if as_json:
-        print_json(answer.body)
-    else:
-        console().print(printable(said(answer.body.get("event"))), markup=False)

@@ -12,9 +12,10 @@ import typer
 
 from raftmem.cli import options as o
 from raftmem.cli.lock_run import run
-from raftmem.cli.output import JsonFlag, console, print_json, print_table, printable
-from raftmem.cli.remote import DEFAULT_URL, ActorOption, Answer, KeyOption, Remote, UrlOption
+from raftmem.cli.output import console, print_table, printable
+from raftmem.cli.remote import Answer
 from raftmem.cli.rows import follow_up, for_people, items, said
+from raftmem.cli.verbs import Read, Row, Write, reads, writes
 from raftmem.limits import PERMITS_MAX, WAIT_MS_MAX
 
 lock = typer.Typer(name="lock", help="Locks and semaphores of a running group.", no_args_is_help=True)
@@ -22,7 +23,6 @@ owner = typer.Typer(name="owner", help="Those who hold locks and claims.", no_ar
 lock.command()(run)
 
 _COLUMNS = ("lock", "owner", "token", "remaining", "permits", "waiting", "metadata")
-_Row = dict[str, object]
 NameArgument = Annotated[str, typer.Argument(help="Name of the lock; may contain /.")]
 OwnerOption = Annotated[
     str, typer.Option("--owner", envvar="RAFTMEM_OWNER", help="Who holds it; unique to one process.")
@@ -32,58 +32,28 @@ TokenOption = Annotated[
 ]
 
 
-@lock.command("list")
+@reads(lock, "list", pages=True)
 def list_locks(
+    call: Read,
     owner: Annotated[str | None, typer.Option("--owner", help="Held by this owner.")] = None,
     prefix: Annotated[str | None, typer.Option("--prefix", help="Names that begin so.")] = None,
-    limit: o.LimitOption = 100,
-    cursor: o.CursorOption = None,
-    consistency: o.ConsistencyOption = None,
-    min_index: o.MinIndexOption = None,
-    max_staleness_ms: o.StalenessOption = None,
-    timeout_ms: o.TimeoutOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """Locks that are held, one line a holder, one page."""
-    params = o.reading(consistency, min_index, None, timeout_ms, max_staleness_ms)
-    params |= o.given(owner=owner, prefix=prefix, limit=limit, cursor=cursor)
-    answer = Remote(url).read("GET", "/v1/locks", params=params)
-    if as_json:
-        print_json(answer.body)
-        return
-    print_table(_COLUMNS, [row for found in items(answer.body.get("locks")) for row in _rows(found)])
-    follow_up(answer.body)
+    call.show(call.get("/v1/locks", owner=owner, prefix=prefix), _show_page)
 
 
-@lock.command()
+@reads(lock)
 def show(
+    call: Read,
     name: NameArgument,
-    consistency: o.ConsistencyOption = None,
-    min_index: o.MinIndexOption = None,
-    max_staleness_ms: o.StalenessOption = None,
-    timeout_ms: o.TimeoutOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """Who holds one lock, and who waits for it; a lock that nobody holds is free, not missing."""
-    params = o.reading(consistency, min_index, None, timeout_ms, max_staleness_ms)
-    found = Remote(url).read("GET", _path(name), params=params).body
-    if as_json:
-        print_json(found)
-        return
-    holders, queue = items(found.get("holders")), items(found.get("queue"))
-    if not holders:
-        console().print(printable(f"{name} is free"), markup=False)
-        return
-    print_table(_COLUMNS, _rows(found))
-    if queue:
-        console().print()
-        print_table(("position", "waiting"), [(waiter.get("position"), waiter.get("owner")) for waiter in queue])
+    call.show(call.get(_path(name)), _show_lock)
 
 
-@lock.command()
+@writes(lock, keyed=False)
 def acquire(
+    call: Write,
     name: NameArgument,
     owner: OwnerOption,
     ttl: Annotated[
@@ -99,91 +69,61 @@ def acquire(
         int, typer.Option("--permits", min=1, max=PERMITS_MAX, help="How many may hold it at once (a semaphore).")
     ] = 1,
     metadata: Annotated[str | None, typer.Option("--metadata", help="A JSON object for people, or @file.")] = None,
-    guard: o.GuardOption = None,
-    timeout_ms: o.TimeoutOption = None,
-    actor: ActorOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """Take a lock, and print its token. Again as the same owner renews it. Exit code 4 when others have it."""
     wait_ms = o.ms(wait) or 0
-    body = o.given(owner=owner, ttl_ms=o.ms(ttl), wait_ms=wait_ms, permits=permits, guards=o.guards(guard))
-    body |= o.given(metadata=o.json_argument(metadata, name="--metadata"))
-    params = o.given(timeout_ms=timeout_ms)
-    remote = Remote(url, actor=actor)
-    answer = remote.write("POST", _path(name, "/acquire"), body=body, params=params, keyed=False, wait_ms=wait_ms)
-    _show_held(answer, as_json=as_json)
+    described = o.json_argument(metadata, name="--metadata")
+    body = o.given(owner=owner, ttl_ms=o.ms(ttl), wait_ms=wait_ms, permits=permits, metadata=described)
+    call.show(call.ask("POST", _path(name, "/acquire"), body, wait_ms=wait_ms), _show_held)
 
 
-@lock.command()
+@writes(lock, guarded=False, keyed=False)
 def renew(
+    call: Write,
     name: NameArgument,
     owner: OwnerOption,
     token: TokenOption,
     ttl: o.TtlOption = None,
-    timeout_ms: o.TimeoutOption = None,
-    actor: ActorOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """Hold it for another --ttl. Exit code 4 when it is lost."""
     body = o.given(owner=owner, token=token, ttl_ms=o.ms(ttl))
-    params = o.given(timeout_ms=timeout_ms)
-    answer = Remote(url, actor=actor).write("POST", _path(name, "/renew"), body=body, params=params, keyed=False)
-    _show_held(answer, as_json=as_json)
+    call.show(call.ask("POST", _path(name, "/renew"), body), _show_held)
 
 
-@lock.command()
+@writes(lock)
 def release(
+    call: Write,
     name: NameArgument,
     owner: OwnerOption,
     token: TokenOption,
-    guard: o.GuardOption = None,
-    timeout_ms: o.TimeoutOption = None,
-    key: KeyOption = None,
-    actor: ActorOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """Give it back; the next in the queue has it at once. Exit code 4 when it was lost before."""
-    body = o.given(owner=owner, token=token, guards=o.guards(guard))
-    params = o.given(timeout_ms=timeout_ms)
-    answer = Remote(url, actor=actor).write("POST", _path(name, "/release"), body=body, key=key, params=params)
-    _show_written(answer, as_json=as_json)
+    call.show(call.ask("POST", _path(name, "/release"), {"owner": owner, "token": token}), _show_written)
 
 
-@lock.command("force-release")
+@writes(lock, "force-release", guarded=False)
 def force_release(
+    call: Write,
     name: NameArgument,
-    timeout_ms: o.TimeoutOption = None,
-    key: KeyOption = None,
-    actor: ActorOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """Take it from whoever holds it, as an event that names you; guarded writes of the holder are refused from then on.
 
     The holder is not stopped by this: what it does outside of this service must check the token.
     """
-    params = o.given(timeout_ms=timeout_ms)
-    _show_written(Remote(url, actor=actor).write("DELETE", _path(name), key=key, params=params), as_json=as_json)
+    call.show(call.ask("DELETE", _path(name)), _show_written)
 
 
-@owner.command("release")
+@writes(owner, "release", guarded=False)
 def release_owner(
+    call: Write,
     name: Annotated[str, typer.Argument(metavar="OWNER", help="The owner or worker that is dead.")],
-    timeout_ms: o.TimeoutOption = None,
-    key: KeyOption = None,
-    actor: ActorOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """Take all locks, places in queues and claims from an owner that is dead, as events that name you."""
-    path, params = f"/v1/owners/{quote(name, safe='')}/release", o.given(timeout_ms=timeout_ms)
-    answer = Remote(url, actor=actor).write("POST", path, body={}, key=key, params=params)
-    if as_json:
-        print_json(answer.body)
-        return
+    answer = call.ask("POST", f"/v1/owners/{quote(name, safe='')}/release", {})
+    call.show(answer, lambda answer: _show_released(name, answer))
+
+
+def _show_released(name: str, answer: Answer) -> None:
     released = answer.body.get("released")
     had = released if isinstance(released, dict) else {}
     rows = [("lock", row.get("name"), row.get("token")) for row in items(had.get("locks"))]
@@ -199,7 +139,24 @@ def _path(name: str, verb: str = "") -> str:
     return f"/v1/locks/{quote(name, safe='')}{verb}"
 
 
-def _rows(found: _Row) -> Iterable[tuple[object, ...]]:
+def _show_page(answer: Answer) -> None:
+    print_table(_COLUMNS, [row for found in items(answer.body.get("locks")) for row in _rows(found)])
+    follow_up(answer.body)
+
+
+def _show_lock(answer: Answer) -> None:
+    found = answer.body
+    queue = items(found.get("queue"))
+    if not items(found.get("holders")):
+        console().print(printable(f"{found.get('name')} is free"), markup=False)
+        return
+    print_table(_COLUMNS, _rows(found))
+    if queue:
+        console().print()
+        print_table(("position", "waiting"), [(waiter.get("position"), waiter.get("owner")) for waiter in queue])
+
+
+def _rows(found: Row) -> Iterable[tuple[object, ...]]:
     """One a holder."""
     queue = found.get("queue")
     waiting = len(queue) if isinstance(queue, list) else None
@@ -212,20 +169,14 @@ def _rows(found: _Row) -> Iterable[tuple[object, ...]]:
         )
 
 
-def _show_held(answer: Answer, *, as_json: bool) -> None:
+def _show_held(answer: Answer) -> None:
     body = answer.body
-    if as_json:
-        print_json(body)
-        return
     remaining = for_people(body.get("remaining_ms"))
     line = f"{body.get('name')} is held by {body.get('owner')} with token {body.get('token')} for {remaining}"
     console().print(printable(line), markup=False)
 
 
-def _show_written(answer: Answer, *, as_json: bool) -> None:
-    if as_json:
-        print_json(answer.body)
-        return
+def _show_written(answer: Answer) -> None:
     found = answer.body.get("lock")
     console().print(printable(said(answer.body.get("event"))), markup=False)
     if isinstance(found, dict) and items(found.get("holders")):

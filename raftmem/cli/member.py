@@ -13,9 +13,10 @@ import typer
 
 from raftmem.cli.cluster import COLUMNS, as_the_leader_sees_it, members_of
 from raftmem.cli.exits import CommandFailed
-from raftmem.cli.options import TimeoutOption, given
-from raftmem.cli.output import JsonFlag, console, print_json, print_table, printable
-from raftmem.cli.remote import DEFAULT_URL, ActorOption, Remote, UrlOption
+from raftmem.cli.options import given
+from raftmem.cli.output import console, print_json, print_table, printable
+from raftmem.cli.remote import Answer, Remote
+from raftmem.cli.verbs import Read, Row, Write, reads, writes
 
 member = typer.Typer(name="member", help="The replicas of a running group.", no_args_is_help=True)
 leader = typer.Typer(name="leader", help="Who leads a running group.", no_args_is_help=True)
@@ -23,7 +24,6 @@ leader = typer.Typer(name="leader", help="Who leads a running group.", no_args_i
 POLL_S: Final = 0.5
 _PATH: Final = "/v1/cluster/members"
 
-Row = dict[str, object]
 Rows = dict[str, Row]  # by id
 NewIdArgument = Annotated[str, typer.Argument(metavar="ID", help="Its id; one that was never used in this group.")]
 PeerOption = Annotated[str, typer.Option("--peer", metavar="HOST:PORT", help="Where the other replicas reach it.")]
@@ -34,113 +34,100 @@ WaitSecondsOption = Annotated[
 ]
 
 
-@member.command("list")
-def list_members(url: UrlOption = DEFAULT_URL, as_json: JsonFlag = False) -> None:
+@reads(member, "list", levels=False)
+def list_members(call: Read) -> None:
     """Every replica: leader, follower, or learner (no vote yet)."""
-    rows = Group(url).look()
-    if as_json:
+    rows = Group(call.remote).look()
+    if call.as_json:
         print_json({"members": list(rows.values())})
     else:
         print_table(COLUMNS, [[row.get(column) for column in COLUMNS] for row in rows.values()])
 
 
-@member.command()
+@writes(member, guarded=False, keyed=False)
 def add(
+    call: Write,
     member_id: NewIdArgument,
     peer: PeerOption,
     rest: RestOption,
     wait: WaitOption = True,
     wait_s: WaitSecondsOption = 600,
-    url: UrlOption = DEFAULT_URL,
-    actor: ActorOption = None,
-    timeout_ms: TimeoutOption = None,
-    as_json: JsonFlag = False,
 ) -> None:
     """Take a new replica in. Again is harmless; with other addresses, they are taken over."""
     body: Row = {"id": member_id, "peer_url": peer, "rest_url": rest}
-    _register(url, body, actor=actor, timeout_ms=timeout_ms, as_json=as_json)
+    _register(call, body)
     if wait:
         wait_until(
-            Group(url).look, lambda rows: _votes(rows, member_id), lambda rows: _progress(rows, member_id), wait_s
+            Group(call.remote).look,
+            lambda rows: _votes(rows, member_id),
+            lambda rows: _progress(rows, member_id),
+            wait_s,
         )
 
 
-@member.command()
+@writes(member, guarded=False, keyed=False)
 def replace(
+    call: Write,
     old: Annotated[str, typer.Argument(help="The voter that leaves, dead or alive.")],
     new: Annotated[str, typer.Argument(help="Id of the new replica; one that was never used in this group.")],
     peer: PeerOption,
     rest: RestOption,
     wait: WaitOption = True,
     wait_s: WaitSecondsOption = 600,
-    url: UrlOption = DEFAULT_URL,
-    actor: ActorOption = None,
-    timeout_ms: TimeoutOption = None,
-    as_json: JsonFlag = False,
 ) -> None:
     """Take a new replica in for one that leaves as soon as the new one has caught up."""
     body: Row = {"id": new, "peer_url": peer, "rest_url": rest, "replaces": old}
-    _register(url, body, actor=actor, timeout_ms=timeout_ms, as_json=as_json)
+    _register(call, body)
     if wait:
         wait_until(
-            Group(url).look,
+            Group(call.remote).look,
             lambda rows: _votes(rows, new) and old not in rows,
             lambda rows: f"{_progress(rows, new)}; {old} {'is still a member' if old in rows else 'has left'}",
             wait_s,
         )
 
 
-@member.command()
-def remove(
-    member_id: Annotated[str, typer.Argument(metavar="ID", help="Who leaves, for good.")],
-    url: UrlOption = DEFAULT_URL,
-    actor: ActorOption = None,
-    timeout_ms: TimeoutOption = None,
-    as_json: JsonFlag = False,
-) -> None:
+@writes(member, guarded=False, keyed=False)
+def remove(call: Write, member_id: Annotated[str, typer.Argument(metavar="ID", help="Who leaves, for good.")]) -> None:
     """Remove a replica. Refused when the voters that are left and alive would be no majority."""
-    rows = Group(url).look()
+    rows = Group(call.remote).look()
     if member_id not in rows:
         raise CommandFailed(f"{member_id} is no member of this group; its members are {', '.join(rows)}")
-    path, params = f"{_PATH}/{quote(member_id, safe='')}", given(timeout_ms=timeout_ms)
     try:
-        body = Remote(url, actor=actor).write("DELETE", path, params=params, keyed=False).body
+        body = call.ask("DELETE", f"{_PATH}/{quote(member_id, safe='')}").body
     except CommandFailed as error:
         if not isinstance(error.problem, dict) or error.problem.get("code") != "not-found":
             raise
         body = {"member": {"id": member_id, "role": "removed"}, "event": None}  # by an attempt that got no answer
-    if as_json:
+    if call.as_json:
         print_json(body)
     else:
         since = "" if _index(body) is None else f", since index {_index(body)}"
         _say(f"{member_id} is no member any more{since}; its folder can be deleted")
 
 
-@leader.command()
+@writes(leader, guarded=False, keyed=False)
 def transfer(
+    call: Write,
     member_id: Annotated[
         str | None, typer.Argument(metavar="[ID]", help="Who is to lead; the voter that is furthest if not given.")
     ] = None,
-    url: UrlOption = DEFAULT_URL,
-    timeout_ms: TimeoutOption = None,
-    as_json: JsonFlag = False,
 ) -> None:
     """Hand the lead over, without waiting for an election."""
-    answer = Remote(url).write(
-        "POST", "/v1/cluster/leader", body=given(id=member_id), params=given(timeout_ms=timeout_ms), keyed=False
-    )
+    call.show(call.ask("POST", "/v1/cluster/leader", given(id=member_id)), _show_leader)
+
+
+def _show_leader(answer: Answer) -> None:
     now = answer.body.get("leader")
-    if as_json:
-        print_json(answer.body)
-    elif isinstance(now, dict):
+    if isinstance(now, dict):
         _say(f"{now.get('id')} leads, at {now.get('url')}")
 
 
 class Group:
     """Who is asked about the members: --url, and every member that was ever seen, as some may leave meanwhile."""
 
-    def __init__(self, url: str) -> None:
-        self._urls = dict.fromkeys(Remote(url).endpoints)
+    def __init__(self, remote: Remote) -> None:
+        self._urls = dict.fromkeys(remote.endpoints)
 
     def look(self) -> Rows:
         """The members by id, as the leader sees them if it can be asked. Raises: CommandFailed."""
@@ -183,12 +170,11 @@ def join_command(join: str, member_id: str, *, peer: str, rest: str) -> str:
     return f"raftmem serve --join {join} --node-id {member_id} --data DIR --rest {urlsplit(rest).netloc} --peer {peer}"
 
 
-def _register(url: str, body: Row, *, actor: str | None, timeout_ms: int | None, as_json: bool) -> None:
-    params = given(timeout_ms=timeout_ms)
-    answer = Remote(url, actor=actor).write("POST", _PATH, body=body, params=params, keyed=False)
-    if as_json:
-        print_json(answer.body)
-        return
+def _register(call: Write, body: Row) -> None:
+    call.show(call.ask("POST", _PATH, body), lambda answer: _show_registered(call, body, answer))
+
+
+def _show_registered(call: Write, body: Row, answer: Answer) -> None:
     registered = answer.body.get("member")
     role = registered.get("role") if isinstance(registered, dict) else None
     since = f", since index {_index(answer.body)}" if answer.status == 201 else " already"
@@ -196,7 +182,7 @@ def _register(url: str, body: Row, *, actor: str | None, timeout_ms: int | None,
     if role == "learner":
         _say("Start it on its machine, with a folder that does not exist yet:")
         command = join_command(
-            Remote(url).endpoints[0], str(body["id"]), peer=str(body["peer_url"]), rest=str(body["rest_url"])
+            call.remote.endpoints[0], str(body["id"]), peer=str(body["peer_url"]), rest=str(body["rest_url"])
         )
         _say(f"  {command}")
 

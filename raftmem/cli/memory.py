@@ -6,9 +6,10 @@ from urllib.parse import quote
 import typer
 
 from raftmem.cli import options as o
-from raftmem.cli.output import JsonFlag, console, print_fields, print_json, print_table, printable
-from raftmem.cli.remote import DEFAULT_URL, ActorOption, Answer, KeyOption, Remote, UrlOption
-from raftmem.cli.rows import MEMORY_COLUMNS, items, memory_row, print_events
+from raftmem.cli.output import console, print_fields, print_json, print_table, printable
+from raftmem.cli.remote import Answer
+from raftmem.cli.rows import MEMORY_COLUMNS, follow_up, items, memory_row, print_events
+from raftmem.cli.verbs import Read, Write, reads, writes
 from raftmem.errors import BadRequest
 
 memory = typer.Typer(name="memory", help="Memories of a running group.", no_args_is_help=True)
@@ -19,11 +20,8 @@ def _path(memory_id: str, tail: str = "") -> str:
     return f"/v1/memories/{quote(memory_id, safe='')}{tail}"
 
 
-def _show_write(answer: Answer, *, as_json: bool) -> None:
+def _show_write(answer: Answer) -> None:
     """One line that says what was decided, and where in the log."""
-    if as_json:
-        print_json(answer.body)
-        return
     event, record = answer.body.get("event"), answer.body.get("memory")
     if not isinstance(event, dict) or not isinstance(record, dict):
         print_json(answer.body)
@@ -34,8 +32,9 @@ def _show_write(answer: Answer, *, as_json: bool) -> None:
     console().print(printable(line), markup=False)
 
 
-@memory.command()
+@writes(memory)
 def add(
+    call: Write,
     text: Annotated[str | None, typer.Argument(help="What to remember; at least this or --value.")] = None,
     memory_id: Annotated[str | None, typer.Option("--id", help="An id of your own.")] = None,
     value: Annotated[str | None, typer.Option("--value", help="Any JSON, or @file.")] = None,
@@ -57,12 +56,6 @@ def add(
     on_duplicate: Annotated[
         str | None, typer.Option("--on-duplicate", help="add (default), or noop if equal content is there.")
     ] = None,
-    guard: o.GuardOption = None,
-    timeout_ms: o.TimeoutOption = None,
-    key: KeyOption = None,
-    actor: ActorOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """Add a memory (ADD)."""
     body = o.scope(app, user, agent, run) | o.given(
@@ -79,18 +72,15 @@ def add(
         importance=importance,
         ttl_ms=ttl_ms,
         on_duplicate=on_duplicate,
-        guards=o.guards(guard),
     )
     if text is None and value is None:
         raise BadRequest("nothing to remember: give TEXT or --value")
-    answer = Remote(url, actor=actor).write(
-        "POST", "/v1/memories", body=body, key=key, params=o.given(timeout_ms=timeout_ms)
-    )
-    _show_write(answer, as_json=as_json)
+    call.show(call.ask("POST", "/v1/memories", body), _show_write)
 
 
-@memory.command()
+@writes(memory)
 def update(
+    call: Write,
     memory_id: IdArgument,
     text: Annotated[str | None, typer.Option("--text")] = None,
     value: Annotated[str | None, typer.Option("--value", help="Any JSON, or @file.")] = None,
@@ -103,12 +93,6 @@ def update(
     merge: Annotated[list[str] | None, typer.Option("--merge", help=f"{o.MERGE_FORM}; may be repeated.")] = None,
     clear: Annotated[list[str] | None, typer.Option("--clear", help="A field to set to null.")] = None,
     if_version: o.IfVersionOption = None,
-    guard: o.GuardOption = None,
-    timeout_ms: o.TimeoutOption = None,
-    key: KeyOption = None,
-    actor: ActorOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """Change a memory (UPDATE): given fields replace, merges work on what is there."""
     body: dict[str, object] = {}
@@ -126,56 +110,32 @@ def update(
     )
     if not body:
         raise BadRequest("nothing to change: give --text, --value, --merge or another field")
-    body |= o.given(guards=o.guards(guard))
-    params = o.given(timeout_ms=timeout_ms)
-    answer = Remote(url, actor=actor).write(
-        "PATCH", _path(memory_id), body=body, key=key, if_version=if_version, params=params
-    )
-    _show_write(answer, as_json=as_json)
+    call.show(call.ask("PATCH", _path(memory_id), body, if_version=if_version), _show_write)
 
 
-@memory.command()
+@writes(memory, guarded=False)
 def delete(
+    call: Write,
     memory_id: IdArgument,
     if_version: o.IfVersionOption = None,
-    timeout_ms: o.TimeoutOption = None,
-    key: KeyOption = None,
-    actor: ActorOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """Delete a memory (DELETE): a tombstone stays, its history too."""
-    params = o.given(timeout_ms=timeout_ms)
-    answer = Remote(url, actor=actor).write("DELETE", _path(memory_id), key=key, if_version=if_version, params=params)
-    _show_write(answer, as_json=as_json)
+    call.show(call.ask("DELETE", _path(memory_id), if_version=if_version), _show_write)
 
 
-@memory.command()
+@reads(memory, at=True)
 def get(
+    call: Read,
     memory_id: IdArgument,
-    at: o.AtOption = None,
-    consistency: o.ConsistencyOption = None,
-    min_index: o.MinIndexOption = None,
-    max_staleness_ms: o.StalenessOption = None,
-    timeout_ms: o.TimeoutOption = None,
     vector: Annotated[bool, typer.Option("--vector", help="Show the embedding's numbers too.")] = False,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """Show one memory."""
-    params = o.reading(consistency, min_index, at, timeout_ms, max_staleness_ms)
-    if vector:
-        params["include"] = "embedding"
-    answer = Remote(url).read("GET", _path(memory_id), params=params)
-    if as_json:
-        print_json(answer.body)
-    else:
-        index, level = answer.headers.get("raftmem-index"), answer.headers.get("raftmem-consistency")
-        print_fields([*answer.body.items(), ("(read)", f"at index {index}, level {level}")])
+    call.show(call.get(_path(memory_id), include="embedding" if vector else None), _show_memory)
 
 
-@memory.command("list")
+@reads(memory, "list", at=True, pages=True)
 def list_memories(
+    call: Read,
     tag: o.TagsOption = None,
     app: o.AppOption = None,
     user: o.UserOption = None,
@@ -184,33 +144,17 @@ def list_memories(
     memory_type: Annotated[str | None, typer.Option("--type")] = None,
     status: Annotated[str | None, typer.Option("--status", help="active (default), deleted or expired.")] = None,
     condition: o.FilterOption = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000)] = 100,
-    cursor: Annotated[str | None, typer.Option("--cursor", help="next_cursor of the page before.")] = None,
     newest_first: Annotated[bool, typer.Option("--newest-first")] = False,
-    at: o.AtOption = None,
-    consistency: o.ConsistencyOption = None,
-    min_index: o.MinIndexOption = None,
-    max_staleness_ms: o.StalenessOption = None,
-    timeout_ms: o.TimeoutOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """List memories, oldest first, one page."""
-    params = o.scope(app, user, agent, run) | o.reading(consistency, min_index, at, timeout_ms, max_staleness_ms)
-    params |= o.given(tag=tag or None, memory_type=memory_type, status=status, limit=limit, cursor=cursor)
+    params = o.scope(app, user, agent, run) | o.given(tag=tag or None, memory_type=memory_type, status=status)
     params |= o.given(order="desc" if newest_first else None, filter=_compact(condition))
-    answer = Remote(url).read("GET", "/v1/memories", params=params)
-    if as_json:
-        print_json(answer.body)
-        return
-    records = items(answer.body.get("memories"))
-    print_table(MEMORY_COLUMNS, [memory_row(record) for record in records])
-    if answer.body.get("next_cursor"):
-        console(stderr=True).print(f"more: --cursor {answer.body['next_cursor']}", markup=False)
+    call.show(call.get("/v1/memories", **params), _show_page)
 
 
-@memory.command()
+@reads(memory, at=True)
 def search(
+    call: Read,
     embedding: Annotated[str, typer.Option("--embedding", help="A JSON array of numbers, or @file.")],
     top_k: Annotated[int | None, typer.Option("--top-k", min=1, max=1000)] = None,
     threshold: Annotated[float | None, typer.Option("--threshold", help="Least score, 0..1.")] = None,
@@ -220,13 +164,6 @@ def search(
     agent: o.AgentOption = None,
     run: o.RunOption = None,
     condition: o.FilterOption = None,
-    at: o.AtOption = None,
-    consistency: o.ConsistencyOption = None,
-    min_index: o.MinIndexOption = None,
-    max_staleness_ms: o.StalenessOption = None,
-    timeout_ms: o.TimeoutOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """The memories nearest to a vector, best first; exact, within scope, tags and filter."""
     body = o.scope(app, user, agent, run) | o.given(
@@ -236,11 +173,29 @@ def search(
         tags=tag or None,
         filter=o.json_argument(condition, name="--filter"),
     )
-    params = o.reading(consistency, min_index, at, timeout_ms, max_staleness_ms)
-    answer = Remote(url).read("POST", "/v1/memories/search", params=params, body=body)
-    if as_json:
-        print_json(answer.body)
-        return
+    call.show(call.search("/v1/memories/search", body), _show_hits)
+
+
+@reads(memory, pages=True, levels=False)
+def history(
+    call: Read,
+    memory_id: IdArgument,
+) -> None:
+    """What happened to one memory: who, when, with which outcome; oldest first."""
+    call.show(call.get(_path(memory_id, "/history")), _show_history)
+
+
+def _show_memory(answer: Answer) -> None:
+    index, level = answer.headers.get("raftmem-index"), answer.headers.get("raftmem-consistency")
+    print_fields([*answer.body.items(), ("(read)", f"at index {index}, level {level}")])
+
+
+def _show_page(answer: Answer) -> None:
+    print_table(MEMORY_COLUMNS, [memory_row(record) for record in items(answer.body.get("memories"))])
+    follow_up(answer.body)
+
+
+def _show_hits(answer: Answer) -> None:
     rows = []
     for hit in items(answer.body.get("results")):
         found = hit.get("memory")
@@ -248,23 +203,9 @@ def search(
     print_table(("score", *MEMORY_COLUMNS), rows)
 
 
-@memory.command()
-def history(
-    memory_id: IdArgument,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000)] = 100,
-    cursor: Annotated[str | None, typer.Option("--cursor")] = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
-) -> None:
-    """What happened to one memory: who, when, with which outcome; oldest first."""
-    params = o.given(limit=limit, cursor=cursor)
-    answer = Remote(url).read("GET", _path(memory_id, "/history"), params=params)
-    if as_json:
-        print_json(answer.body)
-        return
+def _show_history(answer: Answer) -> None:
     print_events(items(answer.body.get("events")))
-    if answer.body.get("next_cursor"):
-        console(stderr=True).print(f"more: --cursor {answer.body['next_cursor']}", markup=False)
+    follow_up(answer.body)
 
 
 def _compact(condition: str | None) -> str | None:

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Final
 
-from raftmem.cli.output import console, print_table
+from raftmem.cli.output import console, print_table, printable
+from raftmem.cli.remote import Answer
 
 MEMORY_COLUMNS: Final = ("id", "version", "updated_at", "scope", "tags", "content")
 EVENT_COLUMNS: Final = ("index", "seq", "time", "actor", "op", "subject", "outcome")
@@ -51,6 +52,11 @@ def said(event: object) -> str:
     return " ".join(str(part) for part in (op, subject, "" if outcome == "applied" else outcome) if part) + (
         f" at index {index}"
     )
+
+
+def show_said(answer: Answer) -> None:
+    """The line of a write's reply."""
+    console().print(printable(said(answer.body.get("event"))), markup=False)
 
 
 def for_people(duration_ms: object) -> str | None:

@@ -10,15 +10,15 @@ from raftmem.api.responses import memory_views
 from raftmem.api.routes import snapshots
 from raftmem.cli.exits import CommandFailed
 from raftmem.cli.folder import snapshots_of
-from raftmem.cli.options import DataOption, TimeoutOption, given
+from raftmem.cli.options import DataOption
 from raftmem.cli.output import JsonFlag, console, print_json, print_table, printable
-from raftmem.cli.remote import DEFAULT_URL, ActorOption, Remote, UrlOption
+from raftmem.cli.remote import DEFAULT_URL, Answer, Remote, UrlOption
 from raftmem.cli.rows import items
+from raftmem.cli.verbs import Row, Write, writes
 from raftmem.storage.snapshots.contract import SnapshotMeta
 
 snapshot = typer.Typer(name="snapshot", help="Snapshots of one replica.", no_args_is_help=True)
 _COLUMNS = ("index", "term", "time", "bytes", "digest", "checksum")
-_Row = dict[str, object]
 
 
 @snapshot.command("list")
@@ -42,7 +42,7 @@ def list_snapshots(
 def verify(data: DataOption, as_json: JsonFlag = False) -> None:
     """Read every snapshot of a folder: length, checksum, digest, last entry. Exit code 1 if one is damaged."""
     store = snapshots_of(data)
-    results: list[_Row] = [{"name": damage.name, "index": None, "problem": damage.what} for damage in store.damaged]
+    results: list[Row] = [{"name": damage.name, "index": None, "problem": damage.what} for damage in store.damaged]
     results += [{"name": meta.name, "index": meta.index, "problem": store.verify(meta)} for meta in store.all()]
     broken = [result for result in results if result["problem"] is not None]
     if as_json:
@@ -56,21 +56,18 @@ def verify(data: DataOption, as_json: JsonFlag = False) -> None:
         console().print(printable(f"{data}: holds no snapshot"), markup=False)
 
 
-@snapshot.command()
-def take(
-    url: UrlOption = DEFAULT_URL, actor: ActorOption = None, timeout_ms: TimeoutOption = None, as_json: JsonFlag = False
-) -> None:
+@writes(snapshot, guarded=False, keyed=False)
+def take(call: Write) -> None:
     """Take one on the replica at --url, while writes go on."""
-    answer = Remote(url, actor=actor).write(
-        "POST", "/v1/admin/snapshot", params=given(timeout_ms=timeout_ms), keyed=False
-    )
+    call.show(call.ask("POST", "/v1/admin/snapshot"), _show_taken)
+
+
+def _show_taken(answer: Answer) -> None:
     taken = answer.body.get("snapshot")
-    if as_json:
-        print_json(answer.body)
-    elif isinstance(taken, dict):
+    if isinstance(taken, dict):
         line = f"snapshot at index {taken.get('index')}: {taken.get('bytes')} bytes, digest {taken.get('digest')}"
         console().print(printable(line), markup=False)
 
 
-def _row(meta: SnapshotMeta) -> _Row:
-    return msgspec.json.decode(memory_views.encode(snapshots.shown(meta)), type=_Row)
+def _row(meta: SnapshotMeta) -> Row:
+    return msgspec.json.decode(memory_views.encode(snapshots.shown(meta)), type=Row)

@@ -10,22 +10,23 @@ from urllib.parse import quote
 import typer
 
 from raftmem.cli import options as o
-from raftmem.cli.output import JsonFlag, console, print_fields, print_json, print_table, printable
-from raftmem.cli.remote import DEFAULT_URL, ActorOption, Answer, KeyOption, Remote, UrlOption
+from raftmem.cli.output import console, print_fields, print_table, printable
+from raftmem.cli.remote import Answer
 from raftmem.cli.rows import follow_up, for_people, items, said
+from raftmem.cli.verbs import Read, Row, Write, reads, writes
 from raftmem.errors import BadRequest
 from raftmem.limits import TASK_CLAIM_MAX, WAIT_MS_MAX
 
 task = typer.Typer(name="task", help="Task queues of a running group.", no_args_is_help=True)
 _COLUMNS: Final = ("id", "queue", "state", "priority", "attempt", "worker", "token", "remaining", "payload")
 _BACKOFF_FORM: Final = "FIRST,FACTOR,LONGEST, such as 1,2,3600 (seconds, a number, seconds)"
-_Row = dict[str, object]
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the task.")]
 TokenOption = Annotated[int, typer.Option("--token", help="The token that the claim gave.")]
 
 
-@task.command()
+@writes(task)
 def add(
+    call: Write,
     queue: Annotated[str, typer.Argument(help="Name of the queue; may contain /.")],
     payload: Annotated[str | None, typer.Argument(help="Any JSON, or @file.")] = None,
     task_id: Annotated[str | None, typer.Option("--id", help="An id of your own.")] = None,
@@ -35,12 +36,6 @@ def add(
     backoff: Annotated[str | None, typer.Option("--backoff", help=f"After a failure: {_BACKOFF_FORM}.")] = None,
     depends_on: Annotated[list[str] | None, typer.Option("--after", metavar="ID", help="Repeatable.")] = None,
     unique_key: Annotated[str | None, typer.Option("--unique-key", help="One such unfinished task a queue.")] = None,
-    guard: o.GuardOption = None,
-    timeout_ms: o.TimeoutOption = None,
-    key: KeyOption = None,
-    actor: ActorOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """Put a task into a queue; with --after it waits until those are completed."""
     body = {"queue": queue, "payload": o.json_argument(payload, name="PAYLOAD")} | o.given(
@@ -51,69 +46,38 @@ def add(
         backoff=_backoff(backoff),
         depends_on=depends_on or None,
         unique_key=unique_key,
-        guards=o.guards(guard),
     )
-    params = o.given(timeout_ms=timeout_ms)
-    answer = Remote(url, actor=actor).write("POST", "/v1/tasks", body=body, key=key, params=params)
-    _show_written(answer, as_json=as_json)
+    call.show(call.ask("POST", "/v1/tasks", body), _show_written)
 
 
-@task.command("list")
+@reads(task, "list", pages=True)
 def list_tasks(
+    call: Read,
     queue: Annotated[str | None, typer.Option("--queue")] = None,
     state: Annotated[
         str | None,
         typer.Option("--state", help="available, scheduled, blocked, claimed, completed, cancelled or dead."),
     ] = None,
     worker: Annotated[str | None, typer.Option("--worker", help="Claimed by this worker.")] = None,
-    limit: o.LimitOption = 100,
-    cursor: o.CursorOption = None,
     newest_first: Annotated[bool, typer.Option("--newest-first")] = False,
-    consistency: o.ConsistencyOption = None,
-    min_index: o.MinIndexOption = None,
-    max_staleness_ms: o.StalenessOption = None,
-    timeout_ms: o.TimeoutOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """Tasks, oldest first, one page; finished ones are there for a day."""
-    params = o.reading(consistency, min_index, None, timeout_ms, max_staleness_ms)
-    params |= o.given(queue=queue, state=state, worker=worker, limit=limit, cursor=cursor)
-    params |= o.given(order="desc" if newest_first else None)
-    answer = Remote(url).read("GET", "/v1/tasks", params=params)
-    if as_json:
-        print_json(answer.body)
-        return
-    print_table(_COLUMNS, [_row(found) for found in items(answer.body.get("tasks"))])
-    follow_up(answer.body)
+    order = "desc" if newest_first else None
+    call.show(call.get("/v1/tasks", queue=queue, state=state, worker=worker, order=order), _show_page)
 
 
-@task.command()
+@reads(task)
 def show(
+    call: Read,
     task_id: IdArgument,
-    consistency: o.ConsistencyOption = None,
-    min_index: o.MinIndexOption = None,
-    max_staleness_ms: o.StalenessOption = None,
-    timeout_ms: o.TimeoutOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """One task, with its result and why earlier attempts failed."""
-    params = o.reading(consistency, min_index, None, timeout_ms, max_staleness_ms)
-    found = Remote(url).read("GET", _path(task_id), params=params).body
-    if as_json:
-        print_json(found)
-        return
-    print_fields((name, value) for name, value in found.items() if name != "errors")
-    errors = items(found.get("errors"))
-    if errors:
-        console().print()
-        columns = ("attempt", "worker", "code", "error", "index", "time")
-        print_table(columns, [[error.get(column) for column in columns] for error in errors])
+    call.show(call.get(_path(task_id)), _show_task)
 
 
-@task.command()
+@writes(task)
 def claim(
+    call: Write,
     queues: Annotated[list[str], typer.Argument(metavar="QUEUE…", help="Queues to look into.")],
     worker: Annotated[
         str, typer.Option("--worker", envvar="RAFTMEM_OWNER", help="Who works on it; unique to one process.")
@@ -128,71 +92,41 @@ def claim(
     wait: Annotated[
         float, typer.Option("--wait", min=0, max=WAIT_MS_MAX / 1000, metavar="SECONDS", help="For a task to come.")
     ] = 0,
-    guard: o.GuardOption = None,
-    timeout_ms: o.TimeoutOption = None,
-    key: KeyOption = None,
-    actor: ActorOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """Take the most urgent tasks; each comes with a token. Nothing to do is no error."""
     wait_ms = o.ms(wait) or 0
-    body = {"queues": queues} | o.given(
-        worker=worker, ttl_ms=o.ms(ttl), max=most, wait_ms=wait_ms, guards=o.guards(guard)
-    )
-    params = o.given(timeout_ms=timeout_ms)
-    remote = Remote(url, actor=actor)
-    answer = remote.write("POST", "/v1/tasks/claim", body=body, key=key, params=params, wait_ms=wait_ms)
-    found = items(answer.body.get("tasks"))
-    if as_json:
-        print_json(answer.body)
-    elif found:
-        print_table(_COLUMNS, [_row(one) for one in found])
-    else:
-        console(stderr=True).print(printable(f"nothing to do in {', '.join(queues)}"), markup=False)
+    body = {"queues": queues} | o.given(worker=worker, ttl_ms=o.ms(ttl), max=most, wait_ms=wait_ms)
+    answer = call.ask("POST", "/v1/tasks/claim", body, wait_ms=wait_ms)
+    call.show(answer, lambda answer: _show_claimed(queues, answer))
 
 
-@task.command()
+@writes(task, guarded=False, keyed=False)
 def heartbeat(
+    call: Write,
     task_id: IdArgument,
     token: TokenOption,
     ttl: o.TtlOption = None,
-    timeout_ms: o.TimeoutOption = None,
-    actor: ActorOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """Keep a claim for another --ttl, and hear whether somebody wants the task stopped. Exit code 4 when it is lost."""
-    body, params = o.given(token=token, ttl_ms=o.ms(ttl)), o.given(timeout_ms=timeout_ms)
-    answer = Remote(url, actor=actor).write("POST", _path(task_id, "/heartbeat"), body=body, params=params, keyed=False)
-    if as_json:
-        print_json(answer.body)
-        return
-    line = f"{task_id} is yours for {for_people(answer.body.get('remaining_ms'))}"
-    if answer.body.get("cancel_requested"):
-        line += "; somebody wants it stopped: end it and fail or release it"
-    console().print(printable(line), markup=False)
+    answer = call.ask("POST", _path(task_id, "/heartbeat"), o.given(token=token, ttl_ms=o.ms(ttl)))
+    call.show(answer, lambda answer: _show_kept(task_id, answer))
 
 
-@task.command()
+@writes(task)
 def complete(
+    call: Write,
     task_id: IdArgument,
     token: TokenOption,
     result: Annotated[str | None, typer.Option("--result", help="Any JSON, or @file.")] = None,
-    guard: o.GuardOption = None,
-    timeout_ms: o.TimeoutOption = None,
-    key: KeyOption = None,
-    actor: ActorOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """Say that it is done. Exit code 4 when the claim was lost: another worker has it, or has done it."""
-    body = o.given(token=token, result=o.json_argument(result, name="--result"), guards=o.guards(guard))
-    _change(task_id, "complete", body, key=key, actor=actor, url=url, timeout_ms=timeout_ms, as_json=as_json)
+    body = o.given(token=token, result=o.json_argument(result, name="--result"))
+    call.show(call.ask("POST", _path(task_id, "/complete"), body), _show_written)
 
 
-@task.command()
+@writes(task)
 def fail(
+    call: Write,
     task_id: IdArgument,
     token: TokenOption,
     error: Annotated[str | None, typer.Option("--error", help="Why: any JSON, or @file.")] = None,
@@ -201,12 +135,6 @@ def fail(
         float | None,
         typer.Option("--delay", metavar="SECONDS", help="Before it is tried again; by its backoff if not given."),
     ] = None,
-    guard: o.GuardOption = None,
-    timeout_ms: o.TimeoutOption = None,
-    key: KeyOption = None,
-    actor: ActorOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """Say that this attempt failed; it is tried again while attempts are left."""
     body = o.given(
@@ -214,71 +142,36 @@ def fail(
         error=o.json_argument(error, name="--error"),
         retryable=False if final else None,
         delay_ms=o.ms(delay),
-        guards=o.guards(guard),
     )
-    _change(task_id, "fail", body, key=key, actor=actor, url=url, timeout_ms=timeout_ms, as_json=as_json)
+    call.show(call.ask("POST", _path(task_id, "/fail"), body), _show_written)
 
 
-@task.command()
+@writes(task)
 def release(
+    call: Write,
     task_id: IdArgument,
     token: TokenOption,
-    guard: o.GuardOption = None,
-    timeout_ms: o.TimeoutOption = None,
-    key: KeyOption = None,
-    actor: ActorOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """Give it back untried: the attempt does not count."""
-    body = o.given(token=token, guards=o.guards(guard))
-    _change(task_id, "release", body, key=key, actor=actor, url=url, timeout_ms=timeout_ms, as_json=as_json)
+    call.show(call.ask("POST", _path(task_id, "/release"), {"token": token}), _show_written)
 
 
-@task.command()
+@writes(task)
 def cancel(
+    call: Write,
     task_id: IdArgument,
-    guard: o.GuardOption = None,
-    timeout_ms: o.TimeoutOption = None,
-    key: KeyOption = None,
-    actor: ActorOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """Nobody is to do it. A worker that has it is told with its next heartbeat."""
-    body = o.given(guards=o.guards(guard))
-    _change(task_id, "cancel", body, key=key, actor=actor, url=url, timeout_ms=timeout_ms, as_json=as_json)
+    call.show(call.ask("POST", _path(task_id, "/cancel"), {}), _show_written)
 
 
-@task.command()
+@writes(task)
 def retry(
+    call: Write,
     task_id: IdArgument,
-    guard: o.GuardOption = None,
-    timeout_ms: o.TimeoutOption = None,
-    key: KeyOption = None,
-    actor: ActorOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """Try a dead, cancelled or delayed task again, now; its errors are kept."""
-    body = o.given(guards=o.guards(guard))
-    _change(task_id, "retry", body, key=key, actor=actor, url=url, timeout_ms=timeout_ms, as_json=as_json)
-
-
-def _change(
-    task_id: str,
-    verb: str,
-    body: _Row,
-    *,
-    key: str | None,
-    actor: str | None,
-    url: str,
-    timeout_ms: int | None,
-    as_json: bool,
-) -> None:
-    params = o.given(timeout_ms=timeout_ms)
-    answer = Remote(url, actor=actor).write("POST", _path(task_id, f"/{verb}"), body=body, key=key, params=params)
-    _show_written(answer, as_json=as_json)
+    call.show(call.ask("POST", _path(task_id, "/retry"), {}), _show_written)
 
 
 def _path(task_id: str, verb: str = "") -> str:
@@ -295,7 +188,7 @@ def _backoff(text: str | None) -> object:
     return {"initial_ms": o.ms(initial), "factor": factor, "max_ms": o.ms(longest)}
 
 
-def _row(found: _Row) -> tuple[object, ...]:
+def _row(found: Row) -> tuple[object, ...]:
     attempt = f"{found.get('attempt')} of {found.get('max_attempts')}"
     remaining = for_people(found.get("remaining_ms"))
     return (
@@ -304,11 +197,37 @@ def _row(found: _Row) -> tuple[object, ...]:
     )
 
 
-def _show_written(answer: Answer, *, as_json: bool) -> None:
+def _show_page(answer: Answer) -> None:
+    print_table(_COLUMNS, [_row(found) for found in items(answer.body.get("tasks"))])
+    follow_up(answer.body)
+
+
+def _show_task(answer: Answer) -> None:
+    print_fields((name, value) for name, value in answer.body.items() if name != "errors")
+    errors = items(answer.body.get("errors"))
+    if errors:
+        console().print()
+        columns = ("attempt", "worker", "code", "error", "index", "time")
+        print_table(columns, [[error.get(column) for column in columns] for error in errors])
+
+
+def _show_claimed(queues: list[str], answer: Answer) -> None:
+    found = items(answer.body.get("tasks"))
+    if found:
+        print_table(_COLUMNS, [_row(one) for one in found])
+    else:
+        console(stderr=True).print(printable(f"nothing to do in {', '.join(queues)}"), markup=False)
+
+
+def _show_kept(task_id: str, answer: Answer) -> None:
+    line = f"{task_id} is yours for {for_people(answer.body.get('remaining_ms'))}"
+    if answer.body.get("cancel_requested"):
+        line += "; somebody wants it stopped: end it and fail or release it"
+    console().print(printable(line), markup=False)
+
+
+def _show_written(answer: Answer) -> None:
     """What was decided, and what the task is now."""
-    if as_json:
-        print_json(answer.body)
-        return
     event, found = answer.body.get("event"), answer.body.get("task")
     state = f", {found.get('state')}" if isinstance(found, dict) else ""
     names_state = isinstance(event, dict) and event.get("task_state") is not None

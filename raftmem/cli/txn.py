@@ -12,39 +12,36 @@ import typer
 
 from raftmem.cli import options as o
 from raftmem.cli.exits import CommandFailed, Exit
-from raftmem.cli.output import JsonFlag, console, print_json, printable
-from raftmem.cli.remote import DEFAULT_URL, ActorOption, KeyOption, Remote, UrlOption
+from raftmem.cli.output import console, printable
+from raftmem.cli.remote import Answer
 from raftmem.cli.rows import items, print_events
+from raftmem.cli.verbs import Write
 from raftmem.errors import BadRequest
 
 
 def txn(
+    call: Write,
     file: Annotated[str, typer.Argument(help='JSON: {"guards": […], "then": […], "else": […]}; - is stdin.')],
-    timeout_ms: o.TimeoutOption = None,
-    key: KeyOption = None,
-    actor: ActorOption = None,
-    url: UrlOption = DEFAULT_URL,
-    as_json: JsonFlag = False,
 ) -> None:
     """Do several things together or not at all: memories, locks, tasks and gates.
 
     An operation is named by its event and takes the fields of its route: {"op": "LOCK_ACQUIRE", "name": "a", "owner":
     "me", "ttl_ms": 10000}. Exit code 4 when a guard was false, and `else` ran instead.
     """
-    params = o.given(timeout_ms=timeout_ms)
-    answer = Remote(url, actor=actor).write("POST", "/v1/txn", body=_body(file), key=key, params=params)
-    failed = items(answer.body.get("failed"))
-    if as_json:
-        print_json(answer.body)
-    else:
-        events = [result.get("event") for result in items(answer.body.get("results"))]
-        print_events([event for event in events if isinstance(event, dict)])
-        for one in failed:
-            line = f"false: {o.json_text(one.get('guard'))}; it is {o.json_text(one.get('current'))}"
-            console(stderr=True).print(printable(line), markup=False)
+    answer = call.ask("POST", "/v1/txn", _body(file))
+    call.show(answer, _show_arm)
     if not answer.body.get("succeeded"):
+        failed = items(answer.body.get("failed"))
         line = f"{len(failed)} guards were false: the `else` arm ran, at index {answer.body.get('index')}"
         raise CommandFailed(line, exit_code=Exit.PRECONDITION)
+
+
+def _show_arm(answer: Answer) -> None:
+    events = [result.get("event") for result in items(answer.body.get("results"))]
+    print_events([event for event in events if isinstance(event, dict)])
+    for one in items(answer.body.get("failed")):
+        line = f"false: {o.json_text(one.get('guard'))}; it is {o.json_text(one.get('current'))}"
+        console(stderr=True).print(printable(line), markup=False)
 
 
 def _body(file: str) -> dict[str, object]:

@@ -98,7 +98,7 @@ def test_claim_that_was_lost_is_code_4(scripted: ScriptedGroup, cli: Cli) -> Non
 
 def test_list_and_show_tell_state_and_errors(scripted: ScriptedGroup, cli: Cli) -> None:
     page = {"tasks": [TASK], "next_cursor": None}
-    scripted.replies["GET /v1/tasks?queue=review&state=available&worker=w%231&limit=100&order=desc"] = (200, page)
+    scripted.replies["GET /v1/tasks?queue=review&state=available&worker=w%231&order=desc&limit=100"] = (200, page)
     listed = cli("task", "list", "--queue", "review", "--state", "available", "--worker", "w#1", "--newest-first")
     assert listed.out.splitlines()[1].split()[:5] == ["t-1", "review", "available", "0", "0"]
     scripted.replies["GET /v1/tasks/t-1"] = (200, {**TASK, "errors": [ERROR]})
