@@ -1,7 +1,9 @@
-"""One run of the suite: what was asked for, the systems as they are first needed, races between them, progress.
+"""One run of the suite: its options, the systems (started when they are first needed), the races between them,
+progress.
 
-A race runs its systems in turns, round by round. The rule: a system that cannot be had is said once and left out; what
-fails in a race is said and leaves the others' figures standing, and the run ends with an error code.
+A race runs its systems in turns, round by round. The rule: a system that is not available is reported once and left
+out. A failure in a race is reported, leaves the figures of the others standing, and makes the run end with an error
+code.
 """
 
 import os

@@ -1,7 +1,8 @@
-"""Plain connections for what wrk cannot do: a request whose content comes from the answer before, or with its time.
+"""Plain connections for requests that wrk cannot make: their content comes from the last answer, or holds their send
+time.
 
-One request at a time on each. Knows just enough HTTP/1.1 for replies with a length or in chunks; costs some 20 us
-CPU a request, which is reported beside what it measures.
+A connection has one request under way at a time. It knows just enough HTTP/1.1 for replies with a length or in chunks,
+and costs some 20 us CPU a request, which is reported beside the measurement.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """The goals as figures, and the judgement of a run by them. Pure.
 
-A goal on a comparison is judged by the median of the ratios of the rounds; one on a figure by the median of the rounds,
-or by the worst where the goal says worst. What was not measured is not judged.
+A goal on a comparison is judged by the median of the ratios of the rounds. A goal on a figure is judged by the median
+of the rounds, or by the worst round where the goal says worst. A figure that was not measured is not judged.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,7 +1,7 @@
-"""Our own load: clients in a closed loop, or arrivals by a plan with latency counted from the intended time.
+"""The suite's own load: clients in a closed loop, or planned arrivals whose latency counts from the intended time.
 
-In an open loop an arrival waits for a free connection if all are busy, and its latency counts from when it was meant
-to be sent: a server that stalls cannot make the load stall with it and so hide what the stall cost.
+In an open loop an arrival waits for a free connection if all are busy, and its latency counts from when it should have
+left. So a server that stalls cannot slow the load down and hide the cost of the stall.
 """
 
 import asyncio

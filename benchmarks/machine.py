@@ -1,4 +1,4 @@
-"""The machine and the versions that a run stands for."""
+"""The machine and the versions on which a run was made."""
 
 import os
 import platform

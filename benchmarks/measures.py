@@ -1,7 +1,7 @@
-"""What was measured, and what can be said about it: samples, points, percentiles, ratios. Pure.
+"""Measurements and their statistics: samples, points, percentiles, ratios. Pure.
 
-The rule: a ratio is taken within a round, between runs that stood next to each other, and the median of the rounds is
-what counts; so noise that lasts longer than a round falls out of it.
+The rule: a ratio is taken within a round, between runs that stood next to each other, and the median of the rounds
+counts. So noise that lasts longer than a round cancels out.
 """
 
 from collections.abc import Mapping, Sequence

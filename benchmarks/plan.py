@@ -1,4 +1,4 @@
-"""What is measured, in which order; and what of it the short form takes."""
+"""The parts that are measured, in their order, and which of them the short form takes."""
 
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple

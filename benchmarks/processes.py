@@ -1,7 +1,7 @@
-"""Processes that a run starts: free ports, their CPU, and their end, which comes whatever happens.
+"""The processes of a run: free ports, their CPU, and their certain end.
 
-The rule: a process is ended by its id, and only one that was started here; `started` is a context, so that Ctrl-C and
-errors end it as well.
+The rule: a process is ended by its id, and only if it was started here. `started` is a context, so Ctrl-C and errors
+end the process as well.
 """
 
 import os

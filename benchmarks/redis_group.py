@@ -1,7 +1,7 @@
-"""A Redis master and two replicas, `appendfsync always`, each write followed by WAIT 1: the line that is not consensus.
+"""A Redis master and two replicas, `appendfsync always`, each write followed by WAIT 1: a comparison without consensus.
 
-What was acknowledged so can still be lost when the master fails, and there is no election; it says what the same
-machine does for a store without those promises, driven over its own protocol.
+There is no election, and the loss of the master can lose acknowledged writes. The figures show what the same machine
+does for a store without those promises, over its own protocol.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""A run in Markdown and in JSON: goals first, then every line with its spread, then how it came about. Pure.
+"""A run in Markdown and in JSON: goals first, then every line with its spread, then the machine and the command. Pure.
 
-What `docs/performance.md` shows stands there between markers, written by this module and never by hand.
+In `docs/performance.md` the figures stand between markers. This module writes them; nobody edits them by hand.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
-"""What is measured, and what it needs on this machine.
+"""A measured system, and what it needs on this machine.
 
-A system runs as long as its context; its addresses begin with the leader's, as found when it was last looked for.
+A system runs as long as its context. Its first address is the leader's, as of the last look.
 """
 
 import base64

@@ -1,8 +1,8 @@
-"""The process of the watchers: follows streams of raftmem or etcd, says how late what carries its time of sending came.
+"""The process of the watchers: it watches streams of raftmem or etcd, and says how late each write arrived.
 
-Its standard input begins with a line of JSON, the streams. It prints a line for each once it follows it; when the
-standard input ends, what was heard, as a line of JSON. It looks at nothing but the times, so that it costs little
-beside those who serve it.
+A write carries the time of its sending. The first line of standard input is JSON, the streams. The process prints a
+line for each stream once it watches it. When its standard input ends, it prints the result as a line of JSON. It looks
+at the times only, so that it costs little beside the servers.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
 """wrk as the load: a file of requests, played round and round over a number of connections; its figures parsed.
 
-Every request is put together before the run, so that a request costs wrk next to nothing, whichever system it is for.
-A reply counts as an error unless it is 2xx (wrk looks at the status alone: work whose failure is told in the body is
-not for it). wrk fills the latencies in for the requests that a slow reply kept from being sent; it does so alike for
-all. Durations are whole seconds, as wrk takes them.
+Every request is put together before the run, so that a request costs wrk next to nothing, for every system alike. A
+reply counts as an error unless its status is 2xx. wrk looks at the status alone, so work whose failure stands in the
+body is not for it. wrk adds latencies for requests that a slow reply kept from being sent, for all systems alike.
+Durations are whole seconds, as wrk takes them.
 """
 
 import resource

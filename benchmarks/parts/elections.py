@@ -1,7 +1,7 @@
-"""Full load for a while, and how often the term rose in it: with nobody dead, each time was an election for nothing.
+"""Full load for a while, and how often the term rose: no replica died, so each rise was an election for nothing.
 
-Two loads of 64 clients at once on the same cores, one that ADDs and one that reads, over all three replicas; in the
-full form for ten minutes, in which snapshots are taken as well.
+Two loads of 64 clients run at once on the same cores, one that ADDs and one that reads, over all three replicas. The
+full form takes ten minutes, in which snapshots are taken as well.
 """
 
 from typing import Final

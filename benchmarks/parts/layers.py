@@ -1,7 +1,8 @@
-"""What each layer under a request costs by itself: the codec, the log's commit, apply, and HTTP with next to no work.
+"""The cost of each layer under a request by itself: the codec, the log's commit, apply, and HTTP with next to no work.
 
-In this process and on the same disk, with the code that a replica runs; HTTP by a GET that waits for nothing. `at once`
-is how many entries one commit or one tick of apply takes: what they share is why throughput grows with load.
+The layers run in this process, on the same disk, with the code that a replica runs; HTTP is a GET that waits for
+nothing. `at once` is how many entries one commit or one tick of apply takes: their shared cost is why throughput grows
+with load.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""Arrivals at random times at half of what each system can do, latency counted from the time that was meant.
+"""Arrivals at random times at half of what each system can do; latency counts from the time that was meant.
 
-What a closed loop cannot show: a client there waits for its answer before it asks again, so that a stall is counted
-once instead of by all who would have come meanwhile.
+A closed loop cannot show this. There a client waits for its answer before it asks again, so that a stall is counted
+once, and not by all requests that would have arrived meanwhile.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
-"""How long one replica with a long log takes from its start to /readyz 200, after a clean stop and after kill -9.
+"""The time from the start of one replica with a long log to /readyz 200, after a clean stop and after kill -9.
 
-Its folder is made first, by the code that a replica runs, without HTTP: every entry one ADD of 256 bytes, none of them
-compacted. Before each kill a load of ADDs has run, so that the kill comes in the middle of work.
+The folder is made first, by the code that a replica runs, without HTTP: every entry is one ADD of 256 bytes, and none
+is compacted. A load of ADDs runs before each kill, so that the kill comes in the middle of work.
 """
 
 import os

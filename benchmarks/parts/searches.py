@@ -1,7 +1,7 @@
-"""Top-10 among 10,000 and 100,000 vectors of 384: the product's index beside bare FAISS, and over HTTP.
+"""Top-10 among 10,000 and 100,000 vectors of 384 dimensions: raftmem's index beside bare FAISS, and over HTTP.
 
-In this process both search the same rows for the same probes in turns, on one thread; ours includes what decides which
-rows may be found, the scores and the order of ties. Over HTTP the same, with a group that holds the rows.
+In this process both search the same rows for the same probes in turns, on one thread. raftmem's part includes the
+choice of rows that may be found, the scores and the order of ties. Over HTTP a group holds the same rows.
 """
 
 import time

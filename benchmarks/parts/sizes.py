@@ -1,7 +1,7 @@
-"""Throughput with 10,000, 100,000 and 1,000,000 memories of 1 KB, and what those cost in memory and on disk.
+"""Throughput with 10,000, 100,000 and 1,000,000 memories of 1 KB, and their cost in memory and on disk.
 
-A group for each size, all up at the same time and measured in turns, since a ratio of figures that were taken minutes
-apart would say more of the machine. ADDs make a group grow a little while they are measured.
+There is a group for each size. All groups run at the same time and are measured in turns: figures that were taken
+minutes apart would say more of the machine than of the size. ADDs make a group grow a little while they are measured.
 """
 
 from contextlib import ExitStack

@@ -1,8 +1,9 @@
-"""Snapshots beside a running replica: how long a copy and an install take, and how long the loop is held up by them.
+"""Snapshots beside a running replica: how long a copy and an install take, and how long they hold the loop up.
 
-A state on disk is filled through the machine. Then, on a loop that writes all the time and wakes every millisecond: a
-snapshot is taken, received by a second replica, prepared there and installed. Seconds of each, and the longest time by
-which a timer of the loop came late. Last: the vector index from the state alone, and from a saved one.
+The machine fills a state on disk. Then a loop writes all the time and wakes every millisecond. Meanwhile a snapshot is
+taken, received by a second replica, prepared there and installed. The figures are the seconds of each, and the longest
+time by which a timer of the loop came late. At the end the vector index is made from the state alone, and from a saved
+index.
 """
 
 import asyncio

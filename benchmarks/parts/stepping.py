@@ -1,4 +1,4 @@
-"""Clients that do one thing over and over, each on a connection of its own, on the leader or over all replicas."""
+"""Clients that repeat one step, each on a connection of its own, on the leader or over all replicas."""
 
 from collections.abc import Callable
 

@@ -1,8 +1,8 @@
-"""A hundred watchers: how soon each hears of a write, and what they cost the writes that go round them.
+"""A hundred watchers: how soon each hears of a write, and how much they cost the writes of others.
 
-Fan-out: one client writes fifty times a second at the leader, and all hundred, at another replica, follow everything;
-the time is from the request being sent to the event at the watcher. Cost: 64 clients write at the leader, where each
-watcher follows a hundredth of the writes; the same without watchers stands beside it.
+Fan-out: one client writes fifty times a second at the leader, and all hundred watch everything at another replica. The
+time runs from sending the request to the event at the watcher. Cost: 64 clients write at the leader, where each watcher
+watches a hundredth of the writes. The same without watchers stands beside it.
 """
 
 import time

@@ -1,1 +1,1 @@
-"""Judges of what happened. Each looks at the evidence of a run and finds it good, bad, or cannot say."""
+"""Checkers: each looks at the evidence of a run and finds it good, bad, or unknown."""

@@ -1,10 +1,10 @@
-"""What the final log says of operations whose outcome nobody heard, and of what no client did.
+"""Settles operations of unknown outcome by the final log, and adds operations that no client made.
 
-An operation of unknown outcome that stands in the log was done, at its index: before anything that was answered with a
-higher one. So it gets a return, and its result. One that does not stand there, or was refused, was never done. Locks
-end, and are given to those who wait, without a client: that comes from the log too, with the times between which its
-index can have been. The rule: nothing here makes a history worse than it was. Where indexes and real time contradict
-each other, `contradictions` says so, and the operation keeps what it had.
+An operation of unknown outcome that stands in the log was done, at its index: before any operation that was answered
+with a higher index. So it gets a return, and its result. An operation that is not in the log, or was refused, was
+never done. Locks expire, and waiters are served, without a client; these operations come from the log too, with the
+times between which their index was reached. The rule: this module makes no history worse than it was. Where indexes
+and real time contradict each other, `contradictions` says so, and the operation keeps what it had.
 """
 
 from bisect import bisect_left, bisect_right

@@ -1,7 +1,7 @@
-"""What a history says of each list that is appended to: who appended what, and what was shown to whom.
+"""The appends and reads of each list in a history: the author of each value, and the lists that were shown.
 
 The operations are `append`, `read` and `txn` (see docs/jepsen.md); a transaction's value may also name its parts as
-["append", key, value] and ["r", key, null]. What contradicts itself within one operation is complained of here.
+["append", key, value] and ["r", key, null]. An operation that contradicts itself is complained of here.
 """
 
 from collections.abc import Iterator, Sequence

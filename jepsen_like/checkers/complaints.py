@@ -1,7 +1,7 @@
-"""What a checker has found wrong so far, by kind, and the finding that comes of it.
+"""The complaints of one checker so far, by kind, and the finding that follows from them.
 
-The rule: everything wrong is counted, and the first few of each kind are told, so that a run that went wrong all over
-makes a page and not a book.
+The rule: every fault is counted, and the first few of each kind are told, so that a run full of faults makes a page and
+not a book.
 """
 
 from collections import Counter

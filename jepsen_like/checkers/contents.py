@@ -1,8 +1,8 @@
-"""What stands in memories, replayed from the payloads of the log's events: version, value, and since when.
+"""The content of memories, replayed from the payloads of the log's events: version, value, and since when.
 
-A value is known as long as the log determines it: after a merge on a path inside of it, or an UPDATE that may have
-been either a PUT or a PATCH, it is `UNKNOWN` until it is given whole again. A list that grows by appends is kept once
-and seen through a `Beginning`, so that every version of it costs the same.
+A value is known as long as the log determines it. After a merge on a path inside of it, or after an UPDATE that may
+have been either a PUT or a PATCH, it is `UNKNOWN` until it is given whole again. A list that grows by appends is kept
+once and seen through a `Beginning`, so that every version of it costs the same.
 """
 
 from typing import Final

@@ -1,11 +1,11 @@
-"""The fewest operations of a key that cannot be in one order, whatever all others did in their time.
+"""The fewest operations of a key that cannot be ordered, whatever all other operations did.
 
-Not those left when others are dropped: without a write, whoever read it would be wrong. Every operation that is not of
-the counterexample is *freed*: it may have happened between its call and its return, or never, and what it was told is
-forgotten; one that changed nothing is left out. A history that can be ordered can still be ordered after that, so what
-remains impossible is impossible in the whole. More freed operations allow more orders: so each needs to be tried once,
-and what is found is minimal: with any single one of it freed, there is an order. Bounded by time; then it is small, but
-`minimal` is false.
+It does not simply drop the others: without a write, every read of its value would be wrong. Every operation outside
+the counterexample is *freed*: it may have happened between its call and its return, or never, and its answer is
+forgotten. An operation that changed nothing is left out. A history that can be ordered can still be ordered after
+that. So if an order is impossible now, it is impossible for the whole history. More freed operations allow more
+orders, so each is tried once. The result is minimal: if any single one of it is freed, there is an order. The search
+is bounded in time; past the bound the result is small, but `minimal` is false.
 """
 
 from collections.abc import Sequence

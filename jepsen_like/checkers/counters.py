@@ -1,7 +1,8 @@
 """Counters that are only added to: bounds for every value told, no value told twice, and the sum in the end.
 
-Of a read at a strong level: what was acknowledged before its call is in it, what was called after its return is not. An
-unknown `add` may be in it or not; in the end the log says which. Reads of the weak levels have an upper bound alone.
+A read at a strong level includes what was acknowledged before its call, and nothing that was called after its return.
+An unknown `add` may be included or not; in the end the log says which. Reads of the weak levels have only an upper
+bound.
 """
 
 from bisect import bisect_left

@@ -1,11 +1,11 @@
-"""Cycles among transactions: who must stand before whom, and where that bites its own tail.
+"""Cycles among transactions: each must come before the next, and the last before the first.
 
 Edges are of four kinds: `ww` (the other appended right after it), `wr` (the other read what it appended last), `rw` (it
 did not see what the other appended next), `rt` (it returned before the other was called). Real time stands in the graph
 as a chain of moments between the operations, so that there are O(n) edges of it and not O(n^2).
 
-Names as in Adya's thesis and in Elle: G0 (ww alone), G1c (ww, wr), G-single (one rw), lost-update (one rw, one ww, two
-operations, one key), G2 (more rw); with `-realtime` if it takes real time to close the cycle.
+Names are those of Adya's thesis and of Elle: G0 (ww alone), G1c (ww, wr), G-single (one rw), lost-update (one rw, one
+ww, two operations, one key), G2 (more rw); with `-realtime` if the cycle needs real time.
 """
 
 from array import array

@@ -1,7 +1,7 @@
-"""What was acknowledged stands in the final log, once, where it was said to, in an order that real time allows.
+"""Every acknowledged write stands in the final log once, at the index that was told, in an order that real time allows.
 
-What was refused has done nothing. Indexes rise without a gap and terms never fall. Reads, watches, uses of a resource
-of the harness and claims that found nothing leave no trace in the log, and are not looked for.
+A refused write did nothing. Indexes rise without a gap, and terms never fall. Reads, watches, uses of a resource of the
+harness, and claims that found no task leave no trace in the log, and are not looked for.
 """
 
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""What a checker is given, and what it says."""
+"""The evidence that a checker is given, and the finding that it returns."""
 
 from collections.abc import Callable
 from typing import Literal

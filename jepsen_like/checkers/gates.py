@@ -1,8 +1,8 @@
-"""Gates, replayed from the log: who approved, which memories are as they were, and what each gate then is.
+"""Gates, replayed from the log: their approvals, their pinned memories, and the state that follows.
 
-The rules: a gate is open exactly while it has its approvals, every pinned memory stands at its version, and nobody has
-gone through it; a change of a pinned memory closes it in the entry of the change, aloud; one consume succeeds; a write
-under the guard of an open gate is applied while it is open; and a read tells what the log says at its index.
+The rules: a gate is open exactly while it has its approvals, every pinned memory stands at its version, and it was not
+consumed. A change of a pinned memory closes it in the entry of the change, as an event. One consume succeeds. A write
+under the guard of an open gate is applied while the gate is open. A read tells what the log says at its index.
 """
 
 from bisect import bisect_right

@@ -1,7 +1,8 @@
-"""Who held which lock at each place of the log, replayed from its events; what the log itself must not show.
+"""The holders of each lock at each index, replayed from the log's events, and what the log itself must not show.
 
-Between a grant and its end nobody else is granted a mutex, nor more than `permits` a semaphore; tokens rise; what names
-a token names the one in force; an entry under the guard of a lock is done only if that token held just before it.
+Between a grant and its end, a mutex is granted to nobody else, and a semaphore to no more than `permits`. Tokens rise.
+An operation that names a token names the one in force. An entry under the guard of a lock is applied only if that
+token held just before it.
 """
 
 from msgspec import Struct

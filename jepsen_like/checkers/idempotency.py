@@ -1,7 +1,7 @@
-"""Idempotency keys: whatever is asked again under one, and however often, happens once and is told once.
+"""Idempotency keys: a write under one key happens once and is told alike, however often it is asked for.
 
-Of each key the log has at most one entry with an effect; all acknowledgements name that entry and tell the same; and
-counters in the end are the sum of the keys, not of the attempts. Keys are those of one actor, or unique in a run.
+For each key the log has at most one entry with an effect, and all acknowledgements name that entry and tell the same.
+In the end, counters are the sum over keys, not over attempts. Keys are those of one actor, or unique in a run.
 """
 
 from collections import defaultdict

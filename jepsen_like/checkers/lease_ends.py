@@ -1,9 +1,9 @@
 """No hold and no wait runs out before its promised end, by true time: that of the harness's own clock.
 
-An end by itself stands in the log (LOCK_EXPIRE), and so does what prolonged the hold last. The entry that prolonged it
-was made after its client, or one whose entry stands before it, had called; the entry that ended it was made before
-anybody was told of it or of a later one. If those two times are closer than the time to live, the hold ended early,
-whatever the clocks of the replicas said. The rule: only what no delay can explain is complained of. A late end is none.
+The log has both the expiry (LOCK_EXPIRE) and the entry that renewed the hold last. The renewing entry was made after
+the call of its client, or of a client whose entry is before it. The expiry was made before anybody was told of it or
+of a later entry. If these two times are closer than the time to live, the hold ended early, whatever the clocks of the
+replicas said. The rule: this checker complains only of what no delay can explain. A late end is no fault.
 """
 
 from typing import Final

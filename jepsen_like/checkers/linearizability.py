@@ -1,8 +1,8 @@
-"""Could all of this have happened one after the other, each operation between its call and its answer?
+"""Linearizability: there is one order of all operations, with each between its call and its answer.
 
-Each key is judged apart: a history is linearizable if that of every key is. Operations of unknown outcome are settled
-by the final log first, where there is one. Reads at levels that promise less are not looked at. The rule: `good` only
-if every key is; a key that could not be decided within the time makes the whole `unknown`, and says so.
+Each key is judged apart: a history is linearizable if that of every key is. The final log, if there is one, first
+settles operations of unknown outcome. Reads at levels that promise less are left out. The rule: `good` only if every
+key is; a key that could not be decided within the time makes the whole `unknown`, and the finding says so.
 """
 
 import time

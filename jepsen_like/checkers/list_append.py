@@ -1,11 +1,11 @@
-"""Lists that are only appended to: every read must be a beginning of one order, and all the orders must fit together.
+"""Lists that are only appended to: every read is a beginning of one order, and the orders of all lists fit together.
 
-The longest list that anybody saw of a key is its order. From it follow, in linear time, what no history of a correct
-group shows: G1a (a value of a failed append was read), never-appended, duplicate, incompatible-order, lost-update,
-lost-append, stale-read, real-time-order, internal, G1b, and the cycles of `cycles.py`. After Kingsbury and Alvaro,
-"Elle: Inferring Isolation Anomalies from Experimental Observations", 2020.
+The longest list that anybody saw of a key is its order. From it follow, in linear time, the anomalies that no history
+of a correct group shows: G1a (a value of a failed append was read), never-appended, duplicate, incompatible-order,
+lost-update, lost-append, stale-read, real-time-order, internal, G1b, and the cycles of `cycles.py`. After Kingsbury
+and Alvaro, "Elle: Inferring Isolation Anomalies from Experimental Observations", 2020.
 
-The rule: only what must be wrong is called so. Reads of the weak levels may be old, and values that nobody saw prove
+The rule: only what must be wrong is called wrong. Reads of the weak levels may be old, and values that nobody saw prove
 nothing.
 """
 

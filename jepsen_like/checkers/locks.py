@@ -1,9 +1,9 @@
 """Locks, semaphores and fencing: one holder at a time by the log, tokens that exist, and a resource that is unharmed.
 
-From the log: `holds.py`, and `lease_ends.py` by true time. From what clients were told: every token was granted to whom
-it was told, at the index that it is, and to nobody else. From the guarded resource (`use`, which reads a number and
-writes it one higher): each number was read once, tokens never fell if it was fenced, and its last number is the number
-of uses.
+The log is judged by `holds.py`, and by `lease_ends.py` in true time. Every token that a client was told was granted to
+that client, at the index that the token is, and to nobody else. The guarded resource (`use`, which reads a number and
+writes it one higher) was read once at each number, saw no falling token if it was fenced, and ends with the number of
+uses.
 """
 
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""Real time over a history: what had been acknowledged before an operation was called. One sweep, O(n log n).
+"""Real time over a history: the operations that were acknowledged before another was called. One sweep, O(n log n).
 
 Rule: of two operations the first precedes the second only if it returned strictly before the second was called; one
 that never returned precedes nothing.

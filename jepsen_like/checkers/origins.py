@@ -1,7 +1,7 @@
-"""Where the values that a counterexample read came from.
+"""The origin of each value that a counterexample read.
 
-A stale read is understood when one sees how old the value was. Only told where one write alone can have been it; a
-history that writes the same value twice says nothing here.
+A person understands a stale read when they see how old its value was. The origin is told only where a single write can
+have made the value; a history that writes the same value twice says nothing here.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What the log's payloads and the workloads' own words say, read strictly: anything of another shape is an error."""
+"""Payloads of the log and values of the workloads, read strictly: any other shape is an error."""
 
 from msgspec import Struct, convert
 

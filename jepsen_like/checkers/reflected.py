@@ -1,8 +1,8 @@
 """Every answer shows the log as of the index that it names, and none at a strong level names an old one.
 
-A read of one memory, at any level and of any replica, told the version and the value that the last event at or before
-its index left (as far as the payloads determine it). A lease or linearizable read names an index at least as great as
-any that anybody had been told before it was called. And no reply is one that a healthy replica never gives.
+A read of one memory, at any level and from any replica, tells the version and the value that the last event at or
+before its index left, as far as the payloads determine it. A lease or linearizable read names an index at least as
+great as any that a client was told before the call. No reply is one that a healthy replica never gives.
 """
 
 from bisect import bisect_right

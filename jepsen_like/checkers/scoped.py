@@ -1,8 +1,8 @@
-"""Lists and searches under scopes: what each showed is what the log says at the index that it named, at every level.
+"""Lists and searches under scopes: each shows what the log says at the index that it names, at every level.
 
-The log is replayed once, from the payloads alone, and every answer is compared with what stood there: nothing of
-another scope, nothing deleted or expired, no old version, nothing left out, and for a search the best by cosine. And a
-fact that was to be added only if it is new stands there once.
+The log is replayed once, from the payloads alone, and every answer is compared with the state at its index: nothing of
+another scope, nothing deleted or expired, no old version, nothing left out, and for a search the best by cosine. A fact
+that was to be added only if it was new is there once.
 """
 
 import math

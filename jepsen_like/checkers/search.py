@@ -1,19 +1,19 @@
-"""Is there one order of the operations that real time and every answer allow? A search that does no more than it must.
+"""The search for one order of the operations that real time and every answer allow, with as little work as possible.
 
 Depth first over the returns in time order, just in time (Wing and Gong 1993, Lowe 2017): an operation is put into the
-order only when a return forces it, the returning one first, else others that are pending before it. What was tried is
-kept as (return, which pending changes are done, state) with `credit`, so nothing is tried twice.
+order only when a return forces it, the returning one first, else others that are pending before it. A configuration
+that was tried is kept as (return, which pending changes are done, state) with `credit`, so it is not tried twice.
 
-What keeps it small, and why it loses nothing:
+Four rules keep the search small and lose nothing:
 
-- what changes no state (a read, a known refusal) is put into the order as soon as the state allows it: whatever comes
-  after can come after it just as well. So it never branches;
+- an operation that changes no state (a read, a known refusal) is put into the order as soon as the state allows it:
+  everything later can still come after it, so it never branches;
 - of operations of unknown outcome that do the same, the one with the least time left is used first, and one that would
   change nothing is not used;
-- what waits for a state that nobody is left to make, or will wait for it when it is called, makes the configuration
-  hopeless at once;
-- `credit` is what a configuration has over another at the same place: looks that are done, unknown operations not yet
-  used. One with no more credit than another that was tried cannot get further.
+- an operation that waits, or will wait, for a state that no operation is left to make, makes the configuration hopeless
+  at once;
+- `credit` is what a configuration has over another at the same place: reads that are done, unknown operations not yet
+  used. A configuration with no more credit than another that was tried cannot get further.
 
 The rule: `good` only with an order in hand, `bad` only when every possibility was tried; at a bound it is `unknown`.
 """

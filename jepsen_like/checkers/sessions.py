@@ -1,4 +1,4 @@
-"""Sessions: who names the index that it has seen reads at least that, at any replica; a session never goes back."""
+"""Sessions: a read that names the index which its client has seen shows at least that; a session never goes back."""
 
 from collections import defaultdict
 

@@ -1,4 +1,4 @@
-"""Sets that only grow: what was acknowledged or seen stays, and nothing is there that nobody added."""
+"""Sets that only grow: an element that was acknowledged or seen stays, and every element was added by a client."""
 
 from collections import defaultdict
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
-"""What the log shows under the filters of a listing or a watch, worked out from its events alone.
+"""The events that a listing or a watch must show under its filters, worked out from the log's events alone.
 
-Tags are replayed from the payloads, as far as these determine them. What cannot be worked out is refused, with a
-sentence why; it is never guessed.
+Tags are replayed from the payloads, as far as these determine them. A filter that cannot be worked out is refused with
+a sentence that says why; nothing is guessed.
 """
 
 from bisect import bisect_left, bisect_right

@@ -1,8 +1,8 @@
-"""Tasks: claimed by one at a time, completed once, by the token in force, and none is lost.
+"""Tasks: each is claimed by one worker at a time, completed once, by the token in force, and none is lost.
 
-The log is replayed: claims of a task never overlap, attempts count up by one and stay within their number, and who
-completes, fails, releases or keeps a task names the claim that it has. What clients were told must stand there. In the
-end, if everything was drained, every task is finished.
+The log is replayed. Claims of a task never overlap. Attempts count up by one and stay within their number. A worker
+that completes, fails, releases or keeps a task names the claim that it has. The log has everything that clients were
+told. In the end, if everything was drained, every task is finished.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Whether a run has tested anything: a run with too few successes proves nothing, whatever the other checkers say."""
+"""A check that a run tested anything: a run with too few successes proves nothing, whatever the other checkers say."""
 
 from collections import Counter
 from collections.abc import Collection

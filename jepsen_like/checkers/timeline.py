@@ -1,7 +1,7 @@
 """A counterexample drawn: rows are processes, bars go from call to return, open ones run out of the picture.
 
-Bars of the counterexample are full, those around it pale; the operation that fits nowhere is red. Numbers
-give the longest order that the search had found. Plain SVG that needs nothing else.
+Bars of the counterexample are full, those around it pale; the operation that fits nowhere is red. Numbers give the
+longest order that the search found. The SVG needs nothing else.
 """
 
 from collections.abc import Sequence

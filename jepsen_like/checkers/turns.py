@@ -1,12 +1,12 @@
-"""A history of one key laid out for the search: what is pending at each return, in the order of the returns.
+"""A history of one key laid out for the search: the pending operations at each return, in the order of the returns.
 
-Ties in time are read as overlap: a call at the instant of a return counts as before it. Operations of known outcome
-that change the state, and those that only look, get slots that are used again after their return, so that a bitset
-stays as small as the number of clients. An operation of unknown outcome has a bit for ever; those that do the same are
-one class, and one that must have happened sooner, if at all, is used first (most may happen at any time).
+Ties in time count as overlap: a call at the instant of a return is before it. Operations of known outcome get slots
+that are used again after their return, so that a bitset stays as small as the number of clients. An operation of
+unknown outcome has a bit for ever. Those that do the same are one class, and one that must have happened sooner, if at
+all, is used first (most may happen at any time).
 
-Where a model names what an operation needs and makes, each pending one knows who may still make it: if nobody may, the
-search need not wait for its return to turn back.
+Where a model names what an operation needs and makes, each pending operation knows which others may still make it. If
+none may, the search turns back before it reaches the return.
 """
 
 from bisect import bisect_right

@@ -1,7 +1,7 @@
 """Transactions: each stands in the log whole, in one entry, or not at all.
 
-The rule: what an operation says it is made of (`value["ops"]`) is what the log shows as applied under its request,
-after a TXN, at one index; of one that was refused nothing is applied.
+The rule: the operations that a transaction names (`value["ops"]`) are those that the log shows as applied under its
+request, after a TXN, at one index. Of a refused transaction nothing is applied.
 """
 
 from jepsen_like.checkers.complaints import Complaints, tell

@@ -1,8 +1,8 @@
 """Watches: each stream showed the log under its filters: in order, without a gap or a repeat, entries whole.
 
-What a stream must have shown is worked out from the final log (`showing.py`). `prev_index` names the item before; a
-bookmark never stands for something that was not delivered; and the stream with which a process goes on begins where its
-last one ended. Filters that cannot be worked out are not judged, and said so.
+The expected items are worked out from the final log (`showing.py`). `prev_index` names the item before. A bookmark
+never stands for an item that was not delivered. A stream that resumes begins where the last one of its process ended.
+Filters that cannot be worked out are not judged, and the finding says so.
 """
 
 from itertools import pairwise

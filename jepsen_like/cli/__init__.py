@@ -1,4 +1,4 @@
-"""The command line: `python -m jepsen_like <command>`. Thin: it reads words, and tells what came of them."""
+"""The command line: `python -m jepsen_like <command>`. Thin: it reads the arguments and prints the result."""
 
 import sys
 import traceback

@@ -1,8 +1,8 @@
-"""`python -m jepsen_like check FILE…`: could what was recorded have happened one after the other?
+"""`python -m jepsen_like check FILE…`: judges recorded histories, raftmem's own and those of others.
 
-Histories of our own and of others. The verdict first, then the few operations that show it. Nothing is run, and nothing
-but files is read: beside a history of ours lies the log of its run, which settles what had no answer. The folder of a
-run is judged by every checker that judged the run.
+It prints the verdict first, then the few operations that show it. It starts nothing and reads only files. Beside a
+history of the harness lies the log of its run, which settles operations without an answer. The folder of a run is
+judged by every checker that judged the run.
 """
 
 from pathlib import Path

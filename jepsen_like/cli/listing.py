@@ -1,4 +1,4 @@
-"""`python -m jepsen_like list`: what there is, and what of it can be used on this machine."""
+"""`python -m jepsen_like list`: everything that can be run, and what of it is available on this machine."""
 
 from collections.abc import Mapping
 from typing import Annotated

@@ -1,8 +1,8 @@
-"""SIGTERM and SIGHUP end a command as Ctrl-C does when it is pressed twice: at once, and leaving nothing behind.
+"""SIGTERM and SIGHUP end a command as a second Ctrl-C does: at once, and without leaving anything behind.
 
-A replica that is paused does not notice that whoever started it has gone, and a fault of the network or of a disk
-outlives the process that made it: so a command that is told to end cleans up first. The rule: one signal is enough, and
-more of them do not cut the cleaning up short. SIGKILL leaves no chance of that.
+A paused replica does not notice the end of the process that started it, and a fault of the network or of a disk
+outlives the process that made it. So a command that is told to end cleans up first. The rule: one signal is enough,
+and more of them do not cut the cleaning up short. SIGKILL leaves no chance for it.
 """
 
 import signal

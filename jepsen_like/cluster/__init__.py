@@ -1,1 +1,1 @@
-"""Real processes, real files, real sockets: a group under test, and what stands between its replicas."""
+"""Real processes, real files, real sockets: a group under test, and the relays between its replicas."""

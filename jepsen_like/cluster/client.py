@@ -1,6 +1,6 @@
 """A small HTTP client for a group under test: one connection, no retries of its own, and a writer that retries.
 
-Rule: a `Client` belongs to one thread. What was sent and not answered is `Lost`: it may have been applied.
+Rule: a `Client` belongs to one thread. A request that was sent and not answered is `Lost`: it may have been applied.
 """
 
 import http.client

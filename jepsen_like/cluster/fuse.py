@@ -1,8 +1,8 @@
 """The kernel's FUSE protocol (linux/fuse.h, 7.x), as far as a folder of plain files needs it; no library between.
 
-`serve` answers requests of the kernel, one after another, out of a `FileSystem`. What it does not know (links, devices,
-extended attributes) is ENOSYS, which the kernel remembers. Locks are the kernel's own. Rule: the file system is changed
-through its mount alone, so that the kernel may keep what it was told.
+`serve` answers requests of the kernel, one after another, out of a `FileSystem`. A request that it does not know
+(links, devices, extended attributes) is ENOSYS, which the kernel remembers. Locks are the kernel's own. Rule: the file
+system is changed through its mount alone, so the kernel may cache its answers.
 """
 
 import errno

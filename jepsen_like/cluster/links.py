@@ -1,8 +1,8 @@
-"""The network between replicas, and of clients, for those who hold it: each connection goes through a relay of these.
+"""The network between replicas, and of clients: each connection goes through a relay that faults can hold or break.
 
-What is broken is named by who sends and who receives, whoever of the two has called. Faults lie on each other: bytes
-pass where no fault holds them, as late as all of them together want.
-Rule: held or delayed bytes, and the end of a connection, are neither lost nor reordered: they arrive when they may.
+A fault names the sender and the receiver, whichever of the two opened the connection. Faults add up: bytes pass where
+no fault holds them, and as late as all delays together. Rule: held or delayed bytes, and the end of a connection, are
+neither lost nor reordered: they arrive when they may.
 """
 
 import asyncio

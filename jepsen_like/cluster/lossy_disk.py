@@ -1,6 +1,6 @@
-"""The disk of one replica, from the side of those who cut its power: a mount of `lossy_fs` in place of its folder.
+"""The disk of one replica, for a nemesis that cuts its power: a mount of `lossy_fs` in place of its folder.
 
-Rule: whatever happens here, the mount goes with the process that serves it, and that one with us.
+Rule: the mount ends with the process that serves it, and that process ends with this one.
 """
 
 import json

@@ -1,12 +1,12 @@
 """A folder on a disk that loses, when the power fails, all that was not synced: bytes, sizes and names.
 
-What is written goes to plain files at once; of each page, size and name that it changes, what the disk has is
+A write goes to plain files at once. For each page, size and name that it changes, the content on the disk is
 remembered until it is synced, and put back when the power fails. Bytes wait for a sync of their file (or are written
-under O_DSYNC), names for a sync of the folder that they are in, as POSIX has it: most disks promise more.
+under O_DSYNC), names for a sync of their folder, as POSIX has it: most disks promise more.
 
-Run as a process of its own, `python -m jepsen_like.cluster.lossy_fs LIVE MOUNT`: it mounts, says `ready`, and goes on
-until its input says `keep`, `lose SEED SHARE` or ends; then it unmounts. `slow MS` before that makes each sync take up
-to so long. Rule: LIVE is in the end what the disk would have.
+It runs as a process of its own, `python -m jepsen_like.cluster.lossy_fs LIVE MOUNT`: it mounts, says `ready`, and goes
+on until its input says `keep`, `lose SEED SHARE` or ends; then it unmounts. `slow MS` before that makes each sync take
+up to so long. Rule: in the end LIVE is what the disk would have.
 """
 
 import contextlib

@@ -1,8 +1,8 @@
-"""What a served replica would be without a promise: the switches of the simulator that concern production code, and
+"""Switches that take a promise away from a served replica: those of the simulator that concern production code, and
 those whose absence only shows through the whole product.
 
-Each is written as somebody would write it who did not know better. The product has no switches: they are put in place
-by `jepsen_like.cluster.serve` alone, which is not part of what is installed.
+Each is the code that somebody would write who does not know the promise. The product has no switches: only
+`jepsen_like.cluster.serve` puts them in place, and it is not installed with the product.
 """
 
 from collections.abc import Sequence

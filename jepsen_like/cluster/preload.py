@@ -1,7 +1,8 @@
-"""A disk that misbehaves on demand under each replica: a library of ours, loaded before the C library (see preload.c).
+"""A disk that misbehaves on demand under each replica: a library of the harness, loaded before the C library
+(preload.c).
 
-It is compiled when it is needed. What it is to do stands in a page shared with the replica's process, so that it holds
-at once, and for each process that the replica has later. Rule: it counts what it did, so nobody need believe it.
+It is compiled when it is needed. Its orders stand in a page shared with the replica's process, so that they hold at
+once, and for each later process of the replica. Rule: it counts what it did, so a run can prove it.
 """
 
 import errno

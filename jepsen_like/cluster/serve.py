@@ -1,6 +1,6 @@
 """`python -m jepsen_like.cluster.serve --without=NAME… serve …`: a replica that does not keep some of its promises.
 
-For showing that the harness would notice. It says so in its output, in capitals, before anything else.
+It shows that the harness notices. It says so in its output, in capitals, before anything else.
 """
 
 import sys

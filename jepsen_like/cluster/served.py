@@ -1,6 +1,6 @@
 """One replica of a group under test: a process of its own, ended by its pid, its folder under the group's.
 
-It watches a pipe of ours, so that it ends with us however we end.
+It watches a pipe of the harness, so it ends with the harness, however that ends.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""The wall clock of one replica, to be set at will while it runs (see wall_clock.c, which is compiled when needed).
+"""The wall clock of one replica, which can be set while the replica runs (wall_clock.c, compiled when needed).
 
-Not libfaketime: where that leaves the monotonic clock alone (0.9.10), sleeping until a time of that clock fails, and at
-another rate it stretches the waits too. Here only what is told as the time of day is false.
+It is not libfaketime: where that (0.9.10) leaves the monotonic clock alone, sleeping until a time of that clock fails,
+and at another rate it stretches the waits too. Here only the time of day is false.
 """
 
 import json

@@ -1,1 +1,1 @@
-"""What was asked and answered, and what was broken meanwhile: one format, JSON lines."""
+"""Histories: requests, answers, and the faults meanwhile, in one format, JSON lines."""

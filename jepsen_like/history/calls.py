@@ -1,7 +1,7 @@
-"""Histories that others wrote, as calls and returns in their order: put together to operations.
+"""Histories of others as calls and returns in their order, put together to operations.
 
-Times are places in that order. What a process asks stays open until it is answered; `info`, or no answer at all, leaves
-it open for ever, and the process may go on. Refused: a return without a call, a call while the last is unanswered.
+Times are places in that order. A call stays open until it is answered; `info`, or no answer at all, leaves it open for
+ever, and the process may go on. Refused: a return without a call, a call while the last is unanswered.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
-"""Reads EDN, the notation in which Jepsen writes: every form of a text, strictly, without recursion.
+"""Reads EDN, Jepsen's notation: every form of a text, strictly, without recursion.
 
-Vectors and lists become lists, sets frozensets, maps `Map`, keywords `Keyword`; a tag is left out and what it stands
-before is kept. Refused, with the line: anything that is no EDN, and a bracket that is not closed.
+Vectors and lists become lists, sets frozensets, maps `Map`, keywords `Keyword`; a tag is dropped and its form is kept.
+Refused, with the line: anything that is no EDN, and a bracket that is not closed.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Which format a file is in, and which model its operations are of when nobody says."""
+"""Detects the format of a file, and the model of its operations where the caller names none."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -1,7 +1,8 @@
 """Histories over many keys, as Jepsen's independent tests write them: `:f :read, :value [key nil]`.
 
-It is told by a call that asks nothing but a key, or by a cas of `[key [old new]]`. The rule: then every operation names
-its key; else nothing is changed. Refused: some with a key and some without, and an answer about another key.
+They are recognized by a call that asks nothing but a key, or by a cas of `[key [old new]]`. The rule: then every
+operation names its key; else nothing is changed. Refused: some with a key and some without, and an answer about
+another key.
 """
 
 from collections.abc import Sequence

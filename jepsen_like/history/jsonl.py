@@ -1,7 +1,7 @@
-"""Reads our own format, and refuses what would be judged too kindly if it were let in.
+"""Reads the harness's own format, and refuses lines that would be judged too kindly.
 
-That is: an answer without a time, or before its call; an unknown outcome that ended; a read level that there is not,
-which no checker would look at; two runs in one file.
+These are: an answer without a time, or before its call; an unknown outcome that ended; a read level that does not
+exist, which no checker would look at; two runs in one file.
 """
 
 from pathlib import Path

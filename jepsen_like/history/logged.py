@@ -1,4 +1,4 @@
-"""The log as a replica tells it in the end: one line an event (`log.jsonl`), a field only if it has been looked at."""
+"""The log as a replica tells it at the end: one line an event (`log.jsonl`), with only the fields that were read."""
 
 from pathlib import Path
 

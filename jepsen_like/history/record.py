@@ -1,7 +1,7 @@
 """The lines of a history: how the run was made, operations, and faults. Times are nanoseconds from the run's beginning.
 
 An operation is one line, written when its outcome is known or given up. The rule: `unknown` means that it may take
-effect at any time from its call on, or never; its process id is used no more.
+effect at any time from its call on, or never; its process id is not used again.
 """
 
 from typing import Literal

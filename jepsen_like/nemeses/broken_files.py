@@ -1,8 +1,8 @@
-"""What can be done to the files of a replica that has ended: cut off, or one bit flipped, where it cannot go unnoticed.
+"""Damage to the files of a replica that has ended: cut off, or one bit flipped, where it cannot go unnoticed.
 
-Of the log a bit is flipped within the record of an entry, which checksums cover. Not of the newest entries if a kill
-came before anybody was promised them: the log goes on without those, as after a power loss. Of the state no bit is:
-its rows have no checksums, so that a flipped bit in a text is what it then says.
+In the log a bit is flipped within the record of an entry, which checksums cover. The newest entries are spared if a
+kill came before anybody was promised them: the log goes on without those, as after a power loss. No bit of the state
+is flipped: its rows have no checksums, so a flipped bit in a text would simply be another text.
 """
 
 import random

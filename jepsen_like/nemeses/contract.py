@@ -1,7 +1,7 @@
-"""What a nemesis is: it strikes a running group and heals what it broke.
+"""The contract of a nemesis: it strikes a running group and heals what it broke.
 
-Rules: `end` heals all that `begin` broke and may be called at any time, twice too; a nemesis never destroys what a
-majority holds; what it draws, it draws from the chance it is given.
+Rules: `end` heals all that `begin` broke; it may be called at any time, and twice. A nemesis never destroys what a
+majority holds. Everything random comes from the chance that it is given.
 """
 
 import random

@@ -1,7 +1,7 @@
-"""Files of one replica that has ended are damaged: it must refuse to serve, and is replaced as an operator would do it.
+"""Damages the files of one replica that has ended: it must refuse to serve, and is replaced as an operator would do it.
 
-Only a replica of a group that is whole is hit, and never the leader's majority: all others hold what was acknowledged.
-Rule: what is damaged never comes back; a new replica joins under a new id, and the damaged one is removed.
+Only a replica of a whole group is hit, and never the leader's majority: all others hold what was acknowledged. Rule: a
+damaged replica never comes back; a new replica joins under a new id, and the damaged one is removed.
 """
 
 import random

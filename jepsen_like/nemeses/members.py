@@ -1,6 +1,6 @@
 """Members that come and go while the group works: it grows and shrinks, or one is replaced for good.
 
-Rule: what is asked of the group is asked again until it is done: taking in and removing are harmless to repeat.
+Rule: a request to the group is repeated until it is done: taking in and removing are harmless to repeat.
 """
 
 import random

@@ -1,8 +1,8 @@
 """Connections that are held, delayed or broken off: between replicas, and between clients and a replica.
 
-By relays of ours, so it needs no root. A replica that joins later is connected to the others without a relay: clients
-reach it over one, but who is cut off from whom is drawn among those that have relays. Held is as silent as a cable that
-was pulled: no end is told, and what was sent arrives when it is over.
+Relays of the harness do it, so it needs no root. A replica that joins later is connected to the others without a
+relay: clients reach it over one, but cuts are drawn among those that have relays. A held connection is as silent as a
+cable that was pulled: neither end is told, and what was sent arrives when the fault is over.
 """
 
 import random

@@ -1,6 +1,6 @@
-"""Whether each replica whose log was damaged refused to serve; told by what the nemesis saw of it.
+"""A check that each replica whose log was damaged refused to serve, as its nemesis saw it.
 
-A file that was cut off where nobody used it is no damage: then serving is right, and others judge what was served.
+A file that was cut off in an unused part is not damaged: then the replica may serve, and other checkers judge it.
 """
 
 from typing import Final

@@ -1,6 +1,6 @@
-"""Who stands in a group that may be broken already, and who of them is to be hit.
+"""The replicas that stand in a group that may be broken already, and the choice of those to hit.
 
-Rule: nothing here waits for a group that does not answer; who leads is nobody then.
+Rule: nothing here waits for a group that does not answer; its leader is then None.
 """
 
 import random

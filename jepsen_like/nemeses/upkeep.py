@@ -1,4 +1,4 @@
-"""What operators and time do to a healthy group: the lead is handed over, snapshots are taken and logs made short."""
+"""Upkeep of a healthy group: leadership is handed over, snapshots are taken, and logs are compacted."""
 
 import random
 import signal

@@ -1,7 +1,7 @@
-"""How long nobody was served: overall, and under each kind of fault.
+"""The time in which nobody was served: overall, and under each kind of fault.
 
-Rules: a refusal for a reason of the request's own (a lock that is held) is service; a gap is counted only from when
-somebody asked, so that a quiet phase is no outage; a fault answers for its window, from its begin until RECOVERY_NS
+Rules: a refusal for a reason of the request's own (a lock that is held) counts as service. A gap begins only when
+somebody asked, so that a quiet phase is no outage. A fault answers for its window, from its begin until RECOVERY_NS
 after its end or until the next fault begins.
 """
 

@@ -1,4 +1,4 @@
-"""Scales of a chart, and where their ticks stand: at round values, few enough to be read."""
+"""Scales of a chart, and the places of their ticks: at round values, few enough to be read."""
 
 import math
 from typing import Final, NamedTuple

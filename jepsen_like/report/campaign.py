@@ -1,7 +1,8 @@
-"""`write_campaign`: the page that lists the runs of a campaign, what did not pass first, and leads to their reports.
+"""`write_campaign`: the page that lists the runs of a campaign, those that did not pass first, with links to their
+reports.
 
-It shows what the folders of the runs hold, and of a run that left none what the campaign noted. Rule: a run that the
-campaign knows of is never missing here.
+It shows what the folders of the runs hold; for a run without a folder it shows what the campaign noted. Rule: no run
+that the campaign knows of is missing here.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""What the checkers found: a row each, what is bad first, and the pictures that they drew, large.
+"""The findings of the checkers: a row each, bad ones first, and the pictures that they drew, large.
 
-Rule: a picture is shown only if it is well-formed, holds nothing that runs and nothing that is fetched, and is not so
-large that the page could not be opened; otherwise the page says why it is missing.
+Rule: a picture is shown only if it is well-formed, runs nothing, fetches nothing, and is not so large that the page
+could not be opened; otherwise the page says why it is missing.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What pages are put together from: the document, sections, tables, verdicts."""
+"""The parts of a page: the document, sections, tables, verdicts."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path

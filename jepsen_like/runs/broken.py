@@ -1,8 +1,8 @@
 """Replicas that do not keep a promise: for each, the run that finds the damage, and the finding that must be bad.
 
-That a harness calls good runs good says little of it. Rules: a row is as wanted only if the finding that it names is
-bad, for damage shows in many places and some of them are not about this promise. Where a second promise stands behind
-one and hides its damage, that is off too; off alone it shows nothing. No row needs root: what a power loss does to
+A harness that calls good runs good has proved little. Rules: a row is as wanted only if the finding that it names is
+bad, because damage shows in many places, and some of them are not about this promise. Where a second promise hides the
+damage, that promise is switched off too; off alone it shows nothing. No row needs root: what a power loss does to
 replicas that promise before they sync is a test of that nemesis.
 """
 

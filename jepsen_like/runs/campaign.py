@@ -1,7 +1,7 @@
-"""Many runs, each a process of its own by its own command, and what they come to together.
+"""Many runs, each a process of its own with its own command, and their common verdict.
 
-Rules: a campaign passes only if every run has the verdict that was wanted of it; a run that could not be made, or gave
-none, is not a pass. A night has to have met everything that it should.
+Rules: a campaign passes only if every run has the verdict that was wanted of it. A run that could not be made, or gave
+no verdict, is no pass. A night must have met everything that it should.
 """
 
 import subprocess

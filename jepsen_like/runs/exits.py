@@ -1,7 +1,7 @@
 """Replicas that ended although nobody ended them.
 
 Rule: an end is as expected only if the replica was asked to end, or is under a fault that makes it stop (see
-`Served.may_end`). All others are written into the history as they are noticed, and make the run bad.
+`Served.may_end`). Every other end is written into the history as it is noticed, and makes the run bad.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""The folder of a run: what each file in it is. Whoever writes or reads one does it through here."""
+"""The folder of a run, and the file names in it. Every reader and writer uses this module."""
 
 from pathlib import Path
 from typing import NamedTuple

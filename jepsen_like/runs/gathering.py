@@ -1,7 +1,8 @@
-"""What is found when all is over: the final log, the digests, the memories, and what searches find.
+"""Gathers the evidence at the end: the final log, the digests, the memories, and the results of searches.
 
-Rule: everything is read at one index, which every replica that runs has applied, from a group that has settled; if it
-moves meanwhile, what depends on it is read again. That one has ended is another's finding: the others are looked at.
+Rule: everything is read at one index, which every running replica has applied, from a group that has settled down. If
+the index moves meanwhile, what depends on it is read again. A replica that has ended is another checker's finding; the
+others are looked at.
 """
 
 import random

@@ -1,6 +1,6 @@
-"""Asks every checker, and keeps what went wrong in asking.
+"""Asks every checker, and keeps its errors.
 
-Rule: a checker that breaks gives no verdict, so the run has none: `unknown`, and told as trouble of the harness.
+Rule: a checker that breaks gives no verdict, so the run has none: `unknown`, and reported as trouble of the harness.
 """
 
 from collections.abc import Sequence

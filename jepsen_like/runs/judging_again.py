@@ -1,7 +1,7 @@
-"""A run that was recorded, judged again: by the checkers of its workload, and by those that judge every run.
+"""A recorded run, judged again: by the checkers of its workload, and by those that judge every run.
 
-What was found while it went on (whether it recovered, whether a replica ended by itself, Ctrl-C) is taken from its
-result. Rule: a run that did not get to a result is not good, whatever its history says.
+Findings made during the run (whether it recovered, whether a replica ended by itself, Ctrl-C) are taken from its
+result. Rule: a run without a result is not good, whatever its history says.
 """
 
 import msgspec

@@ -1,6 +1,6 @@
-"""What is seen of a run while it goes on: on a terminal a panel that changes, elsewhere a line every few seconds.
+"""The view of a run in progress: a changing panel on a terminal, elsewhere a line every few seconds.
 
-It counts operations once each, as they come in, and asks nobody.
+It counts each operation once, as it comes in, and asks nobody.
 """
 
 import time

@@ -1,7 +1,7 @@
 """The clients of a run, each on a thread of its own, until they are told to stop.
 
-Rule: a client that breaks stops all of them, and what broke it is kept: a load that thins out in silence tests less
-than it says.
+Rule: a client that breaks stops all of them, and its error is kept: a load that thins out in silence tests less than it
+says.
 """
 
 import random

@@ -1,7 +1,7 @@
-"""What a run is asked to do, and the command that asks for it again.
+"""The options of a run, and the command that repeats it.
 
-Rule: a run draws everything that it draws from these, so that the command repeats the same load and the same schedule
-of faults. What the machine makes of them, threads and processes, is its own.
+Rule: everything random in a run is drawn from these, so the command repeats the same load and the same schedule of
+faults. Threads and processes still behave in their own way.
 """
 
 import shlex

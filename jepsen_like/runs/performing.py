@@ -1,8 +1,8 @@
-"""What happens on the stage, phase by phase: clients load the group while nemeses strike, all is healed, it is quiet,
-and what is there is looked at.
+"""Performs a run, phase by phase: clients load the group while nemeses strike, all is healed, a quiet phase follows,
+and the end is examined.
 
-Rules: clients go on until the group has recovered, so that it is seen when; what cannot be looked at is a finding, and
-the next look is taken all the same. What goes wrong in our own hands is told apart.
+Rules: clients go on until the group has recovered, so that the moment is seen. An examination that fails is a finding,
+and the next one is made all the same. Trouble of the harness itself is told apart.
 """
 
 import threading

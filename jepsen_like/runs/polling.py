@@ -1,7 +1,7 @@
-"""Asks each replica now and then how it is: for the view while it runs, and for counts of what only a replica knows.
+"""Asks each replica now and then for its state: for the view during the run, and for counts that only a replica knows.
 
-Rule: counters are kept for each process, so that what one counted before it was killed is not lost, but for what it
-counted after it was asked last. It records no operation.
+Rule: counters are kept for each process, so that a kill loses only what was counted after the last question. It records
+no operation.
 """
 
 import threading

@@ -1,7 +1,7 @@
-"""What a campaign runs: `ci`, each workload once within minutes; `night`, as many different runs as time allows; and
-`broken`, replicas without a promise each, whose damage has to be found (see `broken.py`).
+"""The profiles of a campaign: `ci`, each workload once within minutes; `night`, as many different runs as time allows;
+and `broken`, replicas without a promise each, whose damage has to be found (see `broken.py`).
 
-Rule: a profile is a function of what there is and of its seed, so that any run of it is repeated by its own command.
+Rule: a profile is a function of the machine's possibilities and of its seed, so its own command repeats any run of it.
 """
 
 import itertools

@@ -1,7 +1,7 @@
-"""One run: a group is started, loaded under faults, healed, looked at, and what happened is judged.
+"""One run: a group is started, loaded under faults, healed and examined, and the evidence is judged.
 
-Rules: no run ends without a verdict while it can have one: what could not be looked at makes it `unknown`, and a
-group that does not come back after the last fault makes it `bad`.
+Rules: every run that can have a verdict gets one. What could not be examined makes it `unknown`; a group that does not
+come back after the last fault makes it `bad`.
 """
 
 import shutil

@@ -1,7 +1,7 @@
-"""When which nemesis strikes, and for how long: drawn from the seed alone.
+"""The schedule of faults: which nemesis strikes when, and for how long, drawn from the seed alone.
 
-Rules: each nemesis that was chosen strikes at least once, if there is time for all of them; never more than `overlap`
-at once, and none twice at a time; before the first and after the last there is a moment without faults.
+Rules: each chosen nemesis strikes at least once, if there is time for all of them. Never are more than `overlap`
+active at once, and none twice at a time. Before the first and after the last there is a moment without faults.
 """
 
 import random

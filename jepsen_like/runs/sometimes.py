@@ -1,7 +1,7 @@
-"""What happened in a run, and how often: a long campaign that never met something has not tested it.
+"""Counts of what happened in a run: a long campaign that never met something has not tested it.
 
-Counted from the history, the final log, what the replicas wrote, and the counters of theirs that were polled. The rule:
-a count may miss what a replica did just before it was killed; it never counts what did not happen.
+They come from the history, the final log, the output of the replicas, and their counters that were polled. The rule: a
+count may miss what a replica did just before it was killed; it never counts what did not happen.
 """
 
 from collections import Counter

@@ -1,7 +1,7 @@
-"""The stage of a run: a group that has just been made, as the workload and the nemeses want it; nothing of it is left.
+"""The stage of a run: a new group, prepared for the workload and the nemeses, and removed at the end.
 
-Rule: whatever happens, processes, relays and what nemeses put on the machine are gone when the stage is left; the
-folders stay.
+Rule: processes, relays and everything that nemeses put on the machine are gone when the stage is left, whatever
+happens; the folders stay.
 """
 
 from collections.abc import Iterator, Mapping

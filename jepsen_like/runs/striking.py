@@ -1,8 +1,8 @@
-"""Carries out a schedule of faults, and heals. What it does stands in the history, as it happens.
+"""Carries out a schedule of faults, and heals. The history records it as it happens.
 
 Rules: a fault begins, in the history, before anything is broken, and ends after all of it is healed. After `heal`
-nothing that a nemesis broke is broken. One begins at a time; each ends in its own time, whoever else is at work: what
-one waits for may be that another ends.
+nothing is broken by a nemesis. Faults begin one at a time. Each ends in its own time, whichever others are active,
+because one may wait for another to end.
 """
 
 import heapq

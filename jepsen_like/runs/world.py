@@ -1,4 +1,4 @@
-"""What workloads and nemeses are given of a run: the group under test, its network, and where to write."""
+"""The world of workloads and nemeses: the group under test, its network, and where to write."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""What clients do to a group under test, each with what must be true of it afterwards."""
+"""Workloads: what clients do to a group under test, and what must be true afterwards."""

@@ -1,6 +1,6 @@
-"""Lists that clients append to, one at a time or two in one entry: from what a list holds, its whole past is known.
+"""Lists that clients append to, one at a time or two in one entry: the content of a list tells its whole past.
 
-A list is left for a new one when it has grown long; who finds that a list is not there yet makes it in appending.
+A list that has grown long is left for a new one; the first append to a list makes it.
 """
 
 import random

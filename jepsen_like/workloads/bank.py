@@ -1,4 +1,4 @@
-"""A bank: money goes from one memory to another; whoever looks at all of them, at any index, finds the same total."""
+"""A bank: money moves from one memory to another, and the total over all of them is the same at every index."""
 
 import random
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """One client process of a workload: asks one replica at a time, and records each operation with its outcome.
 
-Rule: nothing is asked again here. What has no answer is `unknown` if it may have changed something; then the process id
-is retired, and the client goes on under a new one, at another replica.
+Rule: nothing is retried here. An operation without an answer is `unknown` if it may have changed something. Then its
+process id is retired, and the client goes on under a new one, at another replica.
 """
 
 import random

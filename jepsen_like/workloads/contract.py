@@ -1,7 +1,7 @@
-"""What a workload is: what its clients do, step by step, and which checkers judge it.
+"""The contract of a workload: the steps of its clients, and the checkers that judge it.
 
-A workload keeps no state that its clients share unless that is the point of it. `choices` are the settings of a run
-that a workload may look at; `prepare` and `final` speak to a whole group, `agent` makes one client.
+A workload keeps no state that its clients share unless sharing is its purpose. `choices` are the settings of a run
+that a workload may look at. `prepare` and `final` speak to a whole group; `agent` makes one client.
 """
 
 import random

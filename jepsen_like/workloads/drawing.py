@@ -1,4 +1,4 @@
-"""What clients of these workloads have in common: values that nobody else writes, keys, and the levels of reads."""
+"""The common part of several workloads: unique values, keys, and levels of reads."""
 
 import random
 from abc import abstractmethod

@@ -1,4 +1,4 @@
-"""Gates: defined, approved by several, revoked, gone through once, and looked at, also until one opens."""
+"""Gates: defined, approved by several, revoked, consumed once, and read, also until one opens."""
 
 import random
 from collections.abc import Mapping

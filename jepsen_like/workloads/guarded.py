@@ -1,9 +1,9 @@
-"""Locks that guard something real, used by holders that sleep past their time: what fencing tokens are for.
+"""Locks that guard a real resource, used by holders that sleep past their lease: the case for fencing tokens.
 
-Each section reads a number and writes it one higher, in a file that knows nothing of locks but the token; where it is
-fenced, in a memory under the guard of the lock too. Now and then a holder sleeps between read and write until another
-holds the lock and has been at the file. A fenced file refuses it then; without fencing, its update and the other's are
-one.
+Each section reads a number and writes it one higher, in a file that knows nothing of locks but the token. If the
+workload is fenced, it also writes a memory under the guard of the lock. Now and then a holder sleeps between read and
+write until another one holds the lock and has used the file. A fenced file then refuses the sleeper. Without fencing,
+one of the two updates is lost.
 """
 
 import random

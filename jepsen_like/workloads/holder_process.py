@@ -1,9 +1,10 @@
-"""A process that holds a lock through the client library and works on what it is given, so that it can be stopped.
+"""A process that holds a lock through the client library and works on numbers that it is given, so that it can be
+stopped.
 
-`python -m jepsen_like.workloads.holder_process URLS ACTOR`. Its parent writes a line of JSON and reads one:
-`{"hold": name, "owner": …, "ttl": s, "wait": s}` -> `{"token", "guard"}` or `{"refused": why}`; `{"number": n}` ->
-`{"number": n + 1}`; `{"release": true}` -> `{"lost": why or ""}`. It looks at no lease before it answers: what comes
-late is for the resource to refuse. It ends with its parent.
+`python -m jepsen_like.workloads.holder_process URLS ACTOR`. Its parent writes a line of JSON and reads one: `{"hold":
+name, "owner": …, "ttl": s, "wait": s}` -> `{"token", "guard"}` or `{"refused": why}`; `{"number": n}` -> `{"number": n
++ 1}`; `{"release": true}` -> `{"lost": why or ""}`. It checks no lease before it answers: the resource must refuse
+what comes late. It ends with its parent.
 """
 
 import sys

@@ -1,7 +1,7 @@
-"""Who holds a lock while a resource is used: a client of plain requests, or a process of its own that can be stopped.
+"""The holders of a lock that use a resource: a client of plain requests, or a process of its own that can be stopped.
 
 Both work on a number between its read and its write; `asleep`, if given, returns when the time has come to go on. The
-first waits meanwhile like a thread that gets no turn and renews nothing; the second is stopped by SIGSTOP, its
+first kind waits meanwhile like a thread that never runs, and renews nothing. The second is stopped by SIGSTOP, its
 heartbeats with it.
 """
 

@@ -1,7 +1,7 @@
 """Locks and semaphores: taken, awaited, asked for again, renewed, given back, left behind, and used too late.
 
-Every life of a client has an owner of its own: a process that is retired, or vanishes with what it holds, never comes
-back under its name. Most holds end by their release; some run out.
+Every life of a client has an owner of its own: a process that is retired, or vanishes with its holds, never comes back
+under its name. Most holds end by their release; some run out.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""Agents that keep a memory as agents do: look for what is there, then add, update, or decide that nothing is new.
+"""Agents that keep a memory as agents do: they search first, then add, update, or decide that nothing is new.
 
 They share a small number of scopes and of facts, so that duplicates, updates and deletions meet. Every list and search
 is recorded with what it showed.

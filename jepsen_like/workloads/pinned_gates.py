@@ -1,7 +1,7 @@
 """Gates that are pinned to a memory which others change, and writes that go through only while one is open.
 
-A gate is put for the memory as its client has read it, approved, consumed, and relied on by a guard; whoever changes
-the memory closes it.
+A client puts a gate for the memory as it has read it, approves it, consumes it, and relies on it in a guard. A change
+of the memory closes the gate.
 """
 
 import random

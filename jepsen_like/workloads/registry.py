@@ -1,4 +1,4 @@
-"""Every workload there is, by its name."""
+"""All workloads by name."""
 
 from jepsen_like.workloads.appending import Lists
 from jepsen_like.workloads.bank import Bank

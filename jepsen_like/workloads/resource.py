@@ -1,6 +1,6 @@
-"""A resource that locks are to guard: a counter in a real file, read and written one higher, with a moment between.
+"""A resource that locks guard: a counter in a real file, read and written one higher, with a moment between.
 
-Nothing here excludes anybody: two who read the same number write the same number, and one update is lost. A fenced
+The file excludes nobody: two clients that read the same number write the same number, and one update is lost. A fenced
 resource keeps the highest token that it has seen and refuses lower ones; any other accepts everyone.
 """
 

@@ -1,7 +1,7 @@
-"""Sessions: written at one replica, read at another with the index that the client has seen; other levels between.
+"""Sessions: writes at one replica, reads at another with the index that the client has seen; other levels between.
 
-What is promised is checked for every run: own writes, reads that never go back, and that every answer, whatever its
-level, shows the log as of the index that it names.
+Every run checks the promises: a client reads its own writes, reads never go back, and every answer, at any level, shows
+the log as of the index that it names.
 """
 
 import random

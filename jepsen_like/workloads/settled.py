@@ -1,6 +1,6 @@
 """Speaks to a whole, healthy group before the first client and after the last, with patience.
 
-Rule: what it makes is there when it returns, and what it reads no later write is missing from.
+Rule: a write is there when it returns, and a read misses no earlier write.
 """
 
 import secrets

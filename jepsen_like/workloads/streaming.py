@@ -1,6 +1,6 @@
-"""One stream of `GET /v1/watch`, read for a while: what was delivered whole, and how it ended.
+"""One stream of `GET /v1/watch`, read for a while: the items that were delivered whole, and how it ended.
 
-Rule: what was cut in the middle was not delivered.
+Rule: an item that was cut in the middle was not delivered.
 """
 
 import http.client

@@ -1,6 +1,6 @@
 """Two locks and a write in one transaction, all of it or nothing, so that none is held while another is waited for.
 
-Who has both locks counts up the memory that they guard, and gives both back in one transaction; some vanish.
+A client with both locks counts up the memory that they guard, and gives both back in one transaction; some vanish.
 """
 
 import random

@@ -1,7 +1,7 @@
 """Streams of the log from any replica, resumed wherever they broke off, while others write.
 
-A session is one filter and a place; each stream of it is one operation of the history and begins right after what
-the one before delivered.
+A session is one filter and one position. Each stream of it is one operation of the history and begins right after the
+last item of the one before.
 """
 
 import random

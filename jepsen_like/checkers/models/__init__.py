@@ -1,1 +1,1 @@
-"""What one thing may do when it is asked by one client after the other: a register, a memory, a lock, and others."""
+"""Models of one object that serves one client at a time: a register, a memory, a lock, and others."""

@@ -1,4 +1,4 @@
-"""One gate without pins: who may approve, who has, and whether somebody went through.
+"""One gate without pins: its approvers, its approvals, and whether it was consumed.
 
 A put with the same terms changes nothing unless the gate was consumed; another one drops the approvals.
 """

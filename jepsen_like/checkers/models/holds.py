@@ -1,7 +1,7 @@
-"""A lock and a semaphore: who holds it, each under which fencing token. And a mutex that knows no owners.
+"""A lock and a semaphore, with the fencing token of each holder; and a mutex without owners.
 
-Asking again as the holder gives the same token; each grant has a greater one than those before it. A token that nobody
-heard is what the next answer about its hold says, if it can be that; until then it stands as `~least`.
+Acquiring again as the holder gives the same token; each grant has a greater token than those before it. A token that
+nobody heard is taken from the next answer about its hold, if that is possible; until then it stands as `~least`.
 """
 
 from collections.abc import Sequence

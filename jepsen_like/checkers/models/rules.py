@@ -1,9 +1,9 @@
-"""What a model is: the state at first, and for each operation what it makes of a state.
+"""The rules of a model: the first state, and the effect of each operation on a state.
 
-Rules that must hold: a state and the state after it are values (hashable, never changed); a `Move` that is `pure` never
-changes a state; two operations of unknown outcome whose moves have the same `same` do the same to every state. A move
-says what was *told* too: where the answer would have been another one, the step is impossible (None). A result that is
-None on a write is an answer that nobody heard: anything.
+Rules that must hold: states are values (hashable, never changed). A `Move` that is `pure` never changes a state. Two
+operations of unknown outcome whose moves have the same `same` do the same to every state. A move also says what was
+*told*: where the answer would have been another one, the step is impossible (None). A result of None on a write is an
+answer that nobody heard: it may be anything.
 """
 
 from abc import ABC, abstractmethod

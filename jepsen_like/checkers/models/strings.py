@@ -1,7 +1,8 @@
 """One key of a map of strings: get, put, append; "" at first.
 
-A value that is the beginning of none that was told can only be put over: all such count as one, `LOST`. What a get was
-told only comes of its own beginnings, or of a put. So an order that has gone wrong is not tried any further.
+A value that is the beginning of no value that was told can only be overwritten: all such values count as one, `LOST`.
+The value of a get comes only from its own beginnings, or from a put. So the search does not continue an order that has
+gone wrong.
 """
 
 from bisect import bisect_left

@@ -1,4 +1,4 @@
-"""Values of a history as values that can be kept in a set: JSON has maps, lists and null, and its true is no 1."""
+"""Values of a history in a form that a set can hold: JSON has maps, lists and null, and its true differs from 1."""
 
 from collections.abc import Hashable, Mapping
 

@@ -1,1 +1,1 @@
-"""Faults that need root, and something of the kernel; each says in a line what is missing where it cannot be done."""
+"""Faults that need root and a feature of the kernel; each says in a line what is missing on a machine without it."""

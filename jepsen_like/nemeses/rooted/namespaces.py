@@ -1,8 +1,7 @@
-"""A network for a group: each replica in a network namespace of its own, all on one bridge, on which we stand too.
+"""A network for a group: each replica in a network namespace of its own, all on one bridge, as is the harness.
 
-So packets between two of them can be dropped by the kernel, without a word to either, and clients go on asking over the
-bridge. Nobody beyond this machine is reachable over it.
-Rule: all that is made bears one random tag and is gone after `close`.
+So the kernel can drop packets between two of them without a word to either, and clients go on asking over the bridge.
+It reaches nobody beyond this machine. Rule: everything that is made bears one random tag and is gone after `close`.
 """
 
 import secrets

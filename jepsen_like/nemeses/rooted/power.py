@@ -1,9 +1,9 @@
 """The power fails: replicas are killed, and their disks lose all that was not synced. Nothing acknowledged may be lost.
 
-Each folder is on a disk of `jepsen_like.cluster.lossy_fs`. A strike hits one replica, a majority or all of them, and
-either nothing unsynced had reached the disk or half of the pages, in no order. Of all, one comes back only at the end,
-often the leader, so that the others must have what was acknowledged. To the replicas it is a start of the
-machine: the boot id in their `state.json` is no more that of now.
+Each folder is on a disk of `jepsen_like.cluster.lossy_fs`. A strike hits one replica, a majority or all of them. Of
+what was not synced, either nothing or half of the pages had reached the disk, in no order. If all are hit, one comes
+back only at the end, often the leader, so that the others must have what was acknowledged. For the replicas it is a
+start of the machine: the boot id in their `state.json` is no longer that of now.
 """
 
 import random

@@ -1,4 +1,6 @@
-"""Replicas that do not get on, by control groups: frozen between any two instructions, or starved of the processor."""
+"""Replicas that stand still or crawl, by control groups: frozen between any two instructions, or starved of the
+processor.
+"""
 
 import random
 from abc import abstractmethod
