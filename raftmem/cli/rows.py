@@ -7,6 +7,7 @@ from raftmem.cli.output import console, print_table, printable
 from raftmem.cli.remote import Answer
 
 MEMORY_COLUMNS: Final = ("id", "version", "updated_at", "scope", "tags", "content")
+NO_LOG_TIME: Final = "1970-01-01T00:00:00.000Z"  # of what stands before the first entry of a leader
 EVENT_COLUMNS: Final = ("index", "seq", "time", "actor", "op", "subject", "outcome")
 
 
@@ -27,7 +28,8 @@ def event_row(event: dict[str, object]) -> tuple[object, ...]:
     outcome = event.get("outcome")
     if event.get("code") is not None:
         outcome = f"{outcome}: {event['code']}"
-    return event.get("index"), event.get("seq"), event.get("time"), who, op, subject, outcome
+    time = event.get("time")
+    return event.get("index"), event.get("seq"), None if time == NO_LOG_TIME else time, who, op, subject, outcome
 
 
 def _subject(event: dict[str, object]) -> str | None:

@@ -13,8 +13,6 @@ from typing import Annotated, Final
 
 import httpx
 import typer
-from rich.measure import Measurement
-from rich.table import Table
 from rich.text import Text
 
 from raftmem.cli.exits import CommandFailed, Exit
@@ -25,7 +23,6 @@ from raftmem.cli.supervisor import Command, Supervisor, serve_argv
 
 POLL_S: Final = 0.1
 HINT_AFTER_S: Final = 20.0
-ROW_CELLS_MAX: Final = 500
 _COLOURS: Final = ("cyan", "magenta", "green", "yellow", "blue", "red", "bright_cyan", "bright_magenta", "bright_green")
 Say = Callable[[str, str], None]
 
@@ -142,20 +139,25 @@ def _ready_json(layout: Layout, group: Group, supervisor: Supervisor, leader: st
 
 
 def _print_ready(layout: Layout, group: Group, supervisor: Supervisor, leader: str | None) -> None:
+    """A line a replica and nothing that is as wide as the terminal: an address that is cut is of no use."""
     out = console()
-    table = Table(title=f"raftmem {group.cluster_id} is ready", title_justify="left", title_style="bold green")
-    for column in ("replica", "role", "REST", "peers", "data"):
-        table.add_column(column, no_wrap=True)
+    out.print(f"raftmem {group.cluster_id} is ready", style="bold green")
+    roles = {replica.id: _role(replica.id, supervisor, leader) for replica in group.replicas}
+    wide = max(map(len, roles))
     for replica in group.replicas:
-        role = "down" if replica.id in supervisor.down else "leader" if replica.id == leader else "follower"
-        table.add_row(*map(Text, (replica.id, role, replica.rest_url, replica.peer, str(layout.folder(replica)))))
-    whole = Measurement.get(out, out.options.update(max_width=ROW_CELLS_MAX), table).maximum
-    out.print(table, soft_wrap=True, width=whole)  # an address that is cut is of no use
+        line = f"  {replica.id:<{wide}}  {roles[replica.id]:<8}  {replica.rest_url}  peers {replica.peer}"
+        out.print(printable(f"{line}  {layout.folder(replica)}"), markup=False, soft_wrap=True)
     out.print("Try, in another terminal:", style="bold")
     for line in commands_to_try(layout, group):
         out.print(f"  {line}", markup=False, soft_wrap=True)
     out.print(f"API: {group.replicas[0].rest_url}/docs    stop: Ctrl-C", markup=False)
     sys.stdout.flush()
+
+
+def _role(replica_id: str, supervisor: Supervisor, leader: str | None) -> str:
+    if replica_id in supervisor.down:
+        return "down"
+    return "leader" if replica_id == leader else "follower"
 
 
 def commands_to_try(layout: Layout, group: Group) -> list[str]:

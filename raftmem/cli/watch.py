@@ -97,7 +97,7 @@ def _show(entry: Entry, *, as_json: bool) -> None:
             print_json(shown)
             continue
         index, seq, time, who, op, subject, outcome = event_row(shown)
-        line = f"{index}.{seq}  {time}  {who}  {op}  {subject or '-'}  {outcome}"
+        line = f"{index}.{seq}  {time or '-'}  {who}  {op}  {subject or '-'}  {outcome}"
         console().print(printable(line), markup=False)
 
 

@@ -5,15 +5,17 @@ import os
 import select
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from cli_world import Cli, Up, free_ports, replicas
+from cli_world import Cli, Up, free_ports, replicas, running
 
 from raftmem.cli.exits import Exit
+from raftmem.cli.group import PEER_PORT_OFFSET
 
 
 @pytest.fixture(scope="module")
@@ -181,3 +183,24 @@ def test_replicas_end_when_their_up_is_killed(tmp_path: Path) -> None:
         readable, _, _ = select.select([watch], [], [], 20)  # a descriptor of a process turns readable at its end
         os.close(watch)
     assert readable
+
+
+def test_first_screen_shows_every_address_whole_however_narrow_the_terminal(
+    tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    port, data = free_ports(3), tmp_path / "a-folder-with-a-long-name"
+    with running(sys.executable, "-m", "raftmem", "up", "--data", str(data), "--port", str(port)) as up:
+        assert up.stdout is not None
+        said: list[str] = []
+        while not said or "stop: Ctrl-C" not in said[-1]:
+            said.append(up.stdout.readline().decode())
+            assert said[-1], said
+        up.send_signal(signal.SIGINT)
+        assert up.wait() == 0
+    for k in range(3):
+        rest, peer = f"http://127.0.0.1:{port + k}", f"127.0.0.1:{port + PEER_PORT_OFFSET + k}"
+        assert [line for line in said if f"{rest}  peers {peer}  {data / f'n{k + 1}'}" in line] != []
+    assert [line for line in said if "WARNING" in line] == []
+    first = cli("log", "list", "--data", str(data / "n1")).out.splitlines()[1].split()
+    assert first[:5] == ["1", "0", "-", "system/raft", "RAFT"]

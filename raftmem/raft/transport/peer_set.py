@@ -31,6 +31,7 @@ log = logging.getLogger("raftmem.peers")
 CONNECT_SECONDS = 2.0
 LESSER_SECONDS = 0.5  # how much longer the lesser id waits before it dials
 SETTLED_SECONDS = 1.0  # the connection that we dialled is not replaced by a call that crossed it, for so long
+STARTING_SECONDS: Final = 5.0  # after the start: members that refuse are likely to be starting too
 STRANGER: Final = "a stranger"
 STRANGERS_SILENT_SECONDS: Final = 1.0  # between two lines in the log about them
 
@@ -88,6 +89,7 @@ class PeerSet:
         self._greetings: dict[str, Hello] = {}
         self._complaints: dict[str, str] = {}
         self._strangers_silent_until = 0.0
+        self._starting_until = self._loop.time() + STARTING_SECONDS
         self._open: set[PeerConnection] = set()
         self._dials: dict[str, Dialer] = {}
         self._accepting = Listener(
@@ -363,6 +365,8 @@ class PeerSet:
                         ssl_shutdown_timeout=timing.HANDSHAKE_SECONDS,
                     )
         except OSError as error:  # a timeout, and whatever TLS objects to, too
+            if isinstance(error, ConnectionRefusedError) and self._loop.time() < self._starting_until:
+                return None  # it is tried again soon, and said if it is still so
             reason = error.strerror or str(error) or "no answer in time"
             self._complain(node, f"cannot connect to {host}:{port}: {reason}")
             return None
