@@ -41,7 +41,7 @@ Run = Callable[[], Sample]
 
 
 class Options(Struct, frozen=True, kw_only=True):
-    """What is run, and for how long."""
+    """The parts of a run, and how long each is measured."""
 
     is_full: bool = False
     seconds: int = 2

@@ -22,7 +22,7 @@ class Reply(NamedTuple):
 
 
 class Broken(ConnectionError):
-    """The other side closed, or said what is not HTTP."""
+    """The other side closed the connection, or sent something that is not HTTP."""
 
 
 def request(method: str, path: str, body: str | bytes = b"", *, headers: str = "") -> bytes:

@@ -56,7 +56,7 @@ class EtcdGroup:
         return [self._client[node] for node in sorted(NODES, key=lambda node: (node != self.leader, node))]
 
     def look(self) -> bool:
-        """Whether every node answers and names the same leader, which is taken over."""
+        """True if every node answers and names the same leader. Remembers that leader."""
         leaders, ids = set(), {}
         for node, url in self._client.items():
             try:
@@ -138,7 +138,7 @@ def settle(group: EtcdGroup) -> None:
 
 
 def compact(group: EtcdGroup, status: dict[str, object]) -> None:
-    """Answered once it is done on disk; what is freed is used again."""
+    """The answer comes once it is done on disk. The store reuses the freed room."""
     header = status["header"]
     assert isinstance(header, dict)
     asked = {"revision": header["revision"], "physical": True}

@@ -176,7 +176,7 @@ def alarm() -> Iterator[Callable[[float], Awaitable[None]]]:
 
 @contextmanager
 def quiet_collector() -> Iterator[None]:
-    """No pauses of our own collector in what is measured."""
+    """Keeps the garbage collector of this process out of the measurement."""
     gc.collect()
     gc.disable()
     try:

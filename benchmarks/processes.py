@@ -88,7 +88,7 @@ def since(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, 
 
 
 def children(pid: int) -> list[tuple[int, list[str]]]:
-    """What a process has started and still runs: ids and command lines."""
+    """The running children of a process: ids and command lines."""
     found = []
     for listed in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in map(int, listed.read_text().split()):

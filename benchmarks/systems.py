@@ -60,7 +60,7 @@ def encoded(text: str) -> str:
 
 
 def ask_json(url: str, body: object = None, *, timeout_s: float = 10.0) -> dict[str, object]:
-    """For what is not measured. Raises: OSError."""
+    """One request outside of any measurement. Raises: OSError."""
     data = None if body is None else msgspec.json.encode(body)
     asked = urllib.request.Request(url, data=data, headers={"Content-Type": "application/json"} if data else {})
     with urllib.request.urlopen(asked, timeout=timeout_s) as reply:

@@ -89,7 +89,7 @@ class Stored:
         self.reader = self._store.read()
 
     def search(self, probe: Floats, *, query: Query) -> object:
-        """The whole of what a request costs below HTTP: what is done on the loop, and the search itself."""
+        """The whole cost of a request below HTTP: the work on the loop, and the search itself."""
         search = self.index.prepare(VectorQuery(probe.tobytes(), TOP, 0.0, query), self.reader)
         if not search.scan_now():
             search.scan()

@@ -29,7 +29,7 @@ _SENT_ENCODED: Final = re.compile(rb'"value":"(c2VudC[A-Za-z0-9+/=]*)"')  # base
 
 
 class Stream(Struct, frozen=True):
-    """What to ask for."""
+    """The stream to ask for."""
 
     url: str
     method: str

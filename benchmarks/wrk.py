@@ -89,7 +89,7 @@ def write_requests(path: Path, requests: Iterable[Request]) -> Path:
 
 
 def parse(printed: str) -> Outcome:
-    """What `done` printed. Raises: Failed."""
+    """Parses the output of `done`. Raises: Failed."""
     line = next((line for line in printed.splitlines() if line.startswith("RESULT ")), None)
     if line is None:
         raise Failed(f"wrk printed no result:\n{printed}")

@@ -18,7 +18,7 @@ ON_ALL: Final = 64
 
 
 def query(level: str, *, index: int) -> str:
-    """`index`: what a session has written; it is there, so nobody waits for it."""
+    """`index`: that of a session's last write. It is applied already, so no read waits for it."""
     more = {"session": f"&min_index={index}", "bounded": f"&max_staleness_ms={STALENESS_MS}"}
     return f"?consistency={level}{more.get(level, '')}"
 

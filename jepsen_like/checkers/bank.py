@@ -50,7 +50,7 @@ def check(evidence: Evidence) -> Finding:
 
 
 def _replay(log: Log, accounts: frozenset[str], total: int, reads: Sequence[Operation], complaints: Complaints) -> int:
-    """How many entries moved money."""
+    """Returns the number of entries that moved money."""
     contents: Contents = Contents()
     told = sorted(((one.index, one) for one in reads if one.index is not None), key=itemgetter(0))
     position = moves = 0

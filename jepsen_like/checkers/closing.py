@@ -137,7 +137,7 @@ def _effect(operation: Operation, log: Log) -> Event | None:
 
 
 def _granted(wait: Event, operation: Operation, log: Log) -> Event | None:
-    """What ended the wait; None if that gave nothing. `owner` stands in the value of an acquire."""
+    """The grant that ended the wait; None if there was none. `owner` stands in the value of an acquire."""
     owner = _field(operation.value, "owner")
     for event in log.events[_first_after(log, wait.index) :]:
         if event.lock == wait.lock and owner in (event.owner, _field(event.payload, "owner")):

@@ -33,7 +33,7 @@ class Shown(NamedTuple):
 
     @property
     def before(self) -> int:
-        """How long the list was before it."""
+        """The length of the list before this operation."""
         return len(self.seen) - self.own
 
 

@@ -50,7 +50,7 @@ class Contents:
         self.newest: dict[str, Content] = {}
 
     def apply(self, event: Event) -> bool:
-        """Whether it changed a memory."""
+        """True if the event changed a memory."""
         if event.outcome != "applied" or event.op not in WRITES or event.memory_id is None:
             return False
         before = self.newest.get(event.memory_id, ABSENT)

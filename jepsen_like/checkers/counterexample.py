@@ -30,7 +30,7 @@ class Counterexample:
 
 
 def freed(operations: Sequence[Operation]) -> list[Operation]:
-    """What is left of them when nothing is said of whether they happened and what they were told."""
+    """These operations without their outcome and without their answer."""
     return [changed(operation, type="unknown", result=None) for operation in operations if operation.type != "fail"]
 
 

@@ -49,7 +49,7 @@ def final_values(evidence: Evidence) -> dict[str, int]:
 
 
 class _Sum:
-    """What had been added before a time, that is strictly."""
+    """The sum that was added strictly before a time."""
 
     def __init__(self, steps: Iterable[tuple[int, int]]) -> None:
         ordered = sorted(steps)

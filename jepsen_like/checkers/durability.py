@@ -112,7 +112,7 @@ class _Judge:
             self._complaints.add("lost-write", f"{tell(one)} was acknowledged: {where}")
 
     def _first_reply(self, one: Operation, index: int) -> bool:
-        """Whether another attempt under its key was done there."""
+        """True if another attempt under its key was done at that index."""
         others = self._attempts.get(one.idempotency or "", ())
         return any(
             event.index == index and event.outcome == "applied" for other in others for event in self._log.of(other)

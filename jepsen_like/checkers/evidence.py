@@ -21,7 +21,7 @@ class Searched(Struct, frozen=True):
 
 
 class Ending(Struct, frozen=True, kw_only=True):
-    """What was found after the last fault was healed and everything was quiet.
+    """The evidence of the end, after the last fault was healed and the clients had stopped.
 
     `digests`: of every replica at `index`. `replays`: what a replay from the entries alone said of each folder: "" for
     equal, else the complaint. `memories`: the records at `index` with their vectors. `searches`: each a query vector
@@ -52,7 +52,7 @@ class Picture(Struct, frozen=True):
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """What one checker says. `details`: a line each, what is wrong first. The rule: `unknown` never passes."""
+    """The finding of one checker. `details`: a line each, faults first. The rule: `unknown` never passes."""
 
     name: str
     verdict: Verdict

@@ -21,7 +21,7 @@ class _Told(Struct, frozen=True):
 
 
 def check(evidence: Evidence) -> Finding:
-    """Counters as in `counters.py`; what is added is the operation's value."""
+    """Counters as in `counters.py`; each operation adds its value."""
     complaints = Complaints("idempotency")
     keys: defaultdict[str, list[Operation]] = defaultdict(list)
     for one in evidence.history.operations:

@@ -28,7 +28,7 @@ class Promise(Struct, frozen=True):
 
 
 def check_ends(operations: tuple[Operation, ...], log: Log, complaints: Complaints) -> int:
-    """How many ends were looked at."""
+    """Returns the number of ends that were checked."""
     ends = _Ends(operations, complaints)
     for event in log.events:
         ends.see(event)

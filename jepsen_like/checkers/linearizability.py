@@ -26,7 +26,7 @@ ROWS_MAX = 40
 
 
 class Key(Struct, frozen=True):
-    """What was found of one key. `counterexample`: of a bad one, if there was time."""
+    """The result for one key. `counterexample`: of a bad one, if there was time."""
 
     key: str
     operations: tuple[Operation, ...]
@@ -142,7 +142,7 @@ def summary(model: str, judgement: Judgement) -> str:
 
 
 def details(judgement: Judgement) -> tuple[str, ...]:
-    """Of each key that is not good: what is wrong, and the operations that show it."""
+    """For each key that is not good: the fault, and the operations that show it."""
     lines: list[str] = []
     for key in judgement.keys:
         name = f"key {key.key!r}: " if key.key else ""

@@ -133,7 +133,7 @@ class _Judge:
                 self._add("G1b", f"{self._who(by)} saw half of {self._who(writer)}")
 
     def _unseen(self, line: frozenset[int]) -> list[int]:
-        """Some that surely appended and that nobody saw: they stand behind everything that was seen."""
+        """Acknowledged appends that nobody saw: they stand behind everything that was seen."""
         unseen: list[int] = []
         for writer in self._column.writers.values():
             if writer not in line and self._operations[writer].type == "ok":
@@ -143,7 +143,7 @@ class _Judge:
         return unseen
 
     def _in_time(self, fitting: Sequence[Shown], places: dict[Value, int]) -> None:
-        """What was shown before an operation was called stands before what it appended, and is in what it read."""
+        """Values that were shown before an operation's call stand before its append, and in the list that it read."""
         column, operations = self._column, self._operations
         shown = [(one.by, one.before, len(one.seen)) for one in fitting if one.by >= 0]
         told = {one.by for one in fitting if one.own}

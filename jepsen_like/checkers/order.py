@@ -41,7 +41,7 @@ def _first(pair: tuple[int, Operation]) -> int:
 
 
 def applied(log: Log, operation: Operation) -> tuple[Event, ...]:
-    """What it did, by the log: its applied events, in order. Raft's own entries do nothing."""
+    """The applied events of the operation in the log, in order, without Raft's own entries and NOOPs."""
     return tuple(
         event for event in log.of(operation) if event.outcome == "applied" and event.op not in ("RAFT", "NOOP")
     )

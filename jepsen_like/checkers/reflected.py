@@ -99,7 +99,7 @@ def _compare(read: Operation, content: Content, complaints: Complaints) -> None:
 
 
 def _equal(told: object, logged: object) -> bool:
-    """What the log does not determine is equal to anything; so is what a workload tells of a part of a document."""
+    """A value that the log does not determine equals anything; so does a workload's word on a part of a document."""
     if logged is UNKNOWN or told is UNKNOWN or (isinstance(logged, dict) and not isinstance(told, dict)):
         return True
     return logged.equals(told) if isinstance(logged, Beginning) else told == logged

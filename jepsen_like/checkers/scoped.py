@@ -123,7 +123,7 @@ def _added(event: Event) -> Standing:
 
 
 def _updated(one: Standing, event: Event) -> Standing:
-    """As a PATCH does it: what is not given stays, but for the vector of another text."""
+    """The memory after a PATCH: fields that are not given stay, except the vector when the text changes."""
     given = fields(event)
     text, value = given.get("text", one.content[0]), given.get("value", one.content[1])
     vector = convert(given["embedding"], tuple[float, ...]) if "embedding" in given else one.vector

@@ -91,7 +91,7 @@ class _Frame(Generic[State]):
 
 
 def _in_vain(look: Pending[State], done: int, state: State, credit: int) -> bool:
-    """It waits for a state that nobody is left to make."""
+    """The operation waits for a state that no other operation can still make."""
     if look.makers & ~done or look.free_makers & credit:
         return False
     return look.beyond is None or look.beyond(state)

@@ -15,7 +15,7 @@ def value_said(value: object) -> str:
 
 
 def done_said(operation: Operation) -> str:
-    """What was asked and what was told."""
+    """The request and its answer."""
     asked = operation.f if operation.value is None else f"{operation.f} {value_said(operation.value)}"
     if operation.type == "fail":
         return f"{asked} → refused{f' ({operation.error})' if operation.error else ''}"

@@ -149,7 +149,7 @@ class _Replay:
 
 
 def _told(operations: Sequence[Operation], tasks: dict[str, _Task], complaints: Complaints) -> None:
-    """What was acknowledged is in the log."""
+    """Every acknowledged operation is in the log."""
     for one in operations:
         if one.type != "ok":
             continue

@@ -69,7 +69,7 @@ def campaign_command(
 
 
 def planned(profile: str, seed: int, reasons: Mapping[str, str]) -> tuple[Iterable[Options], list[str]]:
-    """What is to be run, and lines on what is not. `reasons`: why nemeses are not available here.
+    """The runs to make, and lines on those left out. `reasons`: why nemeses are not available here.
 
     A promise whose damage only such a nemesis shows is left out and named: nothing is said of it.
     """

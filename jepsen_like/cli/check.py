@@ -74,7 +74,7 @@ def check_command(
 
 
 def _run(folder: Path) -> list[Checked]:
-    """What each checker says of a run of ours; none if it is of no workload that is known. Raises: ValueError,
+    """The findings on a run of the harness; none if its workload is not known. Raises: ValueError,
     OSError."""
     run = RunFolder(folder)
     if not run.history.exists():

@@ -40,7 +40,7 @@ class Entry(NamedTuple):
 
 
 class FileSystem(ABC):
-    """What is mounted. Nodes are numbers, `ROOT` the folder itself. All raise OSError, which the caller is told."""
+    """The mounted files. Nodes are numbers, `ROOT` the folder itself. All raise OSError, which the caller is told."""
 
     @abstractmethod
     def look_up(self, folder: int, name: str) -> Entry: ...
@@ -124,7 +124,7 @@ def serve(device: int, files: FileSystem, *, until: int) -> None:
 
 
 class _Answers:
-    """What to answer, by opcode; each method is given the node and what follows the header."""
+    """The answers by opcode; each method is given the node and the bytes behind the header."""
 
     def __init__(self, files: FileSystem) -> None:
         self._files = files
@@ -230,7 +230,7 @@ class _Answers:
 
 
 def _opened(flags: int) -> bytes:
-    """What the kernel names the handle by later is how it was opened: nodes are all that we tell apart."""
+    """The kernel's handle says only how the file was opened: this code tells nodes apart, not handles."""
     return struct.pack("<QII", flags & os.O_DSYNC, _KEEP_CACHE, 0)
 
 

@@ -161,7 +161,7 @@ class LoopbackGroup:
 
     @property
     def every_url(self) -> list[str]:
-        """Also of those that may come yet; nobody may be there."""
+        """The addresses of all members, also of those that may still come; some may not answer."""
         return [f"http://{site.host}:{self._base + place}" for place, site in enumerate(self._sites)]
 
     def others(self, one: Served) -> list[Served]:
@@ -201,7 +201,7 @@ class LoopbackGroup:
         return until(find, what="a leader is elected")
 
     def roles(self) -> dict[str, str]:
-        """Of every member by its id, as who leads has it; empty while nobody does."""
+        """The role of every member by its id, as the leader tells it; empty without a leader."""
         for replica in (one for one in self.replicas if one.runs):
             answer = replica.look("/v1/cluster")
             if answer is not None and answer.at("leader") == replica.id:
@@ -209,7 +209,7 @@ class LoopbackGroup:
         return {}
 
     def wait_voters(self, *voters: Served) -> None:
-        """These vote, and nobody else is a member."""
+        """Waits until exactly these are members and vote."""
         wanted = {one.id for one in voters}
 
         def found() -> bool:
@@ -277,7 +277,7 @@ def _readiness(replica: Served) -> bool:
 
 @contextlib.contextmanager
 def claimed_ports() -> Iterator[int]:
-    """The first port of a block that is free and nobody else's who asks here; let go at the end."""
+    """The first port of a free block, claimed against other callers of this function and released at the end."""
     with socket.socket(socket.AF_UNIX) as claim:
         for base in secrets.SystemRandom().sample(PORTS, len(PORTS)):
             if not all(is_free(base + k) for k in range(PORTS.step)):

@@ -32,7 +32,7 @@ class Passage:
 
 
 class _Flow:
-    """What all faults together make of the way from one to another. On the loop's thread."""
+    """The sum of all faults on the way from one to another. On the loop's thread."""
 
     def __init__(self) -> None:
         self.laid: dict[int, Passage] = {}
@@ -87,7 +87,7 @@ class Links:
 
     @property
     def ways(self) -> frozenset[Ends]:
-        """Who can send to whom over these: faults can be laid there, and nowhere else."""
+        """The pairs (sender, receiver) whose bytes pass these relays: only there a fault can be laid."""
         return frozenset(self._flows)
 
     # --- faults -------------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ class Links:
             flow.changed()
 
     def heal(self) -> None:
-        """Whatever was laid, by whomever."""
+        """Heals every fault, whichever nemesis laid it."""
         self.lift(*range(1, self._laid + 1))
 
     @contextmanager

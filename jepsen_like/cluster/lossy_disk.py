@@ -19,7 +19,7 @@ NO_BOOT = "the power failed"  # in place of the id of the start of the machine u
 
 
 class LossyDisk:
-    """`folder`: where the replica finds its data. While mounted, what is there stands in `live` beside it."""
+    """`folder`: where the replica finds its data. While it is mounted, the files stand in `live` beside it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -27,7 +27,7 @@ class LossyDisk:
         self._server: subprocess.Popen[bytes] | None = None
 
     def mount(self) -> None:
-        """What is in the folder is on the disk. Raises: Trouble."""
+        """Mounts the disk; the present content of the folder counts as synced. Raises: Trouble."""
         if not self.live.exists():
             self.folder.mkdir(exist_ok=True)
             self.folder.rename(self.live)

@@ -291,7 +291,7 @@ def run(live: Path, mount: Path) -> None:
 
 
 def _obeyed(files: LossyFiles, device: int, words: RawIOBase) -> bool:
-    """Whether to go on after the next word."""
+    """Obeys the next word; True if the process goes on."""
     serve(device, files, until=words.fileno())
     match words.readline().split():
         case [b"slow", ms]:

@@ -46,7 +46,7 @@ OVER_QUOTA: Final = DiskFault(write_error=errno.EDQUOT)
 
 
 class Counts(NamedTuple):
-    """How often a sync failed, was skipped, was delayed; a write was refused; free space was told falsely."""
+    """Counts of syncs that failed, were skipped or delayed, of refused writes, and of false answers on free space."""
 
     failed: int
     skipped: int
@@ -91,7 +91,7 @@ class Preload:
         self.set(replica, SOUND)
 
     def fault(self, replica: str) -> DiskFault:
-        """What is in force."""
+        """The fault in force."""
         error, ms, write, tells, free = _fault.unpack_from(self._page(replica))
         return DiskFault(error, ms, write, free if tells else None)
 

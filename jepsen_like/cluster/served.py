@@ -101,11 +101,11 @@ class Served:
 
     @property
     def stands(self) -> bool:
-        """It runs, is not paused, and nobody has asked it to end."""
+        """True if it runs, is not paused, and was not asked to end."""
         return self.runs and not self.is_paused and not self.may_end
 
     def unexpected(self) -> End | None:
-        """How its process has ended without being asked to, until it is started again."""
+        """The way in which its process ended without being asked to; kept until the next start."""
         if self.may_end or self.runs:
             return None
         code = self._started.returncode

@@ -61,7 +61,7 @@ def detected(path: Path, text: str) -> str:
 
 
 def model_by_operations(history: History) -> str | None:
-    """What others record: none of it names its model."""
+    """The model of a foreign history, which does not name it."""
     functions = {operation.f for operation in history.operations}
     if functions and functions <= {"acquire", "release"}:
         return "mutex"

@@ -46,7 +46,7 @@ class Log(Struct, frozen=True):
     by_request: dict[str, tuple[Event, ...]]
 
     def of(self, operation: Operation) -> tuple[Event, ...]:
-        """What stands in the log for it: nothing if it never got there."""
+        """The log's events for this operation: none if it never got there."""
         return self.by_request.get(operation.request or "", ())
 
 

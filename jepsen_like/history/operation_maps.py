@@ -115,7 +115,7 @@ def is_list_append(value: object) -> bool:
 
 
 def _lists(call: Entry, back: Entry) -> list[object]:
-    """What each step was told, None for an append. Raises: ValueError."""
+    """The answer to each step, None for an append. Raises: ValueError."""
     asked, told = call.value, back.value
     assert isinstance(asked, list)
     if (

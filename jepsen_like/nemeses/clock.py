@@ -18,7 +18,7 @@ _SETTINGS = (
 
 
 class Clock(Nemesis):
-    """One replica at a time, whoever leads."""
+    """One replica at a time, leader or not."""
 
     name: ClassVar[str] = "clock"
     about: ClassVar[str] = "the wall clock of one replica jumps an hour ahead or back, or goes twice as fast"

@@ -12,7 +12,7 @@ from jepsen_like.runs.world import World
 
 
 class Struck(NamedTuple):
-    """Who was hit, and a sentence for people."""
+    """The replicas that were hit, and a sentence for people."""
 
     targets: tuple[str, ...]
     detail: str

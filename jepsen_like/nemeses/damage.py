@@ -72,7 +72,7 @@ class _Damage(Nemesis):
 
     @abstractmethod
     def _damaged(self, target: Served, chance: random.Random) -> str:
-        """What was done to its files, in words."""
+        """The damage to its files, in words."""
 
     def end(self, world: World) -> None:
         lost = self._lost
@@ -97,7 +97,7 @@ class Flip(_Damage):
 
 
 class Truncate(_Damage):
-    """What was cut off may have been in use by nobody: then it may serve."""
+    """The cut part may have been unused: then the replica may serve."""
 
     name = "truncate"
     about = "the log or the state of one replica, which is down, is cut off: it must not serve what is not whole"

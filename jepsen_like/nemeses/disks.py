@@ -26,7 +26,7 @@ def _folder(world: World) -> Path:
 
 
 def preload_of(world: World) -> Preload | None:
-    """What the disks of this run's replicas are controlled by, if they are."""
+    """The control of the disks of this run's replicas, if there is one."""
     return Preload(_folder(world)) if (_folder(world) / LIBRARY).exists() else None
 
 
@@ -169,7 +169,7 @@ class DiskLow(_Disk):
 
 
 class DiskFull(_Disk):
-    """A quota is what nobody sees before a write fails: what the disk says is free tells nothing of it."""
+    """A quota: the disk's free space does not show it, so nobody sees it before a write fails."""
 
     name = "disk-full"
     about = "no file of the data folder can grow: the disk is full, or a quota is used up; room is made at the end"

@@ -21,7 +21,7 @@ NEWCOMERS = 2
 
 
 def asked(group: LoopbackGroup, method: str, target: str, body: object = None) -> Answer:
-    """The answer that decides, by whoever stands and gives it. Raises: Trouble when nobody does in time."""
+    """The deciding answer, from any replica that gives one. Raises: Trouble when none does in time."""
     deadline, heard = time.monotonic() + DONE_S, "nobody stands"
     while time.monotonic() < deadline:
         for replica in standing(group):
@@ -41,14 +41,14 @@ def asked(group: LoopbackGroup, method: str, target: str, body: object = None) -
 
 
 def roles(group: LoopbackGroup) -> dict[str, str]:
-    """Of every member by its id, as who leads has it; empty while nobody does."""
+    """The role of every member by its id, as the leader tells it; empty without a leader."""
     leads = leader(group)
     seen = None if leads is None else look(leads, "/v1/cluster")
     return {} if seen is None else {str(row["id"]): str(row["role"]) for row in seen.rows("members")}
 
 
 def is_whole(group: LoopbackGroup) -> bool:
-    """Every replica stands and votes, and nobody else is a member."""
+    """True if every replica stands and votes, and there is no other member."""
     found = roles(group)
     everyone = {replica.id for replica in group.replicas}
     return len(standing(group)) == len(everyone) and found.keys() == everyone and "learner" not in found.values()
@@ -76,7 +76,7 @@ def admit(group: LoopbackGroup, fresh: Served, *, instead_of: Served | None = No
 
 
 def wait_until_whole(group: LoopbackGroup) -> bool:
-    """Whether it became so in time."""
+    """True if the group became whole in time."""
     deadline = time.monotonic() + VOTE_S
     while time.monotonic() < deadline:
         if is_whole(group):

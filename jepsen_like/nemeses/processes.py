@@ -94,7 +94,7 @@ class RestartAll(Restart):
 
 
 class Pause(Nemesis):
-    """For longer than a lease and an election: whoever held the lead, or a lock, wakes up in another's time."""
+    """A pause longer than a lease and an election: a leader or a lock holder wakes up after another took over."""
 
     name = "pause"
     about = "one replica stands still (SIGSTOP) for longer than leases and elections, then goes on"

@@ -16,7 +16,7 @@ Whom = Literal["one", "leader", "majority", "all"]
 
 
 def standing(group: LoopbackGroup) -> list[Served]:
-    """Those that run and that nobody has paused or asked to end."""
+    """The replicas that run, are not paused, and were not asked to end."""
     return [replica for replica in list(group.replicas) if replica.stands]
 
 
@@ -25,12 +25,12 @@ def majority(group: LoopbackGroup) -> int:
 
 
 def spare(group: LoopbackGroup) -> int:
-    """How many may fall and leave a majority standing."""
+    """The number of replicas that may fall and leave a majority standing."""
     return max(0, len(standing(group)) - majority(group))
 
 
 def leader(group: LoopbackGroup) -> Served | None:
-    """Of the newest term that anybody names, if it stands; None while nobody knows."""
+    """The leader of the newest term that a replica names, if it stands; None while no replica knows one."""
     up = standing(group)
     seen = [answer for answer in (look(one, "/v1/cluster") for one in up) if answer is not None]
     named = [(answer.integer("term"), answer.at("leader")) for answer in seen]
@@ -54,7 +54,7 @@ def look(replica: Served, target: str) -> Answer | None:
 
 
 def chosen(whom: Whom, group: LoopbackGroup, chance: random.Random) -> list[Served]:
-    """Who falls, in the order in which they do. One or the leader only if a majority stands without it."""
+    """The replicas that fall, in order. One replica or the leader falls only if a majority stands without it."""
     up = standing(group)
     match whom:
         case "one":

@@ -14,7 +14,7 @@ HANDOVERS = (1, 4)
 
 
 def _tell(replica: Served, target: str, body: object = None) -> bool:
-    """Whether it has been done; an answer that is lost, or a refusal, is as good as any."""
+    """True if it was done. A lost answer or a refusal is no trouble."""
     client = Client(replica.url, actor="service/nemesis", timeout_s=ANSWER_S)
     try:
         return client.ask("POST", f"{target}?timeout_ms=3000", body).status < 300
@@ -46,7 +46,7 @@ class Transfer(Nemesis):
 
 
 class Snapshot(Nemesis):
-    """The settings keep so little of the log that whoever was down for a moment is sent a snapshot."""
+    """The settings keep so little of the log that a replica which was down for a moment is sent a snapshot."""
 
     name = "snapshot"
     about = "one replica is down while the others take snapshots and forget their logs: it comes back by a snapshot"

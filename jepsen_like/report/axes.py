@@ -20,7 +20,7 @@ class Linear(NamedTuple):
 
 
 class Logarithmic(NamedTuple):
-    """As Linear; what is below `low` is shown at `low`."""
+    """As Linear; a value below `low` is shown at `low`."""
 
     low: float
     high: float

@@ -131,7 +131,7 @@ def _row(ran: Ran) -> tuple[Markup, ...]:
 
 
 def _never(runs: list[Ran], noted: Campaign) -> list[Markup]:
-    """What was met in no run: of that the campaign says nothing."""
+    """The events that no run met: the campaign says nothing of them."""
     total: dict[str, int] = {}
     for ran in runs:
         for name, number in (ran.result.sometimes if ran.result is not None else {}).items():

@@ -27,7 +27,7 @@ LATENCY_LOW_NS: Final = 100_000.0
 
 
 class Stage(NamedTuple):
-    """What the pictures of a run share. `end`: of the axis of time, ns."""
+    """The common part of a run's pictures. `end`: of the axis of time, ns."""
 
     width: int
     end: int
@@ -178,7 +178,7 @@ def _path(stage: Stage, found: Series, scale: Logarithmic, of: Callable[[Latency
 
 
 def _hints(stage: Stage, found: Series, top: float, bottom: float, told: Callable[[Bucket], str]) -> list[Markup]:
-    """What a bucket says, shown by the browser when pointed at."""
+    """The text of a bucket, which the browser shows under the pointer."""
     parts = []
     for bucket in found.buckets:
         left, right = _edges(stage, found, bucket)

@@ -40,7 +40,7 @@ def findings(found: Sequence[Finding]) -> Markup:
 
 
 def pictures(found: Sequence[Finding]) -> Markup:
-    """Those of what is not good; others are folded."""
+    """The pictures of findings that are not good; others are folded."""
     parts: list[Markup] = []
     room = PICTURES_MAX
     for finding in sorted(found, key=lambda finding: ORDER.index(finding.verdict)):

@@ -60,7 +60,7 @@ def _page(run: RunFolder, history: History, result: Result) -> str:
 
 
 def headline(result: Result) -> tuple[str, Verdict]:
-    """What stands largest, and in which colour: that of a good run where a demonstration shows what it must."""
+    """The largest text and its colour. A demonstration that shows its damage has the colour of a good run."""
     if result.passed and result.verdict != "good":
         return f"{result.verdict.capitalize()}, as it must be", "good"
     if result.verdict == "bad" and not result.shown:

@@ -49,7 +49,7 @@ class RunFolder(NamedTuple):
 
     @property
     def clients(self) -> Path:
-        """What the client library logged."""
+        """The log of the client library."""
         return self.path / "clients.log"
 
     @property

@@ -49,7 +49,7 @@ def names(workload: Workload, options: Options) -> tuple[str, ...]:
 
 
 def wanted(workload: Workload, others: Sequence[Finding]) -> Verdict:
-    """What a demonstration is expected to break is what its own checkers judge; all else has to be good."""
+    """A demonstration may fail its own checkers; all others must be good."""
     return workload.expected if all(finding.verdict == "good" for finding in others) else "good"
 
 

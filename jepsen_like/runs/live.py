@@ -25,7 +25,7 @@ COLOURS: Final = {"leader": "green", "follower": "cyan", "learner": "blue"}
 
 
 class Seen:
-    """What was recorded so far, in numbers."""
+    """The history so far, in numbers."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -60,7 +60,7 @@ def _told(operation: Operation) -> str:
 
 
 class Now(Protocol):
-    """What a view shows besides; the run itself."""
+    """The state of the run that a view shows besides."""
 
     seen: Seen
 

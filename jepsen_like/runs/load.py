@@ -62,7 +62,7 @@ class Load:
 
 
 def broken(work: "Future[None]") -> str:
-    """What a finished piece of work was broken by: nothing, trouble, or a mistake of ours."""
+    """The error that ended a piece of work: none, Trouble, or a mistake of the harness."""
     match work.exception():
         case None:
             return ""

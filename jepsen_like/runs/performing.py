@@ -170,7 +170,7 @@ class Performance:
         self._folder.ending.write_bytes(msgspec.json.encode(ending))
 
     def _try(self, name: str, verdict: Verdict, work: Callable[[], object]) -> bool:
-        """Whether it went well; if not, that is a finding, and a mistake of ours is told as such."""
+        """True if it went well. If not, that is a finding; a mistake of the harness is told as such."""
         with ThreadPoolExecutor(1) as pool:
             error = pool.submit(work).exception()
         match error:

@@ -78,7 +78,7 @@ class Polling:
         return sum(seen.get(name, 0.0) for seen in list(self._counters.values()))
 
     def replicas_above(self, name: str, floor: float) -> int:
-        """How many replicas have ever shown more than that."""
+        """The number of replicas that ever showed more than that."""
         return len({replica for (replica, _), seen in list(self._counters.items()) if seen.get(name, 0.0) > floor})
 
 
@@ -93,6 +93,6 @@ def _state(name: str, cluster: Answer) -> State:
 
 
 def numbers(text: str) -> dict[str, float]:
-    """What /metrics says, by name; those with labels are left out."""
+    """The numbers of /metrics by name, without those that have labels."""
     lines = (line.split(" ") for line in text.splitlines() if line and line[0] != "#" and "{" not in line)
     return {words[0]: float(words[1]) for words in lines if len(words) == 2}

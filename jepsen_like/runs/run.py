@@ -100,7 +100,7 @@ def _start(options: Options, workload: Workload) -> Start:
 
 
 def _tidy(folder: RunFolder, *, keep: bool) -> None:
-    """What the replicas wrote and their settings go to nodes/; their folders stay only when they may be needed."""
+    """Moves the output and settings of the replicas to nodes/; their folders stay only when they may be needed."""
     folder.nodes.mkdir()
     data = folder.path / DATA
     for path in sorted(data.iterdir()):

@@ -61,7 +61,7 @@ STARTED: Final = ", applied index "  # what a replica writes once at each start
 def counted(
     evidence: Evidence, *, outputs: Iterable[str] = (), polled: Mapping[str, int] | None = None
 ) -> dict[str, int]:
-    """Of what is required also that it was never met.
+    """The counts, with a zero for each required event that was never met.
 
     `outputs`: all that each replica wrote. `polled`: what their counters showed (see `of_counters`).
     """
@@ -78,7 +78,7 @@ def counted(
 
 
 def of_counters(polling: Polling) -> dict[str, int]:
-    """What only /metrics tells."""
+    """The counts that only /metrics tells."""
     return {
         "write forwarded": round(polling.total("raftmem_service_forwarded_total")),
         "retry replayed": round(polling.total("raftmem_service_replayed_total")),
@@ -89,7 +89,7 @@ def of_counters(polling: Polling) -> dict[str, int]:
 
 
 def missed(seen: Mapping[str, int]) -> list[str]:
-    """What a night should have met."""
+    """The events that a night should have met and did not."""
     return [what for what in REQUIRED if not seen.get(what)]
 
 

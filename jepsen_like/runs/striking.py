@@ -54,7 +54,7 @@ class Striking:
         return tuple(self._active.values())
 
     def run(self, strikes: Iterable[Strike], stop: threading.Event) -> None:
-        """Returns when all is done, or soon after `stop` is set; what is active then is left to `heal`."""
+        """Returns when all is done, or soon after `stop` is set; `heal` then ends the faults that are still active."""
         try:
             self._strike_all(tuple(strikes), stop)
             while not all(end.done() for end in self._ends) and not stop.wait(WAIT_S):
@@ -95,7 +95,7 @@ class Striking:
 
     @property
     def idle(self) -> tuple[str, ...]:
-        """Those that have struck nobody at all."""
+        """The nemeses that have struck no replica at all."""
         return tuple(name for name in self._nemeses if name not in self._struck)
 
     def heal(self) -> None:
@@ -108,14 +108,14 @@ class Striking:
         self.troubles += filter(None, map(broken, self._ends))
 
     def _strike(self, strike: Strike) -> bool:
-        """Whether it struck. Nobody waits here for one that still ends, or for another that asks the group."""
+        """True if it struck. It does not wait for a nemesis that still ends, or for one that asks the group."""
         if self._at_work[strike.name].locked():
             return False
         self._end(strike.name)  # of a strike before, which was late
         return self._begin(strike)
 
     def _begin(self, strike: Strike) -> bool:
-        """Whether it struck."""
+        """True if it struck."""
         nemesis, recorder = self._nemeses[strike.name], self._world.recorder
         with self._at_work[strike.name]:
             at = recorder.now()
@@ -133,7 +133,7 @@ class Striking:
             return True
 
     def _end(self, name: str, number: int | None = None) -> bool:
-        """Whether it was active. `number`: only that strike of it."""
+        """True if it was active. `number`: only that strike of it."""
         with self._at_work[name]:
             active = self._active.get(name)
             if active is None or number not in (None, active.number):
@@ -152,5 +152,5 @@ class Striking:
 
 
 def most_at_once(strikes: Sequence[Strike]) -> int:
-    """How many of these were planned to last at a time."""
+    """The greatest number of these that were planned to be active at once."""
     return max((sum(one.at <= strike.at < one.at + one.seconds for one in strikes) for strike in strikes), default=0)

@@ -105,7 +105,7 @@ def _elements(answer: Answer) -> object:
 
 
 def _after(answer: Answer) -> object:
-    """What the list holds after one append, whichever way it was asked."""
+    """The list after one append, made in either way."""
     body = answer.body
     return (
         answer.at("results", 0, "memory", "value")

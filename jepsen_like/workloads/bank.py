@@ -19,7 +19,7 @@ PAGE_ROWS = 3  # fewer than there are accounts, so that a read is of several pag
 
 
 class Bank(Workload):
-    """An account never sinks below zero: what is sent depends on the balance, by its version."""
+    """An account never sinks below zero: the amount depends on the balance, and the write on its version."""
 
     name = "bank"
     about = "money is sent between memories in transactions; the total is the same at every index"
@@ -109,6 +109,6 @@ class _Client(Client):
 
 
 def _sent(answer: Answer) -> object:
-    """Whether it was: a transaction whose guards are false is answered, and does nothing."""
+    """True if the money was sent: a transaction whose guards are false is answered, and does nothing."""
     body = answer.body
     return {"succeeded": body["succeeded"] if isinstance(body, dict) and "succeeded" in body else True}

@@ -40,7 +40,7 @@ class Request:
 
 
 def nothing(answer: Answer) -> object:
-    """What is told by a reply of which only the outcome counts."""
+    """The result of a reply of which only the outcome counts."""
     del answer
     return None
 
@@ -172,7 +172,7 @@ def _check_level(answer: Answer, request: Request) -> None:
 
 
 def _outcome(answer: Answer, request: Request) -> tuple[Type, str | None]:
-    """Whether it was done, and the code of a refusal."""
+    """The outcome of a reply, and the code of a refusal."""
     if answer.status < 300 or (request.reads and answer.status == 404):
         return "ok", None
     problem = answer.body if isinstance(answer.body, dict) else {}

@@ -19,7 +19,7 @@ LEVELS = ("lease", "linearizable")
 
 
 class Choices(Struct, frozen=True, kw_only=True):
-    """`levels`: at which the clients read, drawn for each read. `keys`: over how many things they spread."""
+    """`levels`: those of the clients' reads, drawn for each read. `keys`: the number of keys that they spread over."""
 
     clients: int = 8
     keys: int = 4

@@ -22,7 +22,7 @@ class Draws:
         self.seen = 0
 
     def value(self) -> int:
-        """One that nobody has written and nobody will write again."""
+        """A value that is written only once."""
         self._last += 1
         return self._last
 
@@ -62,7 +62,7 @@ class Client(Agent):
 
     @abstractmethod
     def turn(self) -> None:
-        """What a step is besides."""
+        """The work of a step; the client may have moved to another replica before it."""
 
     def close(self) -> None:
         self.connection.close()

@@ -142,7 +142,7 @@ class GuardedAgent(Agent):
 
     # --- the memory ---------------------------------------------------------------------------------
     def _counted(self) -> int | None:
-        """None: nobody could be asked."""
+        """The number in the memory; None if no replica could be asked."""
         memory = self._workload.memory
         level = self._chance.choice(self._workload.choices.levels)
         request = Request("GET", f"/v1/memories/{memory}?consistency={level}", reads=True)

@@ -19,7 +19,7 @@ CALL_S: Final = 4.0  # of one call with all its attempts
 
 
 class Word(msgspec.Struct, omit_defaults=True):
-    """What the parent says: one of the three."""
+    """One line of the parent: one of the three."""
 
     hold: str | None = None
     owner: str = ""

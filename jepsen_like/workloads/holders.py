@@ -34,7 +34,7 @@ Sleep = Callable[[], object]
 
 
 class Section(NamedTuple):
-    """What its holder may show."""
+    """A held lock as its holder sees it."""
 
     owner: str
     token: int
@@ -54,7 +54,7 @@ class Holder(ABC):
 
     @abstractmethod
     def work(self, number: int, asleep: Sleep | None) -> int:
-        """What is to be written. Raises: Gone."""
+        """The number to be written. Raises: Gone."""
 
     @abstractmethod
     def give(self) -> None:
@@ -85,7 +85,7 @@ class PlainHolder(Holder):
         return number + 1
 
     def give(self) -> None:
-        """What another process id took, since retired, runs out."""
+        """Releases the hold. A hold that a retired process id took runs out instead."""
         hold, self._hold = self._hold, None
         if hold is not None and hold.owner == owner_of(self._connection):
             release(self._connection, hold)
@@ -125,7 +125,7 @@ class StoppedHolder(Holder):
         return self._hear(process).number
 
     def give(self) -> None:
-        """What its library does at the end stands in the log."""
+        """Releases the hold. The log shows what the client library did."""
         self._ask(Word(release=True))
 
     @property
@@ -184,7 +184,7 @@ class StoppedHolder(Holder):
         return self._decode(line)
 
     def _gone(self, why: str) -> Gone:
-        """What it held runs out: its owner is nobody's any more."""
+        """The hold runs out: no process has its owner any more."""
         self.close()
         self._connection.retire()
         return Gone(why)

@@ -122,7 +122,7 @@ class LockAgent(Agent):
         self._after(operation)
 
     def _after(self, operation: Operation) -> None:
-        """What is known to be lost, or is another life's, is held no more."""
+        """Forgets holds that are known to be lost, or that belong to an earlier life."""
         if operation.type == "unknown" or operation.error in ("stale-token", "lock-held"):
             self._hold = None
 

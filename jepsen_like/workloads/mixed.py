@@ -56,7 +56,7 @@ class _Client(Client):
 
     # --- writing ------------------------------------------------------------------------------------
     def _add(self) -> None:
-        """Something that nobody knows, seen by one agent, one run or everybody; some of it for a short time."""
+        """Adds a new fact, for one agent, one run or everybody; some facts expire soon."""
         value = self.draws.value()
         body = {**self._where(), **self._said(f"observation {value}"), "id": f"observation-{value}", "value": value}
         if self.chance.random() < 0.15:

@@ -91,5 +91,5 @@ class _Client(Client):
 
 
 def value_of(answer: Answer) -> object:
-    """What the memory holds; None: there is none."""
+    """The value of the memory; None: there is none."""
     return None if answer.status == 404 else answer.at("value")

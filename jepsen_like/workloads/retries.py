@@ -42,7 +42,7 @@ class _Write:
 
 
 class _Client(Client):
-    """`_second`: a connection used on a thread of its own, for what is asked twice at once."""
+    """`_second`: a connection on a thread of its own, for requests that are sent twice at once."""
 
     def __init__(self, connection: Connection, draws: Draws) -> None:
         super().__init__(connection, draws)

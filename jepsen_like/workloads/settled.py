@@ -54,5 +54,5 @@ def _pages(world: World, query: str) -> tuple[list[dict[str, object]]] | None:
 
 
 def values(world: World, **scope: str) -> dict[str, object]:
-    """What each active memory of a scope holds, by its id. Raises: Trouble."""
+    """The value of each active memory of a scope, by its id. Raises: Trouble."""
     return {str(row["id"]): row["value"] for row in memories(world, **scope)}

@@ -96,7 +96,7 @@ class Reader:
             self._found.refused = f"lost: {type(error).__name__}"
 
     def _take(self, line: bytes) -> bool:
-        """Whether there may be more."""
+        """Takes the next line; True if there may be more."""
         if not line.endswith(b"\n"):
             return False
         text = line.removeprefix(b"data: ")

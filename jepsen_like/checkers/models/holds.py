@@ -57,7 +57,7 @@ class Semaphore(Lock):
 
 
 class Mutex(Rules[bool]):
-    """What others record: acquire and release without a value."""
+    """The mutex of foreign histories: acquire and release without a value."""
 
     name = "mutex"
     functions = frozenset({"acquire", "release"})
@@ -125,7 +125,7 @@ def _end(owner: str, token: int | None) -> Move[Held]:
 
 
 def _was(owner: str, token: int | None, unheard: bool) -> Move[Held]:
-    """It tells the token of a hold, if there can be one whose token nobody heard: then it is no mere look."""
+    """The operation tells the token of a hold. If nobody had heard that token, it is no mere read."""
 
     def step(state: Held) -> Held | None:
         hold = _of(state, owner)
@@ -135,7 +135,7 @@ def _was(owner: str, token: int | None, unheard: bool) -> Move[Held]:
 
 
 def _was_not(owner: str, token: int | None) -> Move[Held]:
-    """A hold whose token nobody heard may be another one than that which was refused."""
+    """A hold whose token nobody heard may differ from the hold that was refused."""
 
     def step(state: Held) -> Held | None:
         hold = _of(state, owner)

@@ -111,7 +111,7 @@ def _tells(operation: Operation) -> bool:
 
 
 def _change(operation: Operation) -> Hashable | None:
-    """What it makes of the register; None if it leaves it as it is."""
+    """The register after the operation; None if the operation does not change it."""
     if operation.f == "read" or (operation.f == "cas" and plain(pair(operation)[0]) == plain(pair(operation)[1])):
         return None
     return NULL if operation.f == "delete" else plain(_written(operation))
@@ -137,7 +137,7 @@ def _seen(operations: Sequence[Operation]) -> set[Hashable]:
 
 
 def _refused(operation: Operation) -> Move[Hashable] | None:
-    """What a refusal says of the state; other failures say nothing."""
+    """The state that a refusal implies; other failures imply nothing."""
     if operation.f == "cas" and operation.error == MISMATCH:
         old = plain(pair(operation)[0])
         return Move(lambda state: None if state == old else state, pure=True, same=operation.f)

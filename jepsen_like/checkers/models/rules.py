@@ -49,12 +49,12 @@ class Rules(ABC, Generic[State]):
         """
 
     def complaint(self, operations: Sequence[Operation]) -> tuple[Operation, str] | None:
-        """What is plainly wrong without any search: an operation and why, or None."""
+        """A fault that needs no search: an operation and the reason, or None."""
         del operations
         return None
 
     def contradiction(self, operations: Sequence[Operation]) -> tuple[Operation, str] | None:
-        """What two or three operations show to be wrong, where a search might not come to an end; or None."""
+        """A fault that two or three operations show, where a search might not end; or None."""
         del operations
         return None
 

@@ -106,7 +106,7 @@ def processor() -> Cgroup:
 
 
 def _root(kind: str) -> tuple[bool, Path]:
-    """Whether it is of version 2, and where groups of this kind are made."""
+    """True for version 2, and the folder in which groups of this kind are made."""
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _, mount, system, options, *_ = line.split()
         if system == "cgroup" and kind in options.split(","):

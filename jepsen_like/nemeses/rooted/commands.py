@@ -9,7 +9,7 @@ from jepsen_like.cluster.client import Trouble
 
 
 def run(*words: str, given: str = "") -> str:
-    """What it printed. `given`: its input. Raises: Trouble with its complaint."""
+    """Runs a command and returns its output. `given`: its input. Raises: Trouble with its complaint."""
     done = subprocess.run(words, input=given, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise Trouble(f"{' '.join(words)}: {(done.stderr or done.stdout).strip()}")
@@ -17,7 +17,7 @@ def run(*words: str, given: str = "") -> str:
 
 
 def missing(packages: Mapping[str, str]) -> str | None:
-    """What to install. `packages`: of Debian, by the command that each has."""
+    """The packages to install. `packages`: of Debian, by the command that each has."""
     if os.geteuid() != 0:
         return "it needs root"
     absent = [(command, package) for command, package in packages.items() if shutil.which(command) is None]

@@ -87,7 +87,7 @@ class Namespaces:
             run("ip", "-n", name, "link", "set", "eth0", "up")
 
     def choke(self, place: int, *, kbit: int) -> None:
-        """What leaves it waits for its turn, or is dropped when it would wait for long."""
+        """Packets that leave it wait in a queue; a packet that would wait for long is dropped."""
         shape = f"rate {kbit}kbit burst 4kb latency 400ms".split()
         run("tc", "-n", self.names[place], "qdisc", "replace", "dev", "eth0", "root", "tbf", *shape)
 
@@ -122,7 +122,7 @@ _of_worlds: WeakKeyDictionary[World, Namespaces] = WeakKeyDictionary()
 
 
 def prepare(world: World) -> None:
-    """The group of this world is in namespaces, whoever asks for it first. Raises: Trouble."""
+    """Moves the group of this world into namespaces, once. Raises: Trouble."""
     if world in _of_worlds:
         return
     if world.links is not None:

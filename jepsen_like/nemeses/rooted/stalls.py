@@ -37,7 +37,7 @@ class _InCgroup(Nemesis):
 
     @abstractmethod
     def strike(self, target: Served, group: Cgroup, chance: random.Random) -> str:
-        """What was done to it, for people."""
+        """Strikes it; returns a sentence for people."""
 
     def end(self, world: World) -> None:
         del world
