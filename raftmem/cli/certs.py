@@ -17,17 +17,19 @@ DAYS_MAX: Final = 36_500
 
 
 def certs(
-    out: Annotated[Path, typer.Option("--out", help="Folder for the files; made if it is not there.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write the files into; created if missing.")],
     nodes: Annotated[str, typer.Option("--nodes", help="Ids of the replicas, such as n1,n2,n3.")],
-    days: Annotated[int, typer.Option("--days", min=1, max=DAYS_MAX, help="How long they are valid.")] = 365,
+    days: Annotated[
+        int, typer.Option("--days", min=1, max=DAYS_MAX, help="Days that the certificates stay valid.")
+    ] = 365,
     hosts: Annotated[
-        str, typer.Option("--hosts", help="More names or addresses for each certificate; replicas check ids only.")
+        str, typer.Option("--hosts", help="Further names or addresses in each certificate; replicas check ids only.")
     ] = "",
     as_json: JsonFlag = False,
 ) -> None:
-    """Make an authority, and a certificate with its key for each replica, for mutual TLS between replicas.
+    """Write an authority, and a certificate with its key for each replica, for mutual TLS between replicas.
 
-    An authority that is in the folder already is used again; no file is ever overwritten.
+    It reuses an authority that the folder already holds, and never overwrites a file.
     """
     from raftmem.lifecycle import certs as authority  # loads cryptography, which no other command needs
 
@@ -52,5 +54,5 @@ def certs(
 
 
 def _listed(text: str) -> list[str]:
-    """The parts of a list with commas."""
+    """Split a list at its commas."""
     return [part.strip() for part in text.split(",") if part.strip()]

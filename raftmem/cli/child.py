@@ -23,7 +23,7 @@ PASSED_ON: Final = frozenset(
 
 
 class Note(Enum):
-    """`MUST_END`: what it may run for is over."""
+    """`MUST_END`: the condition that the command runs under is over."""
 
     MUST_END = "must end"
     ENDED = "ended"
@@ -49,14 +49,14 @@ def run(
     grace_s: float,
     say: Callable[[str], None],
 ) -> int:
-    """Run it to its end; its exit code as a shell counts. Main thread only.
+    """Run the command to its end and return its exit code as a shell counts. Main thread only.
 
-    `Note.MUST_END` in the inbox ends it. `is_over`: whether it must end, asked before it goes on after a suspension.
+    `Note.MUST_END` in the inbox ends it. `is_over` is asked before the command goes on after a suspension.
 
     Raises: OSError when it cannot be started.
     """
     with _signals_into(inbox):
-        # What we inherited it inherits too, as from a shell; our own files are not inheritable.
+        # The command inherits what we inherited, as from a shell; our own files are not inheritable.
         process = subprocess.Popen(argv, env=environ, process_group=0, close_fds=False)
         terminal = _Terminal(process.pid)
         try:
@@ -119,7 +119,7 @@ class _Group(NamedTuple):
 
 
 def _watch(pid: int, inbox: Inbox, has_terminal: bool) -> None:
-    """Tell what becomes of the child, without reaping it."""
+    """Put the end and each stop of the child into the inbox, without reaping it."""
     stopped = os.WSTOPPED if has_terminal else 0
     while True:
         seen = os.waitid(os.P_PID, pid, os.WEXITED | stopped | os.WNOWAIT)
@@ -132,7 +132,7 @@ def _watch(pid: int, inbox: Inbox, has_terminal: bool) -> None:
 
 @contextlib.contextmanager
 def _signals_into(inbox: Inbox) -> Iterator[None]:
-    """What is ignored here (nohup) stays ignored, here and in the child."""
+    """Put signals into the inbox. A signal that is ignored here (nohup) stays ignored, here and in the child."""
     before = {number: signal.getsignal(number) for number in PASSED_ON}
     before = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
     for number in before:
@@ -161,7 +161,7 @@ class _Terminal:
         return self._file is not None
 
     def give(self, group: int) -> None:
-        """Who is in the background may only do this with SIGTTOU blocked."""
+        """Give the terminal to a process group. A process in the background may only do this with SIGTTOU blocked."""
         if self._file is None:
             return
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
@@ -172,7 +172,7 @@ class _Terminal:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def suspended(self, by: int) -> None:
-        """The child was stopped: so are we, as the shell expects; returns when both are to go on.
+        """Stop with the child, as the shell expects; return when both go on.
 
         A child that asked for the terminal before it had it (SIGTTIN, SIGTTOU) has only to be given it.
         """

@@ -23,7 +23,7 @@ COLUMNS = (
 
 
 def status(url: UrlOption = DEFAULT_URL, as_json: JsonFlag = False) -> None:
-    """Who leads, and how far every replica is. Exit code 5 when there is no leader."""
+    """Show the leader and the progress of every replica. Exits with 5 when there is no leader."""
     cluster = as_the_leader_sees_it(Remote(url).read("GET", "/v1/cluster", params={}, waits=False).body)
     leader_id = cluster.get("leader")
     if as_json:
@@ -38,7 +38,7 @@ def status(url: UrlOption = DEFAULT_URL, as_json: JsonFlag = False) -> None:
 
 
 def as_the_leader_sees_it(cluster: dict[str, object]) -> dict[str, object]:
-    """The leader's view, which alone knows how far the others are; what was given if it cannot be had."""
+    """Ask the leader, which alone knows the progress of the others; return the given view if it does not answer."""
     for member in members_of(cluster):
         if member.get("id") == cluster.get("leader"):
             with contextlib.suppress(CommandFailed):
@@ -52,11 +52,11 @@ def members_of(cluster: dict[str, object]) -> list[dict[str, object]]:
 
 
 def digest(
-    at: Annotated[int | None, typer.Option("--at", help="The digest at this log index.")] = None,
+    at: Annotated[int | None, typer.Option("--at", help="Compare the digests at this log index.")] = None,
     url: UrlOption = DEFAULT_URL,
     as_json: JsonFlag = False,
 ) -> None:
-    """The state's digest on every replica of --url (all of them, not the first that answers)."""
+    """Compare the digest of the state on every replica of --url (all of them, not the first that answers)."""
     answers: list[tuple[str, dict[str, object]]] = []
     for endpoint in Remote(url).endpoints:
         params = {"at": answers[0][1].get("index") if answers else at}  # all at one index, so that they compare

@@ -20,7 +20,7 @@ from raftmem.errors import BadRequest, NoLeader, NoQuorum, RaftmemError, Unknown
 
 
 class Exit(IntEnum):
-    """What a caller should do next."""
+    """The exit codes: each tells a script its next step."""
 
     OK = 0
     FAILED = 1
@@ -63,7 +63,7 @@ def code_of(error: RaftmemError) -> Exit:
 
 
 def of_client(error: client.RaftmemClientError) -> CommandFailed:
-    """What the client library could not do, as this command's failure."""
+    """Make the failure of this command from an error of the client library."""
     match error:
         case client.BadRequest() | client.TooLarge():
             exit_code = Exit.USAGE

@@ -98,7 +98,7 @@ def snapshots_of(path: Path) -> FileSnapshotStore:
 
 
 def check_at(at: int | None, reader: StateReader) -> int:
-    """The index to show: `at`, or the newest. Raises: FutureIndex, IndexCompacted."""
+    """Return the index to show: `at`, or the newest. Raises: FutureIndex, IndexCompacted."""
     head = reader.head.index
     if at is None:
         return head

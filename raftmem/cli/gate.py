@@ -19,7 +19,7 @@ from raftmem.cli.verbs import Read, Row, Write, reads, writes
 from raftmem.errors import BadRequest
 from raftmem.limits import WAIT_MS_MAX
 
-gate = typer.Typer(name="gate", help="Gates of a running group: approvals that open the way.", no_args_is_help=True)
+gate = typer.Typer(name="gate", help="Define, approve and use up gates of a running group.", no_args_is_help=True)
 _COLUMNS: Final = ("gate", "state", "approvals", "approvers", "pins")
 NameArgument = Annotated[str, typer.Argument(help="Name of the gate; may contain /.")]
 
@@ -28,19 +28,25 @@ NameArgument = Annotated[str, typer.Argument(help="Name of the gate; may contain
 def put(
     call: Write,
     name: NameArgument,
-    required: Annotated[int, typer.Option("--required", min=0, help="So many approvals open it.")],
+    required: Annotated[int, typer.Option("--required", min=0, help="Number of approvals that open the gate.")],
     approver: Annotated[
         list[str] | None,
-        typer.Option("--approver", metavar="ID", help="Who may: an id or <type>/<id>; repeatable; anybody if none."),
+        typer.Option(
+            "--approver",
+            metavar="ID",
+            help="Who may approve: an id or <type>/<id>; repeatable; anybody if none is given.",
+        ),
     ] = None,
     pin: Annotated[
         list[str] | None,
         typer.Option(
-            "--pin", metavar="MEMORY=VERSION", help="Closed unless the memory is at that version; repeatable."
+            "--pin",
+            metavar="MEMORY=VERSION",
+            help="Keep the gate closed unless the memory is at that version; repeatable.",
         ),
     ] = None,
 ) -> None:
-    """Make a gate, or define it anew: then approvals begin anew too."""
+    """Define a gate. Defining it again clears its approvals."""
     body = o.given(required=required, approvers=approver or None, pins=_pins(pin))
     call.show(call.ask("PUT", _path(name), body), show_said)
 
@@ -49,9 +55,9 @@ def put(
 def approve(
     call: Write,
     name: NameArgument,
-    comment: Annotated[str | None, typer.Option("--comment")] = None,
+    comment: Annotated[str | None, typer.Option("--comment", help="A reason, kept with the approval.")] = None,
 ) -> None:
-    """Approve as --actor; twice counts once."""
+    """Approve a gate as --actor. A second approval of the same actor counts once."""
     call.show(call.ask("POST", _path(name, "/approve"), o.given(comment=comment)), show_said)
 
 
@@ -60,7 +66,7 @@ def revoke(
     call: Write,
     name: NameArgument,
 ) -> None:
-    """Take back the approval of --actor."""
+    """Withdraw the approval of --actor."""
     call.show(call.ask("POST", _path(name, "/revoke"), {}), show_said)
 
 
@@ -69,7 +75,7 @@ def consume(
     call: Write,
     name: NameArgument,
 ) -> None:
-    """Use an open gate up: of all who try, one succeeds. Exit code 4 when it is not open."""
+    """Consume an open gate; of all who try, one succeeds. Exits with 4 when it is not open."""
     try:
         answer = call.ask("POST", _path(name, "/consume"), {})
     except CommandFailed as error:
@@ -84,16 +90,16 @@ def show(
     call: Read,
     name: NameArgument,
 ) -> None:
-    """One gate, who approved it, and what it is pinned to."""
+    """Show one gate with its approvals and pins."""
     call.show(call.get(_path(name)), _show_gate)
 
 
 @reads(gate, "list", pages=True)
 def list_gates(
     call: Read,
-    prefix: Annotated[str | None, typer.Option("--prefix", help="Names that begin so.")] = None,
+    prefix: Annotated[str | None, typer.Option("--prefix", help="List only names that begin with this.")] = None,
 ) -> None:
-    """Gates, one page."""
+    """List gates, one page."""
     call.show(call.get("/v1/gates", prefix=prefix), _show_page)
 
 
@@ -101,10 +107,10 @@ def list_gates(
 def wait(
     call: Read,
     name: NameArgument,
-    wait_s: Annotated[float, typer.Option("--wait", min=0, metavar="SECONDS", help="At most so long.")] = 60,
+    wait_s: Annotated[float, typer.Option("--wait", min=0, metavar="SECONDS", help="Longest time to wait.")] = 60,
     timeout_ms: o.TimeoutOption = None,
 ) -> None:
-    """Wait until it is open. Exit code 4 when it does not open in time, or was consumed."""
+    """Wait until a gate is open. Exits with 4 when it does not open in time, or was consumed."""
     until = monotonic() + wait_s
     while True:
         left_ms = max(0, round((until - monotonic()) * 1000))
@@ -123,7 +129,7 @@ def _path(name: str, verb: str = "") -> str:
 
 
 def _pins(texts: list[str] | None) -> list[Row] | None:
-    """`--pin MEMORY=VERSION`, repeated. Raises: BadRequest."""
+    """Read each `--pin MEMORY=VERSION`. Raises: BadRequest."""
     pins: list[Row] = []
     for text in texts or ():
         memory, _, version = text.rpartition("=")

@@ -120,8 +120,8 @@ def open_group(
 
 
 def without_leavers(layout: Layout, group: Group) -> tuple[Group, dict[str, str]]:
-    """The group without those who must not run any more, and why each: removed ones, and, where a folder was
-    recovered, those of an older incarnation, which would be a majority of a group that is over."""
+    """Leave out the replicas that must not run any more, and say why: removed ones, and, where a folder was recovered,
+    those of an older incarnation, which would be a majority of a group that is over."""
     found = {replica.id: read_identity(layout.folder(replica)) for replica in group.replicas}
     newest = max((one.incarnation for one in found.values() if one is not None), default=1)
     reasons: dict[str, str] = {}
@@ -144,7 +144,7 @@ def _write_description(layout: Layout, group: Group) -> None:
 
 
 def describe(*, replicas: int, port: int, token: Callable[[int], str]) -> Group:
-    """A new group. Raises: BadRequest."""
+    """Describe a new group. Raises: BadRequest."""
     if not 1 <= replicas <= limits.MEMBERS_MAX:
         raise BadRequest(f"--replicas {replicas}: a group has 1 to {limits.MEMBERS_MAX} replicas")
     if not 1 <= port <= 65535 - PEER_PORT_OFFSET - replicas:
@@ -177,7 +177,7 @@ def _resume(layout: Layout, *, replicas: int | None, port: int | None) -> Group:
 
 
 def settings_text(group: Group, replica: Replica) -> str:
-    """nK.toml. Strings are written as JSON, which TOML reads alike."""
+    """Return the text of nK.toml. Strings are written as JSON, which TOML reads alike."""
     quote = _quote
     lines = [
         f"# {replica.id} of the group {group.cluster_id}, made by `raftmem up`; see `raftmem config show --config`",
@@ -205,7 +205,7 @@ def _quote(text: str) -> str:
 
 
 def remove_permit(layout: Layout, replica: Replica) -> None:
-    """Gone, also after a power loss. Again is nothing."""
+    """Remove the permit; it stays removed after a power loss. A second call does nothing."""
     permit = layout.permit(replica)
     if permit.exists():
         permit.unlink()

@@ -18,27 +18,27 @@ from raftmem.cli.rows import follow_up, for_people, items, said
 from raftmem.cli.verbs import Read, Row, Write, reads, writes
 from raftmem.limits import PERMITS_MAX, WAIT_MS_MAX
 
-lock = typer.Typer(name="lock", help="Locks and semaphores of a running group.", no_args_is_help=True)
-owner = typer.Typer(name="owner", help="Those who hold locks and claims.", no_args_is_help=True)
+lock = typer.Typer(
+    name="lock", help="Take, renew, release and list locks and semaphores of a running group.", no_args_is_help=True
+)
+owner = typer.Typer(name="owner", help="Release everything that a dead owner holds.", no_args_is_help=True)
 lock.command()(run)
 
 _COLUMNS = ("lock", "owner", "token", "remaining", "permits", "waiting", "metadata")
 NameArgument = Annotated[str, typer.Argument(help="Name of the lock; may contain /.")]
 OwnerOption = Annotated[
-    str, typer.Option("--owner", envvar="RAFTMEM_OWNER", help="Who holds it; unique to one process.")
+    str, typer.Option("--owner", envvar="RAFTMEM_OWNER", help="Name of the holder; unique to one process.")
 ]
-TokenOption = Annotated[
-    int, typer.Option("--token", envvar="RAFTMEM_TOKEN", help="The fencing token that the grant gave.")
-]
+TokenOption = Annotated[int, typer.Option("--token", envvar="RAFTMEM_TOKEN", help="Fencing token of the grant.")]
 
 
 @reads(lock, "list", pages=True)
 def list_locks(
     call: Read,
-    owner: Annotated[str | None, typer.Option("--owner", help="Held by this owner.")] = None,
-    prefix: Annotated[str | None, typer.Option("--prefix", help="Names that begin so.")] = None,
+    owner: Annotated[str | None, typer.Option("--owner", help="List only locks of this owner.")] = None,
+    prefix: Annotated[str | None, typer.Option("--prefix", help="List only names that begin with this.")] = None,
 ) -> None:
-    """Locks that are held, one line a holder, one page."""
+    """List the locks that are held, one line a holder, one page."""
     call.show(call.get("/v1/locks", owner=owner, prefix=prefix), _show_page)
 
 
@@ -47,7 +47,7 @@ def show(
     call: Read,
     name: NameArgument,
 ) -> None:
-    """Who holds one lock, and who waits for it; a lock that nobody holds is free, not missing."""
+    """Show the holders and the queue of one lock. A lock that nobody holds is free, not missing."""
     call.show(call.get(_path(name)), _show_lock)
 
 
@@ -59,18 +59,23 @@ def acquire(
     ttl: Annotated[
         float,
         typer.Option(
-            "--ttl", min=o.TTL_S_MIN, max=o.TTL_S_MAX, metavar="SECONDS", help="Lost after so long without a renewal."
+            "--ttl",
+            min=o.TTL_S_MIN,
+            max=o.TTL_S_MAX,
+            metavar="SECONDS",
+            help="The lock is lost after this long without a renewal.",
         ),
     ] = 10,
     wait: Annotated[
-        float, typer.Option("--wait", min=0, max=WAIT_MS_MAX / 1000, metavar="SECONDS", help="Queue for so long.")
+        float,
+        typer.Option("--wait", min=0, max=WAIT_MS_MAX / 1000, metavar="SECONDS", help="Longest time in the queue."),
     ] = 0,
     permits: Annotated[
         int, typer.Option("--permits", min=1, max=PERMITS_MAX, help="How many may hold it at once (a semaphore).")
     ] = 1,
     metadata: Annotated[str | None, typer.Option("--metadata", help="A JSON object for people, or @file.")] = None,
 ) -> None:
-    """Take a lock, and print its token. Again as the same owner renews it. Exit code 4 when others have it."""
+    """Take a lock and print its token. The same owner renews it so. Exits with 4 when others hold it."""
     wait_ms = o.ms(wait) or 0
     described = o.json_argument(metadata, name="--metadata")
     body = o.given(owner=owner, ttl_ms=o.ms(ttl), wait_ms=wait_ms, permits=permits, metadata=described)
@@ -85,7 +90,7 @@ def renew(
     token: TokenOption,
     ttl: o.TtlOption = None,
 ) -> None:
-    """Hold it for another --ttl. Exit code 4 when it is lost."""
+    """Keep a lock for another --ttl. Exits with 4 when it is lost."""
     body = o.given(owner=owner, token=token, ttl_ms=o.ms(ttl))
     call.show(call.ask("POST", _path(name, "/renew"), body), _show_held)
 
@@ -97,7 +102,7 @@ def release(
     owner: OwnerOption,
     token: TokenOption,
 ) -> None:
-    """Give it back; the next in the queue has it at once. Exit code 4 when it was lost before."""
+    """Give a lock back; the next in the queue gets it at once. Exits with 4 when it was lost before."""
     call.show(call.ask("POST", _path(name, "/release"), {"owner": owner, "token": token}), _show_written)
 
 
@@ -106,9 +111,9 @@ def force_release(
     call: Write,
     name: NameArgument,
 ) -> None:
-    """Take it from whoever holds it, as an event that names you; guarded writes of the holder are refused from then on.
+    """Take a lock from its holder, in an event that names you; the holder's guarded writes are refused from then on.
 
-    The holder is not stopped by this: what it does outside of this service must check the token.
+    This does not stop the holder: its effects outside of this service must check the token.
     """
     call.show(call.ask("DELETE", _path(name)), _show_written)
 
@@ -116,9 +121,9 @@ def force_release(
 @writes(owner, "release", guarded=False)
 def release_owner(
     call: Write,
-    name: Annotated[str, typer.Argument(metavar="OWNER", help="The owner or worker that is dead.")],
+    name: Annotated[str, typer.Argument(metavar="OWNER", help="The dead owner or worker.")],
 ) -> None:
-    """Take all locks, places in queues and claims from an owner that is dead, as events that name you."""
+    """Take all locks, places in queues and claims from a dead owner, in events that name you."""
     answer = call.ask("POST", f"/v1/owners/{quote(name, safe='')}/release", {})
     call.show(answer, lambda answer: _show_released(name, answer))
 

@@ -37,11 +37,14 @@ def run(
             min=o.TTL_S_MIN,
             max=o.TTL_S_MAX,
             metavar="SECONDS",
-            help="When this machine dies, the lock is free after so long.",
+            help="When this machine dies, the lock is free after this long.",
         ),
     ] = 10,
     wait: Annotated[
-        float, typer.Option("--wait", min=0, metavar="SECONDS", help="Queue for so long; 0 not at all; inf for ever.")
+        float,
+        typer.Option(
+            "--wait", min=0, metavar="SECONDS", help="Longest time in the queue: 0 is not at all, inf is for ever."
+        ),
     ] = 60,
     owner: Annotated[str | None, typer.Option("--owner", help="Unique to this process; made up if not given.")] = None,
     permits: Annotated[
@@ -49,7 +52,8 @@ def run(
     ] = 1,
     metadata: Annotated[str | None, typer.Option("--metadata", help="A JSON object for people, or @file.")] = None,
     grace: Annotated[
-        float, typer.Option("--grace", min=0, metavar="SECONDS", help="Between SIGTERM and SIGKILL, once it is lost.")
+        float,
+        typer.Option("--grace", min=0, metavar="SECONDS", help="Time from SIGTERM to SIGKILL once the lock is lost."),
     ] = 5,
     actor: ActorOption = None,
     url: UrlOption = DEFAULT_URL,
@@ -111,7 +115,7 @@ def run(
 
 
 def _executable(program: str) -> None:
-    """Nobody should wait for a lock to hear of a slip of the pen."""
+    """Refuse a command that cannot be run before the wait for the lock. Raises: typer.Exit."""
     if shutil.which(program) is None:
         exists = os.path.sep in program and os.path.exists(program)
         why, code = ("cannot be executed", NOT_EXECUTABLE) if exists else ("is not found", NOT_FOUND)

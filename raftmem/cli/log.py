@@ -25,7 +25,7 @@ from raftmem.model.codec import Entry, decode
 from raftmem.storage.log.contract import LogEntry
 from raftmem.storage.state.contract import EventRow
 
-log = typer.Typer(name="log", help="The log in a replica's folder.", no_args_is_help=True)
+log = typer.Typer(name="log", help="Read and check the log in a replica's folder.", no_args_is_help=True)
 NOT_APPLIED = "not applied yet"
 
 Event = dict[str, object]
@@ -34,18 +34,18 @@ Event = dict[str, object]
 @log.command("list")
 def list_entries(
     data: DataOption,
-    first: Annotated[int, typer.Option("--from", min=1, help="First index.")] = 1,
-    last: Annotated[int | None, typer.Option("--to", min=1, help="Last index.")] = None,
+    first: Annotated[int, typer.Option("--from", min=1, help="First index to show.")] = 1,
+    last: Annotated[int | None, typer.Option("--to", min=1, help="Last index to show.")] = None,
     op: Annotated[str | None, typer.Option("--op", help=f"One of {', '.join(OPS)}.")] = None,
     memory: Annotated[str | None, typer.Option("--memory", help="Only what concerns this memory.")] = None,
     lock: Annotated[str | None, typer.Option("--lock", help="Only what concerns this lock.")] = None,
     task: Annotated[str | None, typer.Option("--task", help="Only what concerns this task.")] = None,
     gate: Annotated[str | None, typer.Option("--gate", help="Only what concerns this gate.")] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="At most so many events.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Largest number of events.")] = None,
     live: LiveOption = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Events in the order of the log; with --json one object a line.
+    """List events in the order of the log; with --json one object a line.
 
     Raft's own entries are shown as RAFT, changes of the members as MEMBER.
     """
@@ -76,7 +76,7 @@ def show(
     live: LiveOption = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """One entry: its events, what they asked for, and the digest after it."""
+    """Show one entry: its events, what they asked for, and the digest after it."""
     with open_to_read(data, live=live) as folder:
         events = list(_events(folder, index, index))
         if not events:
@@ -124,7 +124,7 @@ def verify(data: DataOption, live: LiveOption = False, as_json: JsonFlag = False
 
 
 def _disagreements(folder: DataFolder) -> Iterator[tuple[int, str]]:
-    """Where the state holds another entry than the log, or the log one that does not decode."""
+    """Yield each index where state and log hold different entries, or where an entry does not decode."""
     first = folder.first_logged
     rows = iter(()) if folder.reader is None else iter(folder.reader.events(first, folder.applied_index + 1))
     for entry in folder.entries(first, folder.log.last_index()):
@@ -158,7 +158,7 @@ def _applied(row: EventRow, entry: Entry) -> Iterator[Event]:
 
 
 def _pending(raw: LogEntry, entry: Entry) -> Iterator[Event]:
-    """An entry of the log as it will be asked of the machine; nobody knows its outcome."""
+    """Show an entry as it will be asked of the machine; its outcome is not known yet."""
     for event in _applied(EventRow(raw.index, raw.term, raw.data, asked(entry), b""), entry):
         yield {**event, "outcome": NOT_APPLIED}
 

@@ -18,25 +18,33 @@ from raftmem.cli.output import console, print_json, print_table, printable
 from raftmem.cli.remote import Answer, Remote
 from raftmem.cli.verbs import Read, Row, Write, reads, writes
 
-member = typer.Typer(name="member", help="The replicas of a running group.", no_args_is_help=True)
-leader = typer.Typer(name="leader", help="Who leads a running group.", no_args_is_help=True)
+member = typer.Typer(
+    name="member", help="List, add, replace and remove replicas of a running group.", no_args_is_help=True
+)
+leader = typer.Typer(name="leader", help="Move the leadership of a running group.", no_args_is_help=True)
 
 POLL_S: Final = 0.5
 _PATH: Final = "/v1/cluster/members"
 
 Rows = dict[str, Row]  # by id
-NewIdArgument = Annotated[str, typer.Argument(metavar="ID", help="Its id; one that was never used in this group.")]
-PeerOption = Annotated[str, typer.Option("--peer", metavar="HOST:PORT", help="Where the other replicas reach it.")]
-RestOption = Annotated[str, typer.Option("--rest", metavar="URL", help="Where clients reach it: http://HOST:PORT.")]
-WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it votes, showing how far it is.")]
+NewIdArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="Id of the new replica, never used in this group before.")
+]
+PeerOption = Annotated[
+    str, typer.Option("--peer", metavar="HOST:PORT", help="Address at which the other replicas reach it.")
+]
+RestOption = Annotated[
+    str, typer.Option("--rest", metavar="URL", help="Address at which clients reach it: http://HOST:PORT.")
+]
+WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it votes, and show its progress.")]
 WaitSecondsOption = Annotated[
-    float, typer.Option("--wait-s", min=0, help="At most so long; it goes on by itself, whether waited for or not.")
+    float, typer.Option("--wait-s", min=0, help="Longest time to wait; the group goes on with the change by itself.")
 ]
 
 
 @reads(member, "list", levels=False)
 def list_members(call: Read) -> None:
-    """Every replica: leader, follower, or learner (no vote yet)."""
+    """List every replica: leader, follower, or learner (no vote yet)."""
     rows = Group(call.remote).look()
     if call.as_json:
         print_json({"members": list(rows.values())})
@@ -53,7 +61,7 @@ def add(
     wait: WaitOption = True,
     wait_s: WaitSecondsOption = 600,
 ) -> None:
-    """Take a new replica in. Again is harmless; with other addresses, they are taken over."""
+    """Register a new replica. Repeating it is harmless; it takes over other addresses."""
     body: Row = {"id": member_id, "peer_url": peer, "rest_url": rest}
     _register(call, body)
     if wait:
@@ -69,13 +77,13 @@ def add(
 def replace(
     call: Write,
     old: Annotated[str, typer.Argument(help="The voter that leaves, dead or alive.")],
-    new: Annotated[str, typer.Argument(help="Id of the new replica; one that was never used in this group.")],
+    new: Annotated[str, typer.Argument(help="Id of the new replica, never used in this group before.")],
     peer: PeerOption,
     rest: RestOption,
     wait: WaitOption = True,
     wait_s: WaitSecondsOption = 600,
 ) -> None:
-    """Take a new replica in for one that leaves as soon as the new one has caught up."""
+    """Register a new replica in place of one that leaves as soon as the new one has caught up."""
     body: Row = {"id": new, "peer_url": peer, "rest_url": rest, "replaces": old}
     _register(call, body)
     if wait:
@@ -88,8 +96,10 @@ def replace(
 
 
 @writes(member, guarded=False, keyed=False)
-def remove(call: Write, member_id: Annotated[str, typer.Argument(metavar="ID", help="Who leaves, for good.")]) -> None:
-    """Remove a replica. Refused when the voters that are left and alive would be no majority."""
+def remove(
+    call: Write, member_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the replica that leaves for good.")]
+) -> None:
+    """Remove a replica for good. Refused when the remaining live voters would be no majority."""
     rows = Group(call.remote).look()
     if member_id not in rows:
         raise CommandFailed(f"{member_id} is no member of this group; its members are {', '.join(rows)}")
@@ -110,10 +120,10 @@ def remove(call: Write, member_id: Annotated[str, typer.Argument(metavar="ID", h
 def transfer(
     call: Write,
     member_id: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="Who is to lead; the voter that is furthest if not given.")
+        str | None, typer.Argument(metavar="[ID]", help="Id of the next leader; the most advanced voter if not given.")
     ] = None,
 ) -> None:
-    """Hand the lead over, without waiting for an election."""
+    """Hand the leadership over without waiting for an election."""
     call.show(call.ask("POST", "/v1/cluster/leader", given(id=member_id)), _show_leader)
 
 
@@ -124,13 +134,13 @@ def _show_leader(answer: Answer) -> None:
 
 
 class Group:
-    """Who is asked about the members: --url, and every member that was ever seen, as some may leave meanwhile."""
+    """Ask --url and every member that was ever seen about the members, as some may leave meanwhile."""
 
     def __init__(self, remote: Remote) -> None:
         self._urls = dict.fromkeys(remote.endpoints)
 
     def look(self) -> Rows:
-        """The members by id, as the leader sees them if it can be asked. Raises: CommandFailed."""
+        """Return the members by id, as the leader sees them if it answers. Raises: CommandFailed."""
         remote = Remote(",".join(self._urls))
         rows = members_of(as_the_leader_sees_it(remote.read("GET", "/v1/cluster", params={}, waits=False).body))
         self._urls |= dict.fromkeys(str(row.get("rest_url")) for row in rows)
@@ -146,7 +156,7 @@ def wait_until(
     sleep: Callable[[float], None] = time.sleep,
     now_s: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Look again and again, saying on stderr what has changed. Raises: CommandFailed when it takes longer."""
+    """Look repeatedly and say changes on stderr. Raises: CommandFailed after `wait_s`."""
     said, until = "", now_s() + wait_s
     while True:
         try:
@@ -166,7 +176,7 @@ def wait_until(
 
 
 def join_command(join: str, member_id: str, *, peer: str, rest: str) -> str:
-    """How a new replica is started; it listens where it is reached."""
+    """Return the command that starts a new replica; it listens at the addresses at which it is reached."""
     return f"raftmem serve --join {join} --node-id {member_id} --data DIR --rest {urlsplit(rest).netloc} --peer {peer}"
 
 

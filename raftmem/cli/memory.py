@@ -12,7 +12,7 @@ from raftmem.cli.rows import MEMORY_COLUMNS, follow_up, items, memory_row, print
 from raftmem.cli.verbs import Read, Write, reads, writes
 from raftmem.errors import BadRequest
 
-memory = typer.Typer(name="memory", help="Memories of a running group.", no_args_is_help=True)
+memory = typer.Typer(name="memory", help="Write, read and search memories of a running group.", no_args_is_help=True)
 IdArgument = Annotated[str, typer.Argument(help="Id of the memory.")]
 
 
@@ -21,7 +21,7 @@ def _path(memory_id: str, tail: str = "") -> str:
 
 
 def _show_write(answer: Answer) -> None:
-    """One line that says what was decided, and where in the log."""
+    """Say in one line what was decided, and where in the log."""
     event, record = answer.body.get("event"), answer.body.get("memory")
     if not isinstance(event, dict) or not isinstance(record, dict):
         print_json(answer.body)
@@ -35,8 +35,8 @@ def _show_write(answer: Answer) -> None:
 @writes(memory)
 def add(
     call: Write,
-    text: Annotated[str | None, typer.Argument(help="What to remember; at least this or --value.")] = None,
-    memory_id: Annotated[str | None, typer.Option("--id", help="An id of your own.")] = None,
+    text: Annotated[str | None, typer.Argument(help="Text to remember; give this, --value or both.")] = None,
+    memory_id: Annotated[str | None, typer.Option("--id", help="Id of your choice.")] = None,
     value: Annotated[str | None, typer.Option("--value", help="Any JSON, or @file.")] = None,
     tag: o.TagsOption = None,
     app: o.AppOption = None,
@@ -45,16 +45,18 @@ def add(
     run: o.RunOption = None,
     metadata: Annotated[str | None, typer.Option("--metadata", help="A JSON object, or @file.")] = None,
     embedding: Annotated[str | None, typer.Option("--embedding", help="A JSON array of numbers, or @file.")] = None,
-    embedding_model: Annotated[str | None, typer.Option("--embedding-model")] = None,
+    embedding_model: Annotated[
+        str | None, typer.Option("--embedding-model", help="Name of the model of the embedding.")
+    ] = None,
     memory_type: Annotated[str | None, typer.Option("--type", help="semantic, episodic, procedural or fact.")] = None,
     claim_type: Annotated[
         str | None, typer.Option("--claim", help="observation, inference, verified or directive.")
     ] = None,
     confidence: Annotated[float | None, typer.Option("--confidence", help="0..1")] = None,
     importance: Annotated[float | None, typer.Option("--importance", help="0..1")] = None,
-    ttl_ms: Annotated[int | None, typer.Option("--ttl-ms", help="Expires after this much log time.")] = None,
+    ttl_ms: Annotated[int | None, typer.Option("--ttl-ms", help="Expire after this much log time.")] = None,
     on_duplicate: Annotated[
-        str | None, typer.Option("--on-duplicate", help="add (default), or noop if equal content is there.")
+        str | None, typer.Option("--on-duplicate", help="add (default), or noop when equal content exists.")
     ] = None,
 ) -> None:
     """Add a memory (ADD)."""
@@ -82,19 +84,21 @@ def add(
 def update(
     call: Write,
     memory_id: IdArgument,
-    text: Annotated[str | None, typer.Option("--text")] = None,
+    text: Annotated[str | None, typer.Option("--text", help="New text.")] = None,
     value: Annotated[str | None, typer.Option("--value", help="Any JSON, or @file.")] = None,
     tag: o.TagsOption = None,
     metadata: Annotated[str | None, typer.Option("--metadata", help="A JSON object (whole), or @file.")] = None,
     embedding: Annotated[str | None, typer.Option("--embedding", help="A JSON array of numbers, or @file.")] = None,
-    embedding_model: Annotated[str | None, typer.Option("--embedding-model")] = None,
+    embedding_model: Annotated[
+        str | None, typer.Option("--embedding-model", help="Name of the model of the embedding.")
+    ] = None,
     confidence: Annotated[float | None, typer.Option("--confidence", help="0..1")] = None,
-    ttl_ms: Annotated[int | None, typer.Option("--ttl-ms")] = None,
+    ttl_ms: Annotated[int | None, typer.Option("--ttl-ms", help="Expire after this much log time.")] = None,
     merge: Annotated[list[str] | None, typer.Option("--merge", help=f"{o.MERGE_FORM}; may be repeated.")] = None,
-    clear: Annotated[list[str] | None, typer.Option("--clear", help="A field to set to null.")] = None,
+    clear: Annotated[list[str] | None, typer.Option("--clear", help="A field to set to null; repeatable.")] = None,
     if_version: o.IfVersionOption = None,
 ) -> None:
-    """Change a memory (UPDATE): given fields replace, merges work on what is there."""
+    """Change a memory (UPDATE): a field replaces the stored one, a merge combines with it."""
     body: dict[str, object] = {}
     body.update(dict.fromkeys(clear or ()))
     body |= o.given(
@@ -119,7 +123,7 @@ def delete(
     memory_id: IdArgument,
     if_version: o.IfVersionOption = None,
 ) -> None:
-    """Delete a memory (DELETE): a tombstone stays, its history too."""
+    """Delete a memory (DELETE); a tombstone and its history stay."""
     call.show(call.ask("DELETE", _path(memory_id), if_version=if_version), _show_write)
 
 
@@ -141,10 +145,10 @@ def list_memories(
     user: o.UserOption = None,
     agent: o.AgentOption = None,
     run: o.RunOption = None,
-    memory_type: Annotated[str | None, typer.Option("--type")] = None,
+    memory_type: Annotated[str | None, typer.Option("--type", help="semantic, episodic, procedural or fact.")] = None,
     status: Annotated[str | None, typer.Option("--status", help="active (default), deleted or expired.")] = None,
     condition: o.FilterOption = None,
-    newest_first: Annotated[bool, typer.Option("--newest-first")] = False,
+    newest_first: Annotated[bool, typer.Option("--newest-first", help="Newest first.")] = False,
 ) -> None:
     """List memories, oldest first, one page."""
     params = o.scope(app, user, agent, run) | o.given(tag=tag or None, memory_type=memory_type, status=status)
@@ -156,8 +160,8 @@ def list_memories(
 def search(
     call: Read,
     embedding: Annotated[str, typer.Option("--embedding", help="A JSON array of numbers, or @file.")],
-    top_k: Annotated[int | None, typer.Option("--top-k", min=1, max=1000)] = None,
-    threshold: Annotated[float | None, typer.Option("--threshold", help="Least score, 0..1.")] = None,
+    top_k: Annotated[int | None, typer.Option("--top-k", min=1, max=1000, help="Largest number of results.")] = None,
+    threshold: Annotated[float | None, typer.Option("--threshold", help="Lowest score of a result, 0..1.")] = None,
     tag: o.TagsOption = None,
     app: o.AppOption = None,
     user: o.UserOption = None,
@@ -165,7 +169,7 @@ def search(
     run: o.RunOption = None,
     condition: o.FilterOption = None,
 ) -> None:
-    """The memories nearest to a vector, best first; exact, within scope, tags and filter."""
+    """Find the memories nearest to a vector, best first; exact, within scope, tags and filter."""
     body = o.scope(app, user, agent, run) | o.given(
         embedding=o.json_argument(embedding, name="--embedding"),
         top_k=top_k,
@@ -181,7 +185,7 @@ def history(
     call: Read,
     memory_id: IdArgument,
 ) -> None:
-    """What happened to one memory: who, when, with which outcome; oldest first."""
+    """Show the events of one memory, oldest first: who, when, with which outcome."""
     call.show(call.get(_path(memory_id, "/history")), _show_history)
 
 

@@ -13,27 +13,37 @@ AppOption = Annotated[str | None, typer.Option("--app", help="app_id of the scop
 UserOption = Annotated[str | None, typer.Option("--user", help="user_id of the scope.")]
 AgentOption = Annotated[str | None, typer.Option("--agent", help="agent_id of the scope.")]
 RunOption = Annotated[str | None, typer.Option("--run", help="run_id of the scope.")]
-TagsOption = Annotated[list[str] | None, typer.Option("--tag", help="A tag; may be repeated.")]
+TagsOption = Annotated[list[str] | None, typer.Option("--tag", help="A tag; repeatable.")]
 ConsistencyOption = Annotated[
     str | None, typer.Option("--consistency", help="lease, linearizable, session, bounded or eventual.")
 ]
-MinIndexOption = Annotated[int | None, typer.Option("--min-index", help="Read what reflects at least this index.")]
-StalenessOption = Annotated[int | None, typer.Option("--max-staleness-ms", help="For --consistency bounded.")]
-AtOption = Annotated[int | None, typer.Option("--at", help="The state as it was at this log index.")]
-TimeoutOption = Annotated[int | None, typer.Option("--timeout-ms", help="How long the service may wait.")]
+MinIndexOption = Annotated[
+    int | None, typer.Option("--min-index", help="Read a state that reflects at least this index.")
+]
+StalenessOption = Annotated[
+    int | None, typer.Option("--max-staleness-ms", help="Largest age of the state, for --consistency bounded.")
+]
+AtOption = Annotated[int | None, typer.Option("--at", help="Read the state as it was at this log index.")]
+TimeoutOption = Annotated[int | None, typer.Option("--timeout-ms", help="Longest time that the service may wait.")]
 FilterOption = Annotated[str | None, typer.Option("--filter", help="A filter expression as JSON, or @file.")]
-IfVersionOption = Annotated[int | None, typer.Option("--if-version", help="Only if the memory is at this version.")]
+IfVersionOption = Annotated[
+    int | None, typer.Option("--if-version", help="Write only if the memory is at this version.")
+]
 GuardOption = Annotated[
     list[str] | None,
-    typer.Option("--guard", metavar="JSON", help='Only if this is true, such as {"gate":"g","open":true}; repeatable.'),
+    typer.Option(
+        "--guard", metavar="JSON", help='Write only if this is true, such as {"gate":"g","open":true}; repeatable.'
+    ),
 ]
 TTL_S_MIN: Final = LOCK_TTL_MS_MIN / 1000  # of a lock or a claim
 TTL_S_MAX: Final = LOCK_TTL_MS_MAX / 1000
-LimitOption = Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many a page.")]
-CursorOption = Annotated[str | None, typer.Option("--cursor", help="next_cursor of the page before.")]
+LimitOption = Annotated[int, typer.Option("--limit", min=1, max=1000, help="Largest number of rows in the page.")]
+CursorOption = Annotated[str | None, typer.Option("--cursor", help="Continue after the page that printed this cursor.")]
 TtlOption = Annotated[
     float | None,
-    typer.Option("--ttl", min=TTL_S_MIN, max=TTL_S_MAX, metavar="SECONDS", help="As long as before if not given."),
+    typer.Option(
+        "--ttl", min=TTL_S_MIN, max=TTL_S_MAX, metavar="SECONDS", help="Time until it is lost; as before if not given."
+    ),
 ]
 DataOption = Annotated[Path, typer.Option("--data", help="A replica's folder, such as .raftmem/n1.")]
 LiveOption = Annotated[bool, typer.Option("--live", help="Read a consistent view beside a running replica.")]
@@ -42,7 +52,7 @@ MERGE_FORM: Final = 'PATH=OP:JSON, such as value.seen=inc:1 or tags=union:["free
 
 
 def json_argument(text: str | None, *, name: str) -> object:
-    """The JSON that an argument holds, or that `@file` holds; None when it was not given. Raises: BadRequest."""
+    """Return the JSON value of an argument or of its `@file`; None when it was not given. Raises: BadRequest."""
     if text is None:
         return None
     raw = text.encode("utf-8", "surrogateescape")
@@ -61,7 +71,7 @@ def json_argument(text: str | None, *, name: str) -> object:
 
 
 def merge_argument(texts: list[str] | None) -> dict[str, object] | None:
-    """`--merge PATH=OP:JSON`, repeated, as the API's `merge`. Raises: BadRequest."""
+    """Read each `--merge PATH=OP:JSON` as the API's `merge`. Raises: BadRequest."""
     if not texts:
         return None
     merges: dict[str, object] = {}
@@ -77,17 +87,17 @@ def merge_argument(texts: list[str] | None) -> dict[str, object] | None:
 
 
 def guards(texts: list[str] | None) -> list[object] | None:
-    """`--guard JSON`, repeated. Raises: BadRequest."""
+    """Read each `--guard JSON`. Raises: BadRequest."""
     return [json_argument(text, name="--guard") for text in texts] if texts else None
 
 
 def ms(seconds: float | None) -> int | None:
-    """Seconds of an option as the service counts them."""
+    """Convert the seconds of an option to the service's milliseconds."""
     return None if seconds is None else round(seconds * 1000)
 
 
 def given(**fields: object) -> dict[str, object]:
-    """The fields that were given: None is left out."""
+    """Keep the fields that were given; leave None out."""
     return {name: value for name, value in fields.items() if value is not None}
 
 

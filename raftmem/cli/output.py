@@ -70,7 +70,7 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, has_head
 
 
 def print_fields(fields: Iterable[tuple[str, object]]) -> None:
-    """One thing: a name and its whole value a line."""
+    """Print one row: a name and its whole value a line."""
     out = console()
     pairs = list(fields)
     width = max((len(name) for name, _ in pairs), default=0)

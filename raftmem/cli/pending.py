@@ -1,6 +1,6 @@
-"""What an entry asks for that no machine has seen yet, in the shape of an outcome, so that it is shown like the others.
+"""An entry that was not applied yet, in the shape of an outcome, so that it is shown like the others.
 
-It says what each operation is about and nothing of what will come of it.
+It says what each operation is about, and nothing of its result.
 """
 
 from typing import assert_never
@@ -48,7 +48,7 @@ def asked(entry: Entry) -> Result:
 
 
 def _asked(operation: Operation) -> Outcome:
-    """What an operation is about, in the place of its outcome."""
+    """Name what an operation is about, in the place of its outcome."""
     memory_id, about = None, None
     match operation:
         case Add() | Put():

@@ -1,4 +1,4 @@
-"""Whether the ports of a group are free, told before anything is started."""
+"""Check that the ports of a group are free before anything is started."""
 
 import socket
 import time
@@ -12,7 +12,7 @@ PORT_WAIT_S: Final = 5.0  # replicas of a killed `up` need a moment to notice an
 
 
 def check_ports(group: Group, *, wait_s: float, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Every port of the group is free, waiting for one that is just being left. Raises: CommandFailed naming it."""
+    """Check every port of the group, and wait for one that is just being left. Raises: CommandFailed naming it."""
     for replica in group.replicas:
         for port, use in ((replica.rest_port, "REST"), (replica.peer_port, "peers")):
             waited = 0.0

@@ -27,9 +27,9 @@ def recover(
         ),
     ],
     show_plan: Annotated[
-        bool, typer.Option("--plan", help="Print what would be done and lost; change nothing.")
+        bool, typer.Option("--plan", help="Print what --yes would do and lose; change nothing.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Recover the folder.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Make a stopped replica the only voter of a new incarnation of its group. Only when a majority is lost for good.

@@ -29,10 +29,15 @@ DEFAULT_URL: Final = "http://127.0.0.1:8101"
 
 UrlOption = Annotated[
     str,
-    typer.Option("--url", envvar="RAFTMEM_URL", help="Replicas to ask, separated by commas; the next if one fails."),
+    typer.Option(
+        "--url",
+        envvar="RAFTMEM_URL",
+        help="Addresses of replicas, separated by commas; the next is asked when one fails.",
+    ),
 ]
 ActorOption = Annotated[
-    str | None, typer.Option("--actor", envvar="RAFTMEM_ACTOR", help="<type>/<id>; user/<login> if not given.")
+    str | None,
+    typer.Option("--actor", envvar="RAFTMEM_ACTOR", help="Name yourself as <type>/<id>; user/<login> if not given."),
 ]
 KeyOption = Annotated[
     str | None, typer.Option("--idempotency-key", help="Repeat a write whose outcome was unknown (exit code 3).")
@@ -157,7 +162,7 @@ def library(url: str, *, actor: str | None) -> RaftmemClient:
 
 
 def login() -> str:
-    """Who runs this command."""
+    """Return the name of the user who runs this command."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # a container user without a name

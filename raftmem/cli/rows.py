@@ -33,7 +33,7 @@ def event_row(event: dict[str, object]) -> tuple[object, ...]:
 
 
 def _subject(event: dict[str, object]) -> str | None:
-    """What an event is about, with its version, token or new state."""
+    """Name what an event is about, with its version, token or new state."""
     tasks = event.get("task_ids")
     named = [event.get("memory_id"), event.get("lock"), event.get("gate"), event.get("member_id")]
     named += tasks if isinstance(tasks, list) else []
@@ -67,7 +67,7 @@ def for_people(duration_ms: object) -> str | None:
 
 
 def follow_up(page: dict[str, object]) -> None:
-    """Says how to ask for the next page, if there is one."""
+    """Say how to ask for the next page, if there is one."""
     if page.get("next_cursor"):
         console(stderr=True).print(f"more: --cursor {page['next_cursor']}", markup=False)
 

@@ -19,7 +19,7 @@ from raftmem.cli.output import print_json, print_table
 from raftmem.errors import FolderRefused, RestartNeeded, Stop, WrongState
 from raftmem.settings import FIELDS, Loaded, flag_of, load, mask_url, shown
 
-config = typer.Typer(name="config", help="What a replica would run with.", no_args_is_help=True)
+config = typer.Typer(name="config", help="Show the settings of a replica.", no_args_is_help=True)
 _BOOLEANS: Final = frozenset(name for name, field in FIELDS.items() if "bool" in str(field.type))
 
 
@@ -106,7 +106,7 @@ def watch_parent(descriptor: int) -> None:
 
 
 def show(loaded: Loaded, as_json: bool = typer.Option(False, "--json", help="Print JSON for programs.")) -> None:
-    """Every setting in force and where it came from; secrets are masked."""
+    """Show every setting in force and its source; secrets are masked."""
     rows = [(name, shown(name, getattr(loaded.settings, name)), loaded.sources[name]) for name in FIELDS]
     for name in ("RAFTMEM_URL", "RAFTMEM_ACTOR", "RAFTMEM_TOKEN"):  # read by the commands, not by a replica
         value = os.environ.get(name)

@@ -17,17 +17,17 @@ from raftmem.cli.rows import items
 from raftmem.cli.verbs import Row, Write, writes
 from raftmem.storage.snapshots.contract import SnapshotMeta
 
-snapshot = typer.Typer(name="snapshot", help="Snapshots of one replica.", no_args_is_help=True)
+snapshot = typer.Typer(name="snapshot", help="List, check and take snapshots of one replica.", no_args_is_help=True)
 _COLUMNS = ("index", "term", "time", "bytes", "digest", "checksum")
 
 
 @snapshot.command("list")
 def list_snapshots(
-    data: Annotated[Path | None, typer.Option("--data", help="Look into this folder instead of asking --url.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Read this folder instead of asking --url.")] = None,
     url: UrlOption = DEFAULT_URL,
     as_json: JsonFlag = False,
 ) -> None:
-    """Newest first. A folder may be looked at while its replica runs."""
+    """List snapshots, newest first. A folder can be read while its replica runs."""
     if data is None:
         found = items(Remote(url).read("GET", "/v1/admin/snapshots", params={}).body.get("snapshots"))
     else:
@@ -40,7 +40,7 @@ def list_snapshots(
 
 @snapshot.command()
 def verify(data: DataOption, as_json: JsonFlag = False) -> None:
-    """Read every snapshot of a folder: length, checksum, digest, last entry. Exit code 1 if one is damaged."""
+    """Check every snapshot of a folder: length, checksum, digest, last entry. Exits with 1 if one is damaged."""
     store = snapshots_of(data)
     results: list[Row] = [{"name": damage.name, "index": None, "problem": damage.what} for damage in store.damaged]
     results += [{"name": meta.name, "index": meta.index, "problem": store.verify(meta)} for meta in store.all()]
@@ -58,7 +58,7 @@ def verify(data: DataOption, as_json: JsonFlag = False) -> None:
 
 @writes(snapshot, guarded=False, keyed=False)
 def take(call: Write) -> None:
-    """Take one on the replica at --url, while writes go on."""
+    """Take a snapshot on the replica at --url, while writes go on."""
     call.show(call.ask("POST", "/v1/admin/snapshot"), _show_taken)
 
 

@@ -16,7 +16,7 @@ from raftmem.model.digest import GENESIS
 from raftmem.model.records import SEQ_LAST, Position, Record
 from raftmem.storage.state.contract import Query, StateReader
 
-state = typer.Typer(name="state", help="The state in a replica's folder.", no_args_is_help=True)
+state = typer.Typer(name="state", help="Read the state in a replica's folder.", no_args_is_help=True)
 
 
 @state.command("list")
@@ -29,11 +29,11 @@ def list_memories(
     run: o.RunOption = None,
     tag: o.TagsOption = None,
     status: Annotated[str, typer.Option("--status", help="active, deleted or expired.")] = "active",
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 100,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Largest number of memories.")] = 100,
     live: o.LiveOption = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Memories, oldest first."""
+    """List memories, oldest first."""
     scope = tuple((name, str(value)) for name, value in o.scope(app, user, agent, run).items())
     query = Query(scope=scope, tags=tuple(tag or ()), status=status)
     with open_to_read(data, live=live) as folder:
@@ -54,7 +54,7 @@ def get(
     live: o.LiveOption = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """One memory; a tombstone too."""
+    """Show one memory, or its tombstone."""
     with open_to_read(data, live=live) as folder:
         reader = folder.state()
         index = check_at(at, reader)
@@ -70,7 +70,7 @@ def get(
 
 @state.command()
 def digest(data: o.DataOption, at: o.AtOption = None, live: o.LiveOption = False, as_json: JsonFlag = False) -> None:
-    """The digest of the state: equal on every replica at the same index."""
+    """Print the digest of the state: equal on every replica at the same index."""
     with open_to_read(data, live=live) as folder:
         reader = folder.state()
         index = check_at(at, reader)

@@ -1,4 +1,4 @@
-"""`raftmem task`: the task queues of a running group: what a producer, a worker in shell and an operator need.
+"""`raftmem task`: the task queues of a running group: commands for producers, for workers in shell, and for operators.
 
 A claim is (task, token): heartbeat, complete, fail and release name both, and a claim that was lost meanwhile ends
 with exit code 4. A worker that runs for long is better written with `raftmem.client`, which renews its claims.
@@ -17,11 +17,13 @@ from raftmem.cli.verbs import Read, Row, Write, reads, writes
 from raftmem.errors import BadRequest
 from raftmem.limits import TASK_CLAIM_MAX, WAIT_MS_MAX
 
-task = typer.Typer(name="task", help="Task queues of a running group.", no_args_is_help=True)
+task = typer.Typer(
+    name="task", help="Add, claim, finish and watch over tasks of a running group.", no_args_is_help=True
+)
 _COLUMNS: Final = ("id", "queue", "state", "priority", "attempt", "worker", "token", "remaining", "payload")
 _BACKOFF_FORM: Final = "FIRST,FACTOR,LONGEST, such as 1,2,3600 (seconds, a number, seconds)"
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the task.")]
-TokenOption = Annotated[int, typer.Option("--token", help="The token that the claim gave.")]
+TokenOption = Annotated[int, typer.Option("--token", help="Token of the claim.")]
 
 
 @writes(task)
@@ -29,15 +31,23 @@ def add(
     call: Write,
     queue: Annotated[str, typer.Argument(help="Name of the queue; may contain /.")],
     payload: Annotated[str | None, typer.Argument(help="Any JSON, or @file.")] = None,
-    task_id: Annotated[str | None, typer.Option("--id", help="An id of your own.")] = None,
+    task_id: Annotated[str | None, typer.Option("--id", help="Id of your choice.")] = None,
     priority: Annotated[int | None, typer.Option("--priority", help="Higher first; 0 if not given.")] = None,
-    delay: Annotated[float | None, typer.Option("--delay", metavar="SECONDS", help="Not before.")] = None,
-    max_attempts: Annotated[int | None, typer.Option("--max-attempts", help="Dead after so many.")] = None,
-    backoff: Annotated[str | None, typer.Option("--backoff", help=f"After a failure: {_BACKOFF_FORM}.")] = None,
-    depends_on: Annotated[list[str] | None, typer.Option("--after", metavar="ID", help="Repeatable.")] = None,
-    unique_key: Annotated[str | None, typer.Option("--unique-key", help="One such unfinished task a queue.")] = None,
+    delay: Annotated[
+        float | None, typer.Option("--delay", metavar="SECONDS", help="Earliest time of the first attempt, from now.")
+    ] = None,
+    max_attempts: Annotated[
+        int | None, typer.Option("--max-attempts", help="Attempts after which the task is dead.")
+    ] = None,
+    backoff: Annotated[str | None, typer.Option("--backoff", help=f"Pauses after failures: {_BACKOFF_FORM}.")] = None,
+    depends_on: Annotated[
+        list[str] | None, typer.Option("--after", metavar="ID", help="Wait until this task is completed; repeatable.")
+    ] = None,
+    unique_key: Annotated[
+        str | None, typer.Option("--unique-key", help="Allow one unfinished task with this key in the queue.")
+    ] = None,
 ) -> None:
-    """Put a task into a queue; with --after it waits until those are completed."""
+    """Put a task into a queue. With --after it waits until those tasks are completed."""
     body = {"queue": queue, "payload": o.json_argument(payload, name="PAYLOAD")} | o.given(
         id=task_id,
         priority=priority,
@@ -53,15 +63,15 @@ def add(
 @reads(task, "list", pages=True)
 def list_tasks(
     call: Read,
-    queue: Annotated[str | None, typer.Option("--queue")] = None,
+    queue: Annotated[str | None, typer.Option("--queue", help="List only tasks of this queue.")] = None,
     state: Annotated[
         str | None,
         typer.Option("--state", help="available, scheduled, blocked, claimed, completed, cancelled or dead."),
     ] = None,
-    worker: Annotated[str | None, typer.Option("--worker", help="Claimed by this worker.")] = None,
-    newest_first: Annotated[bool, typer.Option("--newest-first")] = False,
+    worker: Annotated[str | None, typer.Option("--worker", help="List only claims of this worker.")] = None,
+    newest_first: Annotated[bool, typer.Option("--newest-first", help="Newest first.")] = False,
 ) -> None:
-    """Tasks, oldest first, one page; finished ones are there for a day."""
+    """List tasks, oldest first, one page. Finished tasks are kept for a day."""
     order = "desc" if newest_first else None
     call.show(call.get("/v1/tasks", queue=queue, state=state, worker=worker, order=order), _show_page)
 
@@ -71,29 +81,36 @@ def show(
     call: Read,
     task_id: IdArgument,
 ) -> None:
-    """One task, with its result and why earlier attempts failed."""
+    """Show one task with its result and the errors of earlier attempts."""
     call.show(call.get(_path(task_id)), _show_task)
 
 
 @writes(task)
 def claim(
     call: Write,
-    queues: Annotated[list[str], typer.Argument(metavar="QUEUE…", help="Queues to look into.")],
+    queues: Annotated[list[str], typer.Argument(metavar="QUEUE…", help="Queues to claim from.")],
     worker: Annotated[
-        str, typer.Option("--worker", envvar="RAFTMEM_OWNER", help="Who works on it; unique to one process.")
+        str, typer.Option("--worker", envvar="RAFTMEM_OWNER", help="Name of the worker; unique to one process.")
     ],
     ttl: Annotated[
         float,
         typer.Option(
-            "--ttl", min=o.TTL_S_MIN, max=o.TTL_S_MAX, metavar="SECONDS", help="Lost after so long with no heartbeat."
+            "--ttl",
+            min=o.TTL_S_MIN,
+            max=o.TTL_S_MAX,
+            metavar="SECONDS",
+            help="The claim is lost after this long without a heartbeat.",
         ),
     ] = 30,
-    most: Annotated[int, typer.Option("--max", min=1, max=TASK_CLAIM_MAX, help="So many tasks at most.")] = 1,
+    most: Annotated[int, typer.Option("--max", min=1, max=TASK_CLAIM_MAX, help="Largest number of tasks.")] = 1,
     wait: Annotated[
-        float, typer.Option("--wait", min=0, max=WAIT_MS_MAX / 1000, metavar="SECONDS", help="For a task to come.")
+        float,
+        typer.Option(
+            "--wait", min=0, max=WAIT_MS_MAX / 1000, metavar="SECONDS", help="Longest time to wait for a task."
+        ),
     ] = 0,
 ) -> None:
-    """Take the most urgent tasks; each comes with a token. Nothing to do is no error."""
+    """Claim the most urgent tasks; each comes with a token. An empty queue is no error."""
     wait_ms = o.ms(wait) or 0
     body = {"queues": queues} | o.given(worker=worker, ttl_ms=o.ms(ttl), max=most, wait_ms=wait_ms)
     answer = call.ask("POST", "/v1/tasks/claim", body, wait_ms=wait_ms)
@@ -107,7 +124,7 @@ def heartbeat(
     token: TokenOption,
     ttl: o.TtlOption = None,
 ) -> None:
-    """Keep a claim for another --ttl, and hear whether somebody wants the task stopped. Exit code 4 when it is lost."""
+    """Keep a claim for another --ttl, and learn if the task should stop. Exits with 4 when the claim is lost."""
     answer = call.ask("POST", _path(task_id, "/heartbeat"), o.given(token=token, ttl_ms=o.ms(ttl)))
     call.show(answer, lambda answer: _show_kept(task_id, answer))
 
@@ -119,7 +136,7 @@ def complete(
     token: TokenOption,
     result: Annotated[str | None, typer.Option("--result", help="Any JSON, or @file.")] = None,
 ) -> None:
-    """Say that it is done. Exit code 4 when the claim was lost: another worker has it, or has done it."""
+    """Complete a task. Exits with 4 when the claim was lost: another worker has the task, or has done it."""
     body = o.given(token=token, result=o.json_argument(result, name="--result"))
     call.show(call.ask("POST", _path(task_id, "/complete"), body), _show_written)
 
@@ -129,14 +146,14 @@ def fail(
     call: Write,
     task_id: IdArgument,
     token: TokenOption,
-    error: Annotated[str | None, typer.Option("--error", help="Why: any JSON, or @file.")] = None,
-    final: Annotated[bool, typer.Option("--final", help="Another attempt would not help: it is dead.")] = False,
+    error: Annotated[str | None, typer.Option("--error", help="The error: any JSON, or @file.")] = None,
+    final: Annotated[bool, typer.Option("--final", help="Make the task dead: another attempt would not help.")] = False,
     delay: Annotated[
         float | None,
-        typer.Option("--delay", metavar="SECONDS", help="Before it is tried again; by its backoff if not given."),
+        typer.Option("--delay", metavar="SECONDS", help="Pause before the next attempt; by its backoff if not given."),
     ] = None,
 ) -> None:
-    """Say that this attempt failed; it is tried again while attempts are left."""
+    """Report a failed attempt; the task is tried again while attempts are left."""
     body = o.given(
         token=token,
         error=o.json_argument(error, name="--error"),
@@ -152,7 +169,7 @@ def release(
     task_id: IdArgument,
     token: TokenOption,
 ) -> None:
-    """Give it back untried: the attempt does not count."""
+    """Give a task back untried; the attempt does not count."""
     call.show(call.ask("POST", _path(task_id, "/release"), {"token": token}), _show_written)
 
 
@@ -161,7 +178,7 @@ def cancel(
     call: Write,
     task_id: IdArgument,
 ) -> None:
-    """Nobody is to do it. A worker that has it is told with its next heartbeat."""
+    """Cancel a task. Its worker learns of it with the next heartbeat."""
     call.show(call.ask("POST", _path(task_id, "/cancel"), {}), _show_written)
 
 

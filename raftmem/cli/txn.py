@@ -1,4 +1,4 @@
-"""`raftmem txn`: one transaction on a running group, from a file: guards, and what to do if they hold or not.
+"""`raftmem txn`: one transaction on a running group, from a file: guards, and operations for either result.
 
 It is decided whole, in one entry of the log. The exit code says which arm ran: 0 `then`, 4 `else`.
 """
@@ -23,10 +23,10 @@ def txn(
     call: Write,
     file: Annotated[str, typer.Argument(help='JSON: {"guards": […], "then": […], "else": […]}; - is stdin.')],
 ) -> None:
-    """Do several things together or not at all: memories, locks, tasks and gates.
+    """Apply several operations together or not at all: on memories, locks, tasks and gates.
 
     An operation is named by its event and takes the fields of its route: {"op": "LOCK_ACQUIRE", "name": "a", "owner":
-    "me", "ttl_ms": 10000}. Exit code 4 when a guard was false, and `else` ran instead.
+    "me", "ttl_ms": 10000}. Exits with 4 when a guard was false, and `else` ran instead.
     """
     answer = call.ask("POST", "/v1/txn", _body(file))
     call.show(answer, _show_arm)

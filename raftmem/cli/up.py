@@ -28,15 +28,19 @@ Say = Callable[[str, str], None]
 
 
 def up(
-    replicas: Annotated[int | None, typer.Option("--replicas", help="How many (3, or what the folder holds).")] = None,
-    data: Annotated[Path, typer.Option("--data", help="Folder of the group.")] = Path(".raftmem"),
-    port: Annotated[
-        int | None, typer.Option("--port", help="REST of n1 (8101); n2 is on the next, peers on these + 1000.")
+    replicas: Annotated[
+        int | None, typer.Option("--replicas", help="Number of replicas (3, or what the folder holds).")
     ] = None,
-    no_restart: Annotated[bool, typer.Option("--no-restart", help="Leave a replica down that has died.")] = False,
+    data: Annotated[Path, typer.Option("--data", help="Folder of the group; created if missing.")] = Path(".raftmem"),
+    port: Annotated[
+        int | None, typer.Option("--port", help="REST port of n1 (8101); n2 takes the next, peer ports are 1000 above.")
+    ] = None,
+    no_restart: Annotated[
+        bool, typer.Option("--no-restart", help="Do not start a replica again that has died.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> int:
-    """Start a group on this machine, or go on with the one in the folder; stop with Ctrl-C."""
+    """Start a group on this machine, or resume the one in the folder. Ctrl-C stops it."""
     layout = Layout(data)
     lock = layout.lock()
     try:
@@ -106,7 +110,7 @@ async def _announce(layout: Layout, group: Group, supervisor: Supervisor, say: S
 
 
 async def _look(client: httpx.AsyncClient, layout: Layout, replica: Replica) -> bool:
-    """Whether a replica is ready. Its first answer uses up its permit to bootstrap: its folder is a voter now."""
+    """Ask if a replica is ready. Its first answer uses up its permit to bootstrap: its folder is a voter now."""
     try:
         response = await client.get(f"{replica.rest_url}/readyz")
     except httpx.TransportError:
@@ -139,7 +143,7 @@ def _ready_json(layout: Layout, group: Group, supervisor: Supervisor, leader: st
 
 
 def _print_ready(layout: Layout, group: Group, supervisor: Supervisor, leader: str | None) -> None:
-    """A line a replica and nothing that is as wide as the terminal: an address that is cut is of no use."""
+    """Print a line a replica, and no table: an address that is cut is of no use."""
     out = console()
     out.print(f"raftmem {group.cluster_id} is ready", style="bold green")
     roles = {replica.id: _role(replica.id, supervisor, leader) for replica in group.replicas}
@@ -161,7 +165,7 @@ def _role(replica_id: str, supervisor: Supervisor, leader: str | None) -> str:
 
 
 def commands_to_try(layout: Layout, group: Group) -> list[str]:
-    """Three lines for a shell in this folder: write on one replica, read on another, look at the log."""
+    """Return three lines for a shell in this folder: write on one replica, read on another, read the log."""
     program = _program()
     first, last = group.replicas[0], group.replicas[-1]
     return [
@@ -172,7 +176,7 @@ def commands_to_try(layout: Layout, group: Group) -> list[str]:
 
 
 def _program() -> str:
-    """How this program can be called again from here."""
+    """Return how to call this program again from here."""
     called = Path(sys.argv[0])
     if called.name != "raftmem" or not called.exists():
         return f"{shlex.quote(sys.executable)} -m raftmem"

@@ -1,5 +1,5 @@
-"""A command that is one request to a running group: the options that all such commands share, and what becomes of the
-reply.
+"""A command that is one request to a running group: the options that all such commands share, and how its
+reply is shown.
 
 A command is written as a function of `Write` or `Read` and of its own arguments; `writes` and `reads` add the shared
 options, in the same order and with the same help everywhere, and register it.
@@ -111,7 +111,7 @@ def writes(
 def writing(
     command: Callable[Concatenate[Write, P], None], *, guarded: bool = True, keyed: bool = True
 ) -> Callable[..., None]:
-    """The command with the options of a write. `guarded`, `keyed`: it takes --guard, --idempotency-key."""
+    """Add the options of a write to a command. `guarded`, `keyed`: it takes --guard, --idempotency-key."""
     shared = [*([_GUARD] if guarded else []), _TIMEOUT, *([_KEY] if keyed else []), _ACTOR, _URL, _JSON]
 
     def call(given: Row) -> Write:
@@ -143,7 +143,7 @@ def reads(
 def _with_shared(
     command: Callable[..., None], shared: list[_Shared], call: Callable[[Row], object]
 ) -> Callable[..., None]:
-    """What typer sees: the command's own parameters, then the shared ones."""
+    """Make the function that typer sees: it has the command's own parameters, then the shared ones."""
     own = list(inspect.signature(command).parameters.values())[1:]
     kind = inspect.Parameter.KEYWORD_ONLY
     parameters = [parameter.replace(kind=kind) for parameter in own]

@@ -31,15 +31,15 @@ _OUTCOMES: Final[dict[str | None, Literal["applied", "refused"] | None]] = {
 
 def watch(
     first: Annotated[
-        int | None, typer.Option("--from", min=1, help="First index; what comes next if not given.")
+        int | None, typer.Option("--from", min=1, help="First index; the next entry if not given.")
     ] = None,
     op: Annotated[str | None, typer.Option("--op", help="One kind of event, such as LOCK_GRANT.")] = None,
     memory: Annotated[str | None, typer.Option("--memory", help="Only what concerns this memory.")] = None,
     lock: Annotated[str | None, typer.Option("--lock", help="Only what concerns this lock.")] = None,
     queue: Annotated[str | None, typer.Option("--queue", help="Only what concerns tasks of this queue.")] = None,
     gate: Annotated[str | None, typer.Option("--gate", help="Only what concerns this gate.")] = None,
-    by: Annotated[str | None, typer.Option("--by", metavar="ID", help="Only what this actor asked for.")] = None,
-    request_id: Annotated[str | None, typer.Option("--request-id", help="Only what this request asked for.")] = None,
+    by: Annotated[str | None, typer.Option("--by", metavar="ID", help="Only events that this actor asked for.")] = None,
+    request_id: Annotated[str | None, typer.Option("--request-id", help="Only events of this request.")] = None,
     outcome: Annotated[str | None, typer.Option("--outcome", help="applied or refused.")] = None,
     tag: o.TagsOption = None,
     app: o.AppOption = None,
@@ -49,12 +49,12 @@ def watch(
     internal: Annotated[
         bool, typer.Option("--internal", help="Also Raft's own entries, and changes of the members.")
     ] = False,
-    most: Annotated[int | None, typer.Option("--max", min=1, help="End after so many entries.")] = None,
+    most: Annotated[int | None, typer.Option("--max", min=1, help="End after this many entries.")] = None,
     actor: ActorOption = None,
     url: UrlOption = DEFAULT_URL,
     as_json: JsonFlag = False,
 ) -> None:
-    """Follow the log: one line an event; with --json one object a line. Ctrl-C ends it."""
+    """Follow the log: one line an event, or one JSON object with --json. Ctrl-C ends it."""
     if outcome not in _OUTCOMES:
         raise BadRequest(f"--outcome {outcome} is not one of applied, refused", parameter="--outcome")
     seen = 0
@@ -102,7 +102,7 @@ def _show(entry: Entry, *, as_json: bool) -> None:
 
 
 def plain(event: Event) -> dict[str, object]:
-    """As the API shows it: keys that do not concern it are left out."""
+    """Show an event as the API does: keys that do not concern it are left out."""
     shown: dict[str, object] = msgspec.to_builtins(event)
     shown["time"] = event.time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return {name: value for name, value in shown.items() if name in _ALWAYS or value not in (None, [])}

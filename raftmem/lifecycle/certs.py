@@ -27,7 +27,7 @@ HOST_CHARACTERS_MAX: Final = 253  # RFC 1035
 
 
 class Files(NamedTuple):
-    """Where one certificate and its key are."""
+    """The paths of one certificate and its key."""
 
     cert: Path
     key: Path
@@ -45,7 +45,7 @@ def files(folder: Path, name: str) -> Files:
 def make(
     folder: Path, nodes: Sequence[str], *, days: int, now: datetime, hosts: Sequence[str] = ()
 ) -> dict[str, Files]:
-    """A certificate and key for each node, valid for `days`; `hosts`: further names or addresses in each of them.
+    """Make a certificate and key for each node, valid for `days`; `hosts`: further names or addresses in each of them.
 
     Raises: BadRequest when something does not fit or a file is there already; nothing was written then. OSError.
     """
@@ -95,7 +95,7 @@ def _general_name(host: str) -> x509.GeneralName:
 
 # --- the authority ---------------------------------------------------------------------------------------
 def _authority(folder: Path, now: datetime, days: int) -> _Authority:
-    """The one in the folder, or a new one."""
+    """Return the authority in the folder, or make one."""
     where = files(folder, AUTHORITY)
     there = [path for path in where if os.path.lexists(path)]
     if len(there) == 1:
@@ -200,6 +200,6 @@ def _write(where: Files, cert: x509.Certificate, key: ec.EllipticCurvePrivateKey
 
 
 def _create(path: Path, data: bytes, *, mode: int) -> None:
-    """Never over a file that is there."""
+    """Create a file; one that exists is never overwritten."""
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         file.write(data)

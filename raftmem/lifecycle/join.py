@@ -1,4 +1,4 @@
-"""How an empty data folder becomes a new replica of a group that runs: `raftmem serve --join URL`.
+"""An empty data folder becomes a new replica of a running group: `raftmem serve --join URL`.
 
 The folder gets its identity first, then the group is asked, over REST, to take it in; then its log gets a first entry
 at index 0: a membership without voters, so that it never stands and is sent everything else by the leader. A run that
@@ -57,14 +57,14 @@ class _Seen(Struct, frozen=True):
 
 
 class _Cluster(Struct, frozen=True):
-    """What is needed of `GET /v1/cluster`."""
+    """The part of `GET /v1/cluster` that a new replica needs."""
 
     cluster_id: Annotated[str, Meta(min_length=1)]
     members: list[_Seen]
 
 
 class _Group(Struct, frozen=True):
-    """What is needed of the reply to `POST /v1/cluster/members`."""
+    """The part of the reply to `POST /v1/cluster/members` that a new replica needs."""
 
     cluster_id: str
     incarnation: _Positive
@@ -137,7 +137,7 @@ def _enter(
     *,
     is_new: bool,
 ) -> None:
-    """`is_new`: this run has begun the folder, so that nobody was ever asked to take it in."""
+    """Ask the group to take the folder in. `is_new`: this run has begun the folder, so no group was asked before."""
     peer_url, rest_url = addresses
     body = {
         "id": settings.node_id,
@@ -164,8 +164,8 @@ def _enter(
 
 
 def _advertised(settings: Settings, cluster: _Cluster) -> tuple[str, str]:
-    """(peer, REST) address to be known by: the settings' own, or what `raftmem member add` said, where the settings
-    only say "listen everywhere". Raises: BadRequest."""
+    """Return the (peer, REST) address to be known by: the settings' own, or the one of `raftmem member add` where the
+    settings only say "listen everywhere". Raises: BadRequest."""
     known = next((member for member in cluster.members if member.id == settings.node_id), None)
     peer_url, rest_url = settings.peer, settings.rest_url
     if is_unspecified(split_address(peer_url, name="peer")[0]):
@@ -205,7 +205,7 @@ class _Remote:
     ) -> None:
         try:
             for url in urls.split(","):
-                check_rest_url(url.strip(), name="join")
+                check_rest_url(url.strip().rstrip("/"), name="join")
             endpoints = Endpoints(urls)
         except ValueError as error:
             raise BadRequest(str(error), parameter="join") from error
@@ -240,7 +240,7 @@ class _Remote:
 
 
 def _says_nothing(error: client.RaftmemClientError) -> bool:
-    """Whether it is of the group's state, not of this replica: nobody answered, or what did could not do it now."""
+    """True if the error is about the group and not about this replica: no answer, or none possible at the moment."""
     if isinstance(error, client.ServerError):
         return bool(error.code)
     return isinstance(error, _LATER)
@@ -260,7 +260,7 @@ class _Randomness:
 
 
 def _told(program: Program[_A]) -> Program[_A]:
-    """The same program; the log says once that it waits, and for what."""
+    """Run the same program, and log once that it waits, with the reason."""
     effect, reason, is_said = next(program), "", False
     while True:
         if isinstance(effect, Pause) and not is_said:

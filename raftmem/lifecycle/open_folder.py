@@ -1,4 +1,4 @@
-"""What one replica has on disk, opened in the order that keeps it whole: folder, log, state, snapshots.
+"""The files of one replica, opened in the order that keeps them whole: folder, log, state, snapshots.
 
 It refuses a log that is damaged anywhere, a state that does not belong to it, and a recovery that was cut short. A
 state that is behind the log's first entry (discarded after a stop of the machine or because its file was cut short, or
@@ -48,7 +48,7 @@ class Stores(NamedTuple):
 
 
 def open_stores(settings: Settings, randomness: Randomness, clock: Clock | None = None) -> Stores:
-    """Raises: Corrupt, FolderRefused, BadRequest; then nothing stays open."""
+    """Open everything in the folder. Raises: Corrupt, FolderRefused, BadRequest; then nothing stays open."""
     with ExitStack() as opened:
         folder = open_folder(
             settings.data,

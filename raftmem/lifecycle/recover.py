@@ -43,7 +43,7 @@ class _File(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Plan(NamedTuple):
-    """What the folder holds, and the membership that would follow it.
+    """The contents of the folder, and the membership that would follow it.
 
     `applied`: known here to be committed up to there; `last_index`: entries after `applied` up to it become committed.
     `term`: of the hard state. `before`: the membership in force here; `after`: the new one.
@@ -64,7 +64,7 @@ class Plan(NamedTuple):
 
     @property
     def others(self) -> tuple[Member, ...]:
-        """Who may hold more than this folder."""
+        """The other members: their folders may hold more than this one."""
         return tuple(one for one in (*self.before.voters, *self.before.learners) if one.id != self.node_id)
 
     @property
@@ -93,7 +93,7 @@ def read_members(file: Path) -> tuple[NewMember, ...]:
 
 
 def plan(path: Path, members: Sequence[NewMember], *, actor: Actor, request_id: str) -> Plan:
-    """What `recover` would do; changes nothing. Raises: BadRequest, FolderRefused, Corrupt."""
+    """Return what `recover` would do; change nothing. Raises: BadRequest, FolderRefused, Corrupt."""
     identity = _identity(path)
     lock = ReadLock(path)
     try:
@@ -107,7 +107,7 @@ def plan(path: Path, members: Sequence[NewMember], *, actor: Actor, request_id: 
 
 
 def recover(path: Path, members: Sequence[NewMember], *, actor: Actor, request_id: str, wall_ms: int) -> Plan:
-    """Do it; what was done. On disk when this returns. Raises: as `plan`."""
+    """Recover the folder and return the plan that was carried out. On disk when this returns. Raises: as `plan`."""
     identity = _identity(path)
     folder = open_folder(path, node_id=identity.node_id)
     try:
@@ -167,7 +167,7 @@ def _plan(
 
 
 def _memberships(log: LogStore) -> list[Members]:
-    """All that the log knows, oldest first; the last is in force. Raises: Corrupt."""
+    """Return every membership in the log, oldest first; the last is in force. Raises: Corrupt."""
     found: list[Members] = []
     for entry in log.memberships():
         members = codec.decode(entry.data, index=entry.index).members
@@ -178,7 +178,7 @@ def _memberships(log: LogStore) -> list[Members]:
 
 
 def _ever(history: Sequence[Members], node_id: str) -> tuple[str, ...]:
-    """Every other id that ever was a member, those that were removed first."""
+    """Return every other id that ever was a member, those that were removed first."""
     ids = [*history[-1].removed]
     for members in history:
         ids += [*members.removed, *(one.id for one in (*members.voters, *members.learners))]
@@ -186,7 +186,7 @@ def _ever(history: Sequence[Members], node_id: str) -> tuple[str, ...]:
 
 
 def _applied(path: Path, log: LogStore) -> int:
-    """The highest index that is known here to be committed."""
+    """Return the highest index that is known here to be committed."""
     compacted = log.first_index() if log.first_index() > 1 else 0
     if not (path / "state" / "data.mdb").exists() or not state_mark(path).trusted():
         return compacted
@@ -203,7 +203,7 @@ def _applied(path: Path, log: LogStore) -> int:
 def _next(
     identity: Identity, history: Sequence[Members], members: Sequence[NewMember], actor: Actor, request_id: str
 ) -> Members:
-    """The new group: this replica alone votes, the others are to catch up. Raises: BadRequest."""
+    """Return the new group: this replica alone votes, the others are to catch up. Raises: BadRequest."""
     node_id = identity.node_id
     own = next((one for one in members if one.id == node_id), None)
     if own is None:
