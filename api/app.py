@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from raftmem.api.http import asgi
 from raftmem.api.http.call import Call, Reply, Shared
 from raftmem.api.http.exchange import Disconnected, Exchange
+from raftmem.api.http.origin import PREFLIGHT, OriginPolicy
 from raftmem.api.http.respond import answer, cut_off, defect, head, refused, unserved
 from raftmem.api.http.settings import ApiSettings
 from raftmem.api.responses import memory_views
@@ -44,7 +45,7 @@ class App:
     def __init__(self, service: Service, settings: ApiSettings) -> None:
         self._requests = Requests()
         exposition = Exposition(service, self._requests)
-        self._shared = Shared(service, settings, JsonCache(), exposition.text, _document)
+        self._shared = Shared(service, settings, JsonCache(), exposition.text, _document, OriginPolicy(settings))
         self._framework = framework.create(ROUTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,6 +83,8 @@ class App:
         """None: FastAPI answers, with a route of its own or with a 404."""
         try:
             call.identify()
+            if call.is_preflight:
+                return Reply(204, b"", headers=PREFLIGHT)
             match = _ROUTER.match(call.method, call.path)
         except RaftmemError as error:
             return refused(call, error)
@@ -93,7 +96,7 @@ class App:
 
     async def _send(self, call: Call, reply: Reply) -> None:
         self._count(call, reply.status)
-        if reply.stream is not None:
+        if reply.stream is not None and call.method != "HEAD":
             await reply.stream(head(call, reply))
         else:
             await call.exchange.reply(reply.status, head(call, reply), reply.body)

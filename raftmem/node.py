@@ -277,7 +277,13 @@ class Node:
         self.housekeeping.start()
         app = create_app(
             self.service,
-            settings=ApiSettings(consistency=settings.default_consistency, overrides=settings.overrides),
+            settings=ApiSettings(
+                hosts=settings.hosts(),
+                any_address=settings.answers_any_address(),
+                cors_origins=settings.cors_origins,
+                consistency=settings.default_consistency,
+                overrides=settings.overrides,
+            ),
         )
         most = descriptors.connections_max(self._descriptors)
         server = HttpServer(app, drain_seconds=DRAIN_MS // 1000, connections_max=most)

@@ -11,11 +11,13 @@ import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal, NamedTuple, get_args, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
 
 from raftmem import limits
+from raftmem.api.http.origin import ANY_HOST
 from raftmem.api.http.settings import DefaultLevel, Override
 from raftmem.errors import BadRequest
 from raftmem.model.addresses import NODE_ID
@@ -30,6 +32,9 @@ CLIENT_VARIABLES: Final = (
 )
 # Kubernetes puts these into every pod beside a service called raftmem.
 _FOREIGN = re.compile(r"RAFTMEM_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_\w+)?|TEST_\w+)")
+
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")
+_ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -93,6 +98,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         int, Meta(ge=0, le=10**9, description="entries kept in the log below a snapshot, for slow followers")
     ] = 10_000
     insecure: Annotated[bool, Meta(description="allow listening beyond loopback without authentication")] = False
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        Meta(description='names that REST answers as, beside loopback and the addresses set here; ["*"] for any name'),
+    ] = ()
+    cors_origins: Annotated[
+        tuple[str, ...], Meta(description='origins of web pages that may use REST: ["https://app.example"]')
+    ] = ()
     log_level: Annotated[LogLevel, Meta(description="debug, info, warning or error")] = "info"
     default_consistency: Annotated[
         DefaultLevel, Meta(description="read level when a request names none: lease, linearizable or eventual")
@@ -133,7 +145,25 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             )
         if any(not rule.tags and rule == Override(level=rule.level) for rule in self.overrides):
             raise ValueError("an override names neither tags nor a scope id, so it would never apply")
+        for host in self.allowed_hosts:
+            if host != ANY_HOST and _HOST.fullmatch(host) is None:
+                raise ValueError(f"allowed_hosts: {host!r} is no host name; leave out scheme, port and path")
+        for origin in self.cors_origins:
+            if _ORIGIN.fullmatch(origin) is None:
+                raise ValueError(f"cors_origins: {origin!r} is no origin; write it as https://app.example")
         self._check_members()
+
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts that REST answers as beside loopback: those of every address that is set here."""
+        addresses = [self.rest, self.peer, *(voter.peer for voter in self.members)]
+        urls = [self.rest_url, *(voter.rest_url for voter in self.members)]
+        named = {split_address(address, name="address")[0] for address in addresses}
+        named |= {urlsplit(url).hostname or "" for url in urls}
+        return tuple(sorted({*(host.lower() for host in named), *self.allowed_hosts} - {""}))
+
+    def answers_any_address(self) -> bool:
+        """REST listens on every address of this machine, so each of them may be asked."""
+        return split_address(self.rest, name="rest")[0] in ("0.0.0.0", "::", "")
 
     def _check_members(self) -> None:
         ids = [voter.id for voter in self.members]
@@ -194,7 +224,7 @@ def _describe(field: msgspec.structs.FieldInfo, hint: object) -> SettingField:
 
 _hints = get_type_hints(Settings, include_extras=True)
 FIELDS: Final = {f.name: _describe(f, _hints[f.name]) for f in msgspec.structs.fields(Settings)}
-_STRUCTURED: Final = ("members", "overrides")  # JSON in the environment and in flags
+_STRUCTURED: Final = ("members", "overrides", "allowed_hosts", "cors_origins")  # JSON in the environment and in flags
 _PATHS: Final = ("data", "peer_cert", "peer_key", "peer_ca")
 
 

@@ -43,7 +43,9 @@ class AsgiExchange:
         raw: bytes = scope.get("raw_path") or scope["path"].encode()
         self.path = raw.partition(b"?")[0]
         self.query: bytes = scope["query_string"]
-        self.headers: list[Header] = list(scope["headers"])
+        self.headers: list[Header] = [(name, value.strip(b" \t")) for name, value in scope["headers"]]
+        self.is_old: bool = scope.get("http_version") == "1.0"
+        self.client: str = (scope.get("client") or ("",))[0]
         self._receive = receive
         self._send = send
         self._body: bytes | None = None
@@ -82,6 +84,7 @@ class AsgiExchange:
         await self._send({"type": "http.response.body", "body": piece, "more_body": True})
 
     async def end(self, last: bytes) -> None:
+        last = b"" if self.method == "HEAD" else last
         await self._send({"type": "http.response.body", "body": last, "more_body": False})
 
 
@@ -100,7 +103,7 @@ async def ask(
         "type": "http",
         "asgi": _VERSIONS,
         "http_version": "1.1",
-        "method": exchange.method,
+        "method": "GET" if exchange.method == "HEAD" else exchange.method,
         "scheme": "http",
         "path": route or unquote(path.decode("ascii", "replace")),
         "raw_path": path,

@@ -12,6 +12,7 @@ from msgspec import UNSET, Struct
 
 from raftmem.api.http import strict_json
 from raftmem.api.http.exchange import Exchange, Header
+from raftmem.api.http.origin import OriginPolicy
 from raftmem.api.http.parameters import Parameters, parse
 from raftmem.api.http.problems import Problem
 from raftmem.api.http.settings import ApiSettings
@@ -24,7 +25,7 @@ Headers = tuple[Header, ...]
 Streaming = Callable[[bytes], Awaitable[None]]  # given the head; sends it too, and ends by itself
 
 JSON: Final = b"application/json"
-_ONCE: Final = (b"content-type", b"idempotency-key", b"if-match", b"raftmem-actor", b"x-request-id")
+_ONCE: Final = (b"content-type", b"host", b"idempotency-key", b"if-match", b"origin", b"raftmem-actor", b"x-request-id")
 _JSON_TYPE: Final = re.compile(rb'application/json *(; *charset="?utf-8"? *)?', re.IGNORECASE)
 _REQUEST_ID: Final = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -52,18 +53,22 @@ class Shared(NamedTuple):
     cache: JsonCache
     metrics: Callable[[], bytes]
     document: Callable[[], bytes]
+    origins: OriginPolicy
 
 
 class Call:
     """One request. `route`: the template that matched, if any; `segments`: what it left open, decoded.
 
-    `reads`: the route changes nothing. `point`: the last moment that was read for the answer.
+    `cors`: header lines for a page of another origin. `reads`: the route changes nothing.
+
+    `point`: the last moment that was read for the answer.
     """
 
     __slots__ = (
         "_headers",
         "_json",
         "cache",
+        "cors",
         "exchange",
         "method",
         "path",
@@ -92,6 +97,7 @@ class Call:
         self.reads = self.method in ("GET", "HEAD", "OPTIONS")
         self.segments: tuple[str, ...] = ()
         self.request_id = ""
+        self.cors = b""
 
     @property
     def instance(self) -> str:
@@ -103,7 +109,10 @@ class Call:
         return not self.reads
 
     def identify(self) -> None:
-        """Settle `request_id` first, so that every later refusal can carry it. Raises: BadRequest."""
+        """Settle `request_id` first, so that every later refusal can carry it; then who asks whom.
+
+        Raises: BadRequest, Problem `forbidden`.
+        """
         given = self._headers.get(b"x-request-id")
         text = None if given is None else given.decode("latin-1")
         if text is not None and _REQUEST_ID.fullmatch(text):
@@ -114,6 +123,12 @@ class Call:
                 raise BadRequest("X-Request-Id must be 1 to 255 visible ASCII characters", parameter="X-Request-Id")
         if len(self._headers) != len(self.exchange.headers):
             self._refuse_repeated()
+        self.cors = self.shared.origins.admit(self.method, self._headers, needs_host=not self.exchange.is_old)
+
+    @property
+    def is_preflight(self) -> bool:
+        """A browser asks whether a page of a named origin may send a request."""
+        return self.method == "OPTIONS" and self.shared.origins.is_preflight(self.method, self._headers)
 
     def _refuse_repeated(self) -> None:
         seen: set[bytes] = set()

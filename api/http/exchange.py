@@ -57,6 +57,16 @@ class Exchange(Protocol):
         ...
 
     @property
+    def is_old(self) -> bool:
+        """HTTP/1.0, which needs no Host."""
+        ...
+
+    @property
+    def client(self) -> str:
+        """The client's address; empty where the server does not know it."""
+        ...
+
+    @property
     def line(self) -> Line | None:
         """The connection under a streamed reply, where the server offers it."""
         ...

@@ -68,12 +68,13 @@ def head(call: Call, reply: Reply) -> bytes:
     service = call.service
     standing = _standing(service.node_id, service.cluster, service.term, service.leader_id)
     own = joined(reply.headers) if reply.headers else b""
+    own = own + call.cors if call.cors else own
     index = b"" if reply.index is None else b"raftmem-index: %d\r\n" % reply.index
     level = b"" if reply.level is None else b"raftmem-consistency: %b\r\n" % reply.level.encode()
     what = b""
     if reply.stream is not None:
         what = b"content-type: %b\r\n" % reply.media_type
-    elif reply.status != 304:
+    elif reply.status not in (204, 304):
         what = b"content-type: %b\r\ncontent-length: %d\r\n" % (reply.media_type, len(reply.body))
     return b"%bx-request-id: %b\r\n%b%b%b%b" % (standing, call.request_id.encode(), own, what, index, level)
 
@@ -85,5 +86,7 @@ def _standing(node_id: str, cluster: str, term: int, leader: str | None) -> byte
         (b"raftmem-term", b"%d" % term),
         (b"raftmem-node", node_id.encode()),
         (b"raftmem-cluster", cluster.encode()),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
     ]
     return joined(common if leader is None else [*common, (b"raftmem-leader", leader.encode())])

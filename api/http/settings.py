@@ -41,6 +41,14 @@ class Override(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ApiSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`hosts`: names and addresses to answer as, beside those of loopback; `*` for any. `any_address`: as any address.
+
+    `cors_origins`: `scheme://host[:port]` of pages that may ask, and read replies.
+    """
+
+    hosts: tuple[str, ...] = ()
+    any_address: bool = False
+    cors_origins: tuple[str, ...] = ()
     consistency: DefaultLevel = "lease"
     overrides: tuple[Override, ...] = ()
 

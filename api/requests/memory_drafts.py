@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from raftmem.api.http import embedding, strict_json, times
 from raftmem.api.http.call import Call
 from raftmem.api.http.parameters import Parameters, memory_id, name, unquote
+from raftmem.api.http.problems import Problem
 from raftmem.api.requests.memory_bodies import (
     ActorBody,
     AddFields,
@@ -38,10 +39,13 @@ from raftmem.limits import METADATA_BYTES_MAX, PROVENANCE_TEXT_BYTES_MAX, TEXT_B
 from raftmem.model import commands
 from raftmem.model.codec import fingerprint
 from raftmem.model.commands import Actor, Content, Draft, Fields, Guard, Operation
+from raftmem.service.interface import ReadOptions
 
 _ANONYMOUS: Final = Actor("service", "anonymous")
 _ACTOR_TYPES: Final[tuple[commands.ActorType, ...]] = ("agent", "user", "service", "system")
 _ETAG: Final = re.compile(r'"([1-9][0-9]{0,15})"')
+_ONE_TAG: Final = r'(?:W/)?"[\x21\x23-\x2b\x2d-\x7e]*"'  # no comma inside: no tag of ours has one
+_ETAGS: Final = re.compile(rf"{_ONE_TAG}(?:[ \t]*,[ \t]*{_ONE_TAG}){{0,63}}")
 _MERGE_PATH: Final = re.compile(r"tags|value(\.[^.]+)*")
 _NO_FIELDS: Final = Fields()
 _NO_CONTENT: Final = Content()
@@ -144,8 +148,11 @@ def _something(body: ScopedBody, at: str) -> None:
 
 
 # --- conditions and people ------------------------------------------------------------------------
-def conditions(call: Call, target: str | None) -> tuple[Guard, ...]:
-    """If-Match and If-None-Match as guards over one memory. Raises: BadRequest, also when there is no such one."""
+def conditions(call: Call, target: str | None, listed: int | None = None) -> tuple[Guard, ...]:
+    """If-Match and If-None-Match as guards over one memory. `listed`: the version that `If-Match` means, of several.
+
+    Raises: BadRequest, also when the request names no memory; Problem where no version can match.
+    """
     match, none_match = call.header(b"if-match"), call.header(b"if-none-match")
     if match is None and none_match is None:
         return ()
@@ -153,16 +160,44 @@ def conditions(call: Call, target: str | None) -> tuple[Guard, ...]:
         given = "If-Match" if match is not None else "If-None-Match"
         raise BadRequest(f"{given} is about one memory, and this request names none; send guards", parameter=given)
     guards: list[Guard] = []
-    if match is not None:
-        version = _ETAG.fullmatch(match)
-        if version is None and match != "*":
-            raise BadRequest('If-Match must be one version in quotes, as "3", or *', parameter="If-Match")
-        guards.append(Guard(memory=target, version=int(version[1])) if version else Guard(memory=target, exists=True))
+    if match == "*":
+        guards.append(Guard(memory=target, exists=True))
+    elif match is not None:
+        guards.append(Guard(memory=target, version=listed or max(_versions(match))))
     if none_match is not None:
         if none_match != "*":
             raise BadRequest("If-None-Match of a write must be *", parameter="If-None-Match")
         guards.append(Guard(memory=target, exists=False))
     return tuple(guards)
+
+
+async def listed_version(call: Call, target: str, *, timeout_ms: int) -> int | None:
+    """Of several versions in If-Match the one that the memory has; None: it has none of them, or there are no several.
+
+    A guard names one version. Should the memory change before it is looked at in the log, the write is refused.
+    """
+    match = call.header(b"if-match")
+    if match is None or "," not in match:
+        return None
+    versions = _versions(match)
+    if len(versions) < 2:
+        return None
+    point = await call.service.read(ReadOptions(timeout_ms=timeout_ms))
+    record = point.reader.memory(target)
+    return None if record is None or record.version not in versions else record.version
+
+
+def _versions(match: str) -> set[int]:
+    """The versions in an If-Match. Weak tags match nothing there (RFC 9110, 13.1.1), nor do those of no version.
+
+    Raises: BadRequest for what is no list of tags; Problem where nothing can match.
+    """
+    if _ETAGS.fullmatch(match) is None:
+        raise BadRequest('If-Match must be versions in quotes, as "3" or "3", "4", or *', parameter="If-Match")
+    versions = {int(version[1]) for tag in match.split(",") if (version := _ETAG.fullmatch(tag.strip(" \t")))}
+    if not versions:
+        raise Problem("precondition-failed", f"{match[:80]} names no version: a tag is one in quotes, and not weak")
+    return versions
 
 
 def _guard(body: GuardBody, at: str) -> Guard:

@@ -82,7 +82,8 @@ async def _conditional(
     body: PutBody | PatchBody | None = None,
     raw: object = None,
 ) -> Reply:
-    guards = memory_drafts.conditions(call, target)
+    listed = await memory_drafts.listed_version(call, target, timeout_ms=levels.timeout_ms(query))
+    guards = memory_drafts.conditions(call, target, listed)
     return await _one(call, query, memory_drafts.draft(call, query, (step,), body=body, raw=raw, guards=guards))
 
 

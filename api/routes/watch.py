@@ -27,7 +27,7 @@ from raftmem.storage.state.contract import StateReader
 LOOKS_A_TURN: Final = 100  # events looked at in one turn of the loop: about a millisecond
 LOOK_BACK_ROWS: Final = 100  # for the item before the first one of a stream that goes on where another ended
 _AS_IT_IS: Final = ReadOptions(Level.EVENTUAL)
-_HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-accel-buffering", b"no"))
+_HEADERS: Final = ((b"x-accel-buffering", b"no"),)
 _LAST_EVENT: Final = re.compile(r"0|[1-9][0-9]{0,15}")
 
 
@@ -48,10 +48,16 @@ async def watch(call: Call) -> Reply:
             raise _Ahead(first, newest)
     if first < point.reader.oldest_index():
         raise IndexCompacted(first, point.reader.oldest_index())
+    if call.method == "HEAD":
+        return Reply(200, b"", first - 1, headers=_HEADERS, media_type=media_type, stream=_no_stream)
     follower = call.service.subscribe(wanted.topics())
     items, line = items_of(call.service, wanted), watch_lines.line_of(media_type)
     stream = _Stream(call, follower, items, line, range(first, point.index + 1), resumes=resumes)
     return Reply(200, b"", first - 1, headers=_HEADERS, media_type=media_type, stream=stream.run)
+
+
+async def _no_stream(head: bytes) -> None:
+    """A reply to HEAD has no body, and says no length either. Never run."""
 
 
 class _Ahead(FutureIndex):

@@ -102,7 +102,7 @@ def document(routes: Iterable[Described]) -> Json:
             "title": "raftmem",
             "version": raftmem.__version__,
             "description": "A replicated log service for the memory of AI agents. Any replica serves all of it. "
-            "Unknown query parameters and unknown body fields are 400; HEAD and OPTIONS are 405.",
+            "Unknown query parameters and unknown body fields are 400; HEAD is answered as GET is, without the body.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": paths,

@@ -73,14 +73,16 @@ class Router:
         """A fixed path before an open one, a name with its verb before a longer name."""
         allowed: dict[str, Route] = {}
         for routes, taken in self._candidates(path):
-            route = routes.get(method)
+            route = routes.get(method) or (routes.get("GET") if method == "HEAD" else None)
             if route is not None:
                 name = ("/".join([segment(part) for part in taken]),) if taken else ()
                 return Match(route, route.endpoint if route.hot else None, name)
             allowed = {**routes, **allowed}
         if not allowed:
             return None
-        return Match(next(iter(allowed.values())), _refusal(sorted(allowed)), ())
+        return Match(
+            next(iter(allowed.values())), _refusal(sorted({*allowed, *(["HEAD"] if "GET" in allowed else [])})), ()
+        )
 
     def _candidates(self, path: bytes) -> Iterator[tuple[dict[str, Route], list[bytes]]]:
         """The routes of each template that the path fits, with the segments that it leaves open."""

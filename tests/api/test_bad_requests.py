@@ -356,8 +356,7 @@ def test_bad_path_or_query_is_400_with_its_place(world: World, method: str, targ
 
 HEADERS: list[tuple[str, str, dict[str, str], str]] = [
     ("PATCH", "/v1/memories/m", {"If-Match": "1"}, "If-Match"),
-    ("PATCH", "/v1/memories/m", {"If-Match": 'W/"1"'}, "If-Match"),
-    ("PATCH", "/v1/memories/m", {"If-Match": '"1", "2"'}, "If-Match"),
+    ("PATCH", "/v1/memories/m", {"If-Match": '"1" "2"'}, "If-Match"),
     ("PATCH", "/v1/memories/m", {"If-None-Match": '"1"'}, "If-None-Match"),
     ("POST", "/v1/memories", {"If-None-Match": "*"}, "If-None-Match"),
     ("PATCH", "/v1/memories/m", {"Raftmem-Actor": "planner"}, "Raftmem-Actor"),
@@ -456,19 +455,16 @@ def test_json_under_any_of_its_names_is_taken(media_type: str) -> None:
 @pytest.mark.parametrize(
     ("method", "target", "allowed"),
     [
-        ("POST", "/v1/memories/m", "DELETE, GET, PATCH, PUT"),
-        ("HEAD", "/v1/memories/m", "DELETE, GET, PATCH, PUT"),
-        ("POST", "/v1/locks/l", "DELETE, GET"),
-        ("PUT", "/v1/locks/l/acquire", "DELETE, GET, POST"),
-        ("POST", "/v1/locks/l/steal", "DELETE, GET"),
-        ("POST", "/v1/gates/g", "GET, PUT"),
+        ("POST", "/v1/memories/m", "DELETE, GET, HEAD, PATCH, PUT"),
+        ("POST", "/v1/locks/l", "DELETE, GET, HEAD"),
+        ("PUT", "/v1/locks/l/acquire", "DELETE, GET, HEAD, POST"),
+        ("POST", "/v1/locks/l/steal", "DELETE, GET, HEAD"),
+        ("POST", "/v1/gates/g", "GET, HEAD, PUT"),
         ("GET", "/v1/txn", "POST"),
         ("GET", "/v1/tasks/t/complete", "POST"),
-        ("HEAD", "/v1/memories/search", "DELETE, GET, PATCH, POST, PUT"),  # `search` is also an id
-        ("DELETE", "/v1/events", "GET, POST"),
-        ("OPTIONS", "/v1/memories", "GET, POST"),
-        ("POST", "/v1/cluster", "GET"),
-        ("HEAD", "/livez", "GET"),
+        ("DELETE", "/v1/events", "GET, HEAD, POST"),
+        ("OPTIONS", "/v1/memories", "GET, HEAD, POST"),
+        ("POST", "/v1/cluster", "GET, HEAD"),
     ],
 )
 def test_wrong_method_is_405_with_the_allowed_ones(world: World, method: str, target: str, allowed: str) -> None:

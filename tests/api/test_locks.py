@@ -269,7 +269,7 @@ def test_client_that_hangs_up_leaves_the_queue(world: World) -> None:
             "path": LOCK + "/acquire",
             "raw_path": (LOCK + "/acquire").encode(),
             "query_string": b"",
-            "headers": [(b"content-type", b"application/json")],
+            "headers": [(b"host", b"n2"), (b"content-type", b"application/json")],
         }
         request = asyncio.ensure_future(world.app(scope, receive, send))
         await waiting(world, LOCK, 1)

@@ -60,7 +60,8 @@ def test_longer_path_is_another_or_part_of_a_name(route: Route) -> None:
 def test_method_that_no_route_of_the_path_has_is_refused_with_those_there_are(route: Route) -> None:
     world = World()
     path = path_of(route, "17")
-    allowed = sorted({method for method in METHODS if found(method, path.encode()).route.method == method})
+    methods = {method for method in METHODS if found(method, path.encode()).route.method == method}
+    allowed = sorted(methods | ({"HEAD"} if "GET" in methods else set()))
     reply = world("TRACE", path)
     assert (reply.status_code, reply.json()["code"]) == (405, "method-not-allowed")
     assert route.method in allowed

@@ -108,7 +108,7 @@ class Stream:
             "path": "/v1/watch",
             "raw_path": b"/v1/watch",
             "query_string": query.encode(),
-            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+            "headers": [(name.encode(), value.encode()) for name, value in {"host": "n2", **headers}.items()],
         }
         self._left = asyncio.Event()
         self._asked = False

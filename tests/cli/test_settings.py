@@ -56,6 +56,8 @@ VALUES = {
     "snapshot_bytes": ("1048576", "1048576"),
     "snapshot_age_s": ("60", "60"),
     "log_keep_entries": ("0", "0"),
+    "allowed_hosts": ('["mem.example"]', '["mem.example"]'),
+    "cors_origins": ('["https://app.example"]', '["https://app.example"]'),
     "insecure": ("true", "true"),
     "log_level": ('"debug"', "debug"),
     "default_consistency": ('"eventual"', "eventual"),
@@ -183,3 +185,23 @@ def test_missing_file_is_one_line(tmp_path: Path) -> None:
 def test_password_in_an_address_is_masked() -> None:
     assert mask_url("http://user:secret@host:1") == "http://***@host:1"
     assert mask_url("http://host:1/a@b") == "http://host:1/a@b"
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        *(("allowed_hosts", host) for host in ("http://a", "a:1", "a/b", "", "a b")),
+        *(("cors_origins", origin) for origin in ("*", "null", "app.example", "https://a/", "https://a.example/b", "")),
+    ],
+)
+def test_host_or_origin_that_is_none_is_refused(name: str, wrong: str, tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match=name):
+        loaded(tmp_path, flags={name: json.dumps([wrong])})
+
+
+def test_hosts_are_those_of_every_address_that_is_set(tmp_path: Path) -> None:
+    flags = {"rest_url": "https://Mem.example:443", "peer": "n1.internal:9101", "insecure": "true"}
+    settings, _ = loaded(tmp_path, flags=flags | {"rest": "10.0.0.7:8101", "allowed_hosts": '["proxy.example"]'})
+    assert settings.hosts() == ("10.0.0.7", "mem.example", "n1.internal", "proxy.example")
+    assert not settings.answers_any_address()
+    assert loaded(tmp_path, flags={"rest": "0.0.0.0:8101", "insecure": "true"}).settings.answers_any_address()

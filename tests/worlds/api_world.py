@@ -413,7 +413,7 @@ class World:
     ) -> httpx.Response:
         """One request. `body`: JSON; `content`: bytes as they are, sent as JSON unless `headers` say otherwise."""
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://n2") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             if content is not None:
                 headers = {"content-type": "application/json", **(headers or {})}
                 return await client.request(method, target, content=content, headers=headers)
