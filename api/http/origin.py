@@ -1,9 +1,9 @@
 """Browsers: the hosts that this service answers as, and the pages that may ask it.
 
 A page of somebody else's runs in the browser of a user who can reach this service. It must read nothing and change
-nothing. The rules: a request names exactly one host, of a list, since a page that had its own name resolve to our
-address (DNS rebinding) names its own, which has a dot; a request that may change something comes from no other site; only origins that
-the settings name may read replies (CORS). What is no browser sends none of these headers but Host.
+nothing. The rules: a request names exactly one host, and one that we answer as, since a page whose name was made to
+resolve to our address (DNS rebinding) names itself; a request that may change something comes from no other site; only
+origins that the settings name may read replies (CORS). A client that is no browser sends none of these but Host.
 """
 
 import ipaddress
