@@ -47,7 +47,7 @@ def test_command_of_any_run_asks_for_the_same_run(options: Options) -> None:
     assert words[:3] == ["python", "-m", "jepsen_like"]
     planned = CliRunner().invoke(app, [*words[3:], "--plan"])
     assert planned.exit_code == 0, planned.output
-    told = json.loads(planned.output)
+    told = json.loads(planned.stdout)
     assert told["command"] == command(options)
     strikes = schedule.draw(
         {name: NEMESES[name].seconds for name in options.nemeses},
