@@ -18,6 +18,8 @@ _encode = msgspec.json.Encoder().encode
 _digits: Final = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 _long_number: Final = b"0" * len(str(JSON_INTEGER_MAX))  # a shorter run of digits is in range
 _walked: Final = frozenset({int, dict, list})
+_PATH_SHOWN: Final = 512  # characters of a place or a key, in an error
+_Place = tuple["_Place | None", str | int]  # the place around it, and the key or the index in that
 
 
 def decode(text: bytes, *, place: str = "body") -> object:
@@ -51,7 +53,7 @@ def encode(value: object) -> bytes:
 
 
 def _is_flat(value: object) -> bool:
-    """Whether it is nested no deeper than the bound: level by level, without the places that an error names."""
+    """True for a value that is nested no deeper than the bound. Looks level by level, and keeps no places."""
     level = [value]
     for _ in range(JSON_DEPTH_MAX):
         level = [
@@ -66,20 +68,38 @@ def _is_flat(value: object) -> bool:
 
 
 def _check_tree(value: object, place: str) -> None:
-    """Every depth and every integer, without recursion."""
-    stack = [(value, 1, place)]
+    """Check every depth and every integer, without recursion.
+
+    A place is a chain of keys that becomes text only in an error: under a long key, the texts of many places would
+    take memory and time without a bound.
+    """
+    stack: list[tuple[object, int, _Place | None]] = [(value, 1, None)]
     while stack:
-        node, depth, path = stack.pop()
+        node, depth, chain = stack.pop()
         if type(node) is int and abs(node) > JSON_INTEGER_MAX:
+            path = _path(chain, place)
             raise BadRequest(f"{path} is {_shown(node)}: integers stay within ±{JSON_INTEGER_MAX}", parameter=path)
         if isinstance(node, dict | list):
             if depth > JSON_DEPTH_MAX:
                 raise BadRequest(f"{place} is nested deeper than {JSON_DEPTH_MAX} levels", parameter=place)
             if isinstance(node, dict):
-                root = "" if path == "body" else path + "."
-                stack.extend((item, depth + 1, f"{root}{key}") for key, item in node.items())
+                stack.extend((item, depth + 1, (chain, key)) for key, item in node.items())
             elif not _walked.isdisjoint(map(type, node)):
-                stack.extend((item, depth + 1, f"{path}[{at}]") for at, item in enumerate(node))
+                stack.extend((item, depth + 1, (chain, at)) for at, item in enumerate(node))
+
+
+def _path(chain: _Place | None, place: str) -> str:
+    """The text of a place, at most `_PATH_SHOWN` characters of it."""
+    steps: list[str | int] = []
+    while chain is not None:
+        chain, step = chain
+        steps.append(step)
+    path = "" if place == "body" and steps and isinstance(steps[-1], str) else place
+    for step in reversed(steps):
+        path += f"[{step}]" if isinstance(step, int) else f".{step[:_PATH_SHOWN]}" if path else step[:_PATH_SHOWN]
+        if len(path) > _PATH_SHOWN:
+            return path[:_PATH_SHOWN] + "…"
+    return path
 
 
 def _shown(number: int) -> str:
@@ -94,9 +114,12 @@ def _check_keys(text: bytes) -> None:
 def _unrepeated(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise BadRequest(f"the key {twice!r} stands twice in one object; give it once", parameter=twice)
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                shown = key if len(key) <= _PATH_SHOWN else key[:_PATH_SHOWN] + "…"
+                raise BadRequest(f"the key {shown!r} stands twice in one object; give it once", parameter=shown)
+            seen.add(key)
     return members
 
 
