@@ -19,6 +19,7 @@ from raftmem.service.interface import Level, ReadOptions
 
 _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _INTEGER: Final = re.compile(r"0|[1-9][0-9]{0,15}")
+_DOTS: Final = frozenset({".", ".."})
 _ID: Final = re.compile(r"[A-Za-z0-9._:@~-]{1,255}")
 
 
@@ -35,6 +36,47 @@ def name(given: str, place: str) -> str:
         raise BadRequest(f"{place} must be 1 to {NAME_BYTES_MAX} bytes", parameter=place)
     if "\0" in given:
         raise BadRequest(f"{place} holds a NUL; leave it out", parameter=place)
+    return given
+
+
+def new_id(given: str, place: str = "id") -> str:
+    """An id that a request makes. Raises: BadRequest, also for `.` and `..`, which a path cannot carry."""
+    if given in _DOTS:
+        raise BadRequest(
+            f"{place} {given!r} means a folder in a URL, and clients and proxies take it out of a path; "
+            "choose another id",
+            parameter=place,
+        )
+    return memory_id(given, place)
+
+
+def new_name(given: str, place: str) -> str:
+    """A name of a lock, a gate or a queue that a request makes.
+
+    Raises: BadRequest, also for one with an empty segment (`/a`, `a/`, `a//b`) or a segment `.` or `..`: clients and
+    proxies rewrite such paths, so the name would be another one on its way.
+    """
+    name(given, place)
+    if given[0] == "." or "/" in given:
+        segments = given.split("/")
+        if "" in segments or not _DOTS.isdisjoint(segments):
+            shown = given if len(given) <= 64 else given[:64] + "…"
+            raise BadRequest(
+                f"{place} {shown!r} has an empty segment, or one that is . or ..; clients and proxies rewrite such "
+                "paths: choose a name like a/b",
+                parameter=place,
+            )
+    return given
+
+
+def new_owner(given: str, place: str) -> str:
+    """An owner or a worker that a request makes. Raises: BadRequest, also for a segment `.` or `..`."""
+    name(given, place)
+    if "." in given and not _DOTS.isdisjoint(given.split("/")):
+        raise BadRequest(
+            f"{place} has a segment that is . or ..; clients and proxies take it out of a path: choose another name",
+            parameter=place,
+        )
     return given
 
 

@@ -1,7 +1,7 @@
 """Bodies of locks, tasks and gates to operations of the log: the same for a route and for an item of a transaction.
 
-As in `drafts.py`, only what the log must be able to hold is checked here: names, sizes, and what one field asks of
-another. `at`: the place of the fields in the request, `then[3].`, for what is refused.
+As in `memory_drafts.py`, only what the log must be able to hold is checked here: names, sizes, and what one field asks
+of another. `at`: the place of the fields in the request, `then[3].`, for what is refused.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from raftmem.api.http import strict_json
 from raftmem.api.http.parameters import memory_id as row_id
-from raftmem.api.http.parameters import name
+from raftmem.api.http.parameters import name, new_id, new_name, new_owner
 from raftmem.api.requests.coordination_bodies import (
     AcquireFields,
     ClaimFields,
@@ -39,7 +39,8 @@ _FACTOR_MILLI: Final = 1000
 
 # --- locks ----------------------------------------------------------------------------------------
 def acquire(lock: str, body: AcquireFields, *, wait_ms: int = 0, at: str = "") -> Step:
-    operation = commands.LockAcquire(lock, name(body.owner, at + "owner"), body.ttl_ms, body.permits, wait_ms)
+    new_name(lock, at + "name")
+    operation = commands.LockAcquire(lock, new_owner(body.owner, at + "owner"), body.ttl_ms, body.permits, wait_ms)
     return Step(operation, _said(body.metadata, LOCK_METADATA_BYTES_MAX, at + "metadata"))
 
 
@@ -52,12 +53,12 @@ def release(lock: str, body: HolderFields, at: str = "") -> Step:
 
 
 # --- tasks ----------------------------------------------------------------------------------------
-def add_task(body: TaskFields, new_id: Callable[[], str], at: str = "") -> Step:
-    """`new_id`: makes the id when the client chose none."""
+def add_task(body: TaskFields, fresh: Callable[[], str], at: str = "") -> Step:
+    """`fresh`: makes the id when the client chose none."""
     backoff = body.backoff
     operation = commands.TaskAdd(
-        id=new_id() if body.id is UNSET else row_id(body.id, at + "id"),
-        queue=name(body.queue, at + "queue"),
+        id=fresh() if body.id is UNSET else new_id(body.id, at + "id"),
+        queue=new_name(body.queue, at + "queue"),
         priority=body.priority,
         delay_ms=body.delay_ms,
         max_attempts=body.max_attempts,
@@ -71,7 +72,7 @@ def add_task(body: TaskFields, new_id: Callable[[], str], at: str = "") -> Step:
 
 def claim(body: ClaimFields, at: str = "") -> Step:
     queues = _each(body.queues, name, at + "queues")
-    return Step(commands.TaskClaim(queues, name(body.worker, at + "worker"), body.ttl_ms, body.max), None)
+    return Step(commands.TaskClaim(queues, new_owner(body.worker, at + "worker"), body.ttl_ms, body.max), None)
 
 
 def heartbeat(task: str, body: HeartbeatFields) -> Step:
@@ -90,6 +91,7 @@ def fail(task: str, body: FailFields, at: str = "") -> Step:
 # --- gates ----------------------------------------------------------------------------------------
 def put_gate(gate: str, body: GateFields, at: str = "") -> Step:
     pins = tuple(Pin(row_id(pin.memory, f"{at}pins[{n}].memory"), pin.version) for n, pin in enumerate(body.pins))
+    new_name(gate, at + "name")
     if len({pin.memory for pin in pins}) < len(pins):
         raise BadRequest(f"{at}pins names a memory twice; pin each once", parameter=at + "pins")
     approvers = tuple(dict.fromkeys(_each(body.approvers, name, at + "approvers")))

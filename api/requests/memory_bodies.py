@@ -30,7 +30,7 @@ from raftmem.limits import (
     TTL_MS_MAX,
 )
 from raftmem.model.addresses import NODE_ID
-from raftmem.model.commands import ActorType, ClaimType, MemoryType, MergeOp, Visibility
+from raftmem.model.commands import ClaimType, MemoryType, MergeOp, Visibility
 
 Id = Annotated[
     str, Meta(min_length=1, max_length=NAME_BYTES_MAX, extra_json_schema={"pattern": r"^[A-Za-z0-9._:@~-]+$"})
@@ -46,10 +46,13 @@ _Source = Annotated[str, Meta(max_length=PROVENANCE_TEXT_BYTES_MAX)]
 _Sources = Annotated[list[_Source], Meta(max_length=PROVENANCE_ITEMS_MAX)]
 
 
+AskerType = Literal["agent", "user", "service"]  # `system` is the replicas' own
+
+
 class ActorBody(Struct, frozen=True, forbid_unknown_fields=True):
     """Who asks."""
 
-    type: ActorType
+    type: AskerType
     id: Name
     role: Name | None = None
 
@@ -257,7 +260,7 @@ _ALLOWED: Final = {  # by the last name of the place
     "claim_type": get_args(ClaimType),
     "visibility": get_args(Visibility),
     "on_duplicate": ("add", "noop"),
-    "type": get_args(ActorType),
+    "type": get_args(AskerType),
     "op": get_args(MergeOp),
 }
 _UNKNOWN: Final = re.compile(r"contains unknown field `([^`]*)`")

@@ -6,20 +6,21 @@ Whether a write succeeds is decided in apply and nowhere else.
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, assert_never
+from typing import Final, NamedTuple, assert_never, get_args
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
 
 from raftmem.api.http import embedding, strict_json, times
 from raftmem.api.http.call import Call
-from raftmem.api.http.parameters import Parameters, memory_id, name, unquote
+from raftmem.api.http.parameters import Parameters, memory_id, name, new_id, unquote
 from raftmem.api.http.problems import Problem
 from raftmem.api.requests.memory_bodies import (
     ActorBody,
     AddFields,
     AddItem,
     Asked,
+    AskerType,
     BatchBody,
     DecisionBody,
     DeleteItem,
@@ -42,7 +43,7 @@ from raftmem.model.commands import Actor, Content, Draft, Fields, Guard, Operati
 from raftmem.service.interface import ReadOptions
 
 _ANONYMOUS: Final = Actor("service", "anonymous")
-_ACTOR_TYPES: Final[tuple[commands.ActorType, ...]] = ("agent", "user", "service", "system")
+_ACTOR_TYPES: Final[tuple[AskerType, ...]] = get_args(AskerType)
 _ETAG: Final = re.compile(r'"([1-9][0-9]{0,15})"')
 _ONE_TAG: Final = r'(?:W/)?"[\x21\x23-\x2b\x2d-\x7e]*"'  # no comma inside: no tag of ours has one
 _ETAGS: Final = re.compile(rf"{_ONE_TAG}(?:[ \t]*,[ \t]*{_ONE_TAG}){{0,63}}")
@@ -96,10 +97,10 @@ def draft(
 
 
 # --- operations -----------------------------------------------------------------------------------
-def add(body: AddFields, new_id: Callable[[], str], at: str = "") -> Step:
-    """`new_id`: makes the id when the client chose none. `at`: the place of the body in a batch, `events[3].`."""
+def add(body: AddFields, fresh: Callable[[], str], at: str = "") -> Step:
+    """`fresh`: makes the id when the client chose none. `at`: the place of the body in a batch, `events[3].`."""
     given = body.id is not UNSET
-    chosen = new_id() if body.id is UNSET else memory_id(body.id, at + "id")
+    chosen = fresh() if body.id is UNSET else new_id(body.id, at + "id")
     _something(body, at)
     on_duplicate = None if body.on_duplicate is UNSET else body.on_duplicate
     return Step(commands.Add(chosen, _fields(body, at), on_duplicate, given), _content(body, at))
@@ -107,7 +108,7 @@ def add(body: AddFields, new_id: Callable[[], str], at: str = "") -> Step:
 
 def put(target: str, body: PutBody) -> Step:
     _something(body, "")
-    return Step(commands.Put(target, _fields(body, "")), _content(body, ""))
+    return Step(commands.Put(new_id(target), _fields(body, "")), _content(body, ""))
 
 
 def update(target: str, body: PatchFields, at: str = "") -> Step:
@@ -123,14 +124,20 @@ def delete(target: str) -> Step:
 
 
 def batch(body: BatchBody, call: Call) -> list[Step]:
-    return [memory_item(item, call, f"events[{at}].") for at, item in enumerate(body.events)]
+    fresh = fresh_ids(call, len(body.events))
+    return [memory_item(item, fresh, f"events[{at}].") for at, item in enumerate(body.events)]
 
 
-def memory_item(item: Item, call: Call, at: str) -> Step:
-    """One operation of a batch or a transaction. `at`: its place, `events[3].`."""
+def fresh_ids(call: Call, count: int) -> Callable[[], str]:
+    """Gives up to `count` new ids in ascending order, so what one request adds is listed in the order of its items."""
+    return iter(sorted(call.service.new_id() for _ in range(count))).__next__
+
+
+def memory_item(item: Item, fresh: Callable[[], str], at: str) -> Step:
+    """One operation of a batch or a transaction. `fresh`: makes ids. `at`: its place, `events[3].`."""
     match item:
         case AddItem():
-            return add(item, call.service.new_id, at)
+            return add(item, fresh, at)
         case UpdateItem():
             return update(memory_id(item.memory_id, at + "memory_id"), item, at)
         case DeleteItem():
@@ -234,7 +241,8 @@ def actor(call: Call, in_body: ActorBody | None) -> Actor:
         if kind == asked:
             return Actor(kind, name(actor_id, "Raftmem-Actor"))
     known = ", ".join(_ACTOR_TYPES)
-    raise BadRequest(f"Raftmem-Actor must be <type>/<id> with a type of {known}", parameter="Raftmem-Actor")
+    detail = f"Raftmem-Actor must be <type>/<id> with a type of {known}; system is reserved for the replicas"
+    raise BadRequest(detail, parameter="Raftmem-Actor")
 
 
 # --- fields ---------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 Which arm ran is no failure: 200 either way. A refused operation is the problem of the whole, with its place in the arm.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, assert_never
 
 from msgspec import UNSET
@@ -121,7 +121,8 @@ def _result(done: Applied, operation: Operation) -> TxnResult:
 def _arm(call: Call, arm: str, items: Sequence[TxnItem]) -> list[Step]:
     if len(items) > TXN_OPERATIONS_MAX:
         raise TooLarge(f"{arm} has {len(items)} operations; the limit is {TXN_OPERATIONS_MAX}: use several requests")
-    steps = [_step(call, item, f"{arm}[{at}].") for at, item in enumerate(items)]
+    fresh = memory_drafts.fresh_ids(call, len(items))
+    steps = [_step(fresh, item, f"{arm}[{at}].") for at, item in enumerate(items)]
     claimed_max = sum(step.operation.max for step in steps if isinstance(step.operation, commands.TaskClaim))
     if claimed_max > OPERATIONS_MAX:
         raise TooLarge(
@@ -139,13 +140,13 @@ def _arm(call: Call, arm: str, items: Sequence[TxnItem]) -> list[Step]:
     return steps
 
 
-def _step(call: Call, item: TxnItem, at: str) -> Step:
+def _step(fresh: Callable[[], str], item: TxnItem, at: str) -> Step:
     if isinstance(item, AddItem | UpdateItem | DeleteItem | NoopItem):
-        return memory_drafts.memory_item(item, call, at)
+        return memory_drafts.memory_item(item, fresh, at)
     if isinstance(item, LockItem):
         return _lock_step(item, at)
     if isinstance(item, TaskItem):
-        return _task_step(call, item, at)
+        return _task_step(fresh, item, at)
     return _gate_step(item, at)
 
 
@@ -164,10 +165,10 @@ def _lock_step(item: LockItem, at: str) -> Step:
             assert_never(item)
 
 
-def _task_step(call: Call, item: TaskItem, at: str) -> Step:
+def _task_step(fresh: Callable[[], str], item: TaskItem, at: str) -> Step:
     match item:
         case TaskAddItem():
-            return coordination_drafts.add_task(item, call.service.new_id, at)
+            return coordination_drafts.add_task(item, fresh, at)
         case TaskClaimItem():
             return coordination_drafts.claim(item, at)
     task = row_id(item.id, at + "id")

@@ -108,8 +108,9 @@ REQUEST_HEADERS: Final[dict[str, tuple[Json, str]]] = {
         "Comes back in the reply and stands in the event; a new one when not given.",
     ),
     "Raftmem-Actor": (
-        {"type": "string", "pattern": "^(agent|user|service|system)/.+$"},
-        "Who asks, `<type>/<id>`; or `actor` in the body; else `service/anonymous`.",
+        {"type": "string", "pattern": "^(agent|user|service)/.+$"},
+        "Who asks, `<type>/<id>`; or `actor` in the body; else `service/anonymous`. `system` is reserved for the "
+        "replicas.",
     ),
     "Last-Event-ID": (
         {"type": "string", "pattern": "^[0-9]{1,16}$"},

@@ -1,6 +1,7 @@
 """The fast checks of incoming JSON against a slow and obvious reading of the same rules."""
 
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -94,3 +95,25 @@ def test_key_order_and_number_text_survive_as_compact_json() -> None:
     assert (
         strict_json.encode(strict_json.decode(b'{ "b": 1, "a": [1.50, -0.0, 1e2] }')) == b'{"b":1,"a":[1.5,-0.0,100.0]}'
     )
+
+
+@pytest.mark.parametrize("escape", ["", '"\\u0061":1,'])
+def test_one_repeated_key_among_many_is_found_in_one_pass(escape: str) -> None:
+    """Looked for by comparing each key with each other, this would take hours and not end in the time of a test."""
+    keys = [f'"k{n}":0' for n in range(400_000)]
+    for repeated in ('"k0":1', '"k399999":1'):
+        with pytest.raises(BadRequest, match=r"'k(0|399999)' stands twice"):
+            strict_json.decode(f"{{{escape}{','.join([*keys, repeated])}}}".encode())
+
+
+def test_places_under_a_long_key_are_not_written_out() -> None:
+    tracemalloc.start()
+    try:
+        inner = ",".join(f'"k{n}":0' for n in range(20_000))
+        with pytest.raises(BadRequest) as caught:
+            strict_json.decode(f'{{"{"x" * 500_000}":{{{inner},"last":{2**60}}}}}'.encode())
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
+    assert caught.value.parameter is not None
+    assert len(caught.value.parameter) < 1000
