@@ -62,12 +62,13 @@ from raftmem.client.errors import (
     WrongState,
     of_problem,
 )
+from raftmem.client.failure import NonRetryable, Retry
 from raftmem.client.shapes import Actor, Batch, BatchItem, Cluster, Entry, Event, Hit, Member, Memory, Scope, Written
 from raftmem.client.thread_client import Listing, RaftmemClient, Watch
 from raftmem.client.thread_driver import BlockingFlag
 from raftmem.client.thread_hold import Hold
 from raftmem.client.thread_worker import Worker
-from raftmem.client.worker import Counts, Job, NonRetryable, Retry
+from raftmem.client.worker import Counts, Job
 
 __all__ = [
     "Actor",

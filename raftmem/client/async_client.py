@@ -1,11 +1,12 @@
-"""AsyncRaftmemClient: the whole client on asyncio, with the names of RaftmemClient.
+"""AsyncRaftmemClient: the client on asyncio, with the names of RaftmemClient.
 
-What a call means is said in the modules of plans; here it is performed. The rule: one client belongs to one loop and
-one process.
+The modules of plans say what a call means; this one performs it. The rules: one client belongs to one process; each
+event loop has connections and heartbeats of its own, so a hold, a watch or a worker stays on the loop that began it.
 """
 
 import asyncio
 import functools
+import inspect
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from types import TracebackType
@@ -21,8 +22,10 @@ from raftmem.client.config import configured, limits, socket_options, unique_own
 from raftmem.client.coordination_shapes import Gate
 from raftmem.client.effects import Randomness
 from raftmem.client.endpoints import Endpoints
+from raftmem.client.giving_back import GIVE_BACK_S, Undo, acquire_undone, claim_undone
 from raftmem.client.hold import Places, Want, renewing
 from raftmem.client.keeper import Keeper
+from raftmem.client.per_loop import PerLoop
 from raftmem.client.plan import Level, ListPlan, Page, Plan
 from raftmem.client.shapes import Entry
 from raftmem.client.watch import Watching, WatchPlan
@@ -66,17 +69,21 @@ class AsyncRaftmemClient:
             on_restored=on_restored,
         )
         clock = time or SystemAsyncTime()
-        if transport is None:
-            secure = verify if any(url.startswith("https:") for url in asked.urls) else False
-            transport = httpx.AsyncHTTPTransport(
-                verify=secure, limits=limits(), socket_options=socket_options(), trust_env=False
+        secure = verify if any(url.startswith("https:") for url in asked.urls) else False
+
+        def connect() -> httpx.AsyncClient:
+            return httpx.AsyncClient(
+                transport=transport
+                or httpx.AsyncHTTPTransport(
+                    verify=secure, limits=limits(), socket_options=socket_options(), trust_env=False
+                )
             )
-        self._http = httpx.AsyncClient(transport=transport)
-        self.driver = AsyncDriver(self._http, clock)
+
+        self.driver = AsyncDriver(connect, clock)
         self.caller = config.caller(clock)
         self.owner = unique_owner(config.randomness)
         self.places = Places(self.owner)
-        self.keeper = Keeper(clock, self.driver, lambda leases: renewing(self.caller, leases))
+        self._keepers = PerLoop(lambda: Keeper(clock, self.driver, lambda leases: renewing(self.caller, leases)))
         self.memories = Memories(self)
         self.locks = Locks(self)
         self.owners = Owners(self)
@@ -99,13 +106,23 @@ class AsyncRaftmemClient:
         """`<cluster id>/<incarnation>` that the index belongs to; None: nothing was seen yet."""
         return self.caller.session.seen.cluster
 
+    @property
+    def keeper(self) -> Keeper:
+        """It renews the holds of the running loop."""
+        return self._keepers.here
+
     async def close(self) -> None:
-        """What is held is not renewed any more."""
-        self.keeper.close()
+        """Close the connections. Holds are not renewed any more."""
+        here = asyncio.get_running_loop()
+        for loop, keeper in self._keepers.taken().items():
+            if loop is here:
+                keeper.close()
+            else:
+                loop.call_soon_threadsafe(keeper.close)
         await self.driver.close()
-        await self._http.aclose()
 
     async def __aenter__(self) -> Self:
+        self.driver.open()
         return self
 
     async def __aexit__(
@@ -121,17 +138,26 @@ class _Group:
 
 
 class _Call(Generic[P, T]):
-    """A method that asks for what a plan says, and answers what came."""
+    """A method that sends the request of a plan and answers its value. `undo`: if the caller is cut off meanwhile."""
 
-    def __init__(self, make: Callable[P, Plan[T]]) -> None:
+    def __init__(self, make: Callable[P, Plan[T]], undo: Undo | None = None) -> None:
         self._make = make
+        self._undo = undo
 
     def __get__(self, group: _Group, _owner: type[_Group]) -> Callable[P, Coroutine[None, None, T]]:
         client = group._client
 
         @functools.wraps(self._make)
         async def call(*args: P.args, **kwargs: P.kwargs) -> T:
-            return (await client.driver.run(client.caller.call(self._make(*args, **kwargs)))).value
+            plan, seen = self._make(*args, **kwargs), client.index
+            try:
+                return (await client.driver.run(client.caller.call(plan))).value
+            except BaseException as error:
+                if self._undo is not None and not isinstance(error, Exception):
+                    given = inspect.signature(self._make).bind(*args, **kwargs).arguments
+                    undone = self._undo(client.caller, given, seen)
+                    await client.driver.finish(undone, GIVE_BACK_S, cut_off=error)
+                raise
 
         return call
 
@@ -192,11 +218,11 @@ class AsyncWatch:
         try:
             return await self._driver.run(self._watching.next_entry())
         except asyncio.CancelledError:
-            await self.close()  # what was cut off in its middle cannot be read on; the next one resumes by its index
+            await self.close()  # a stream cut off in its middle cannot be read on; the next one resumes by its index
             raise
 
     async def close(self) -> None:
-        await self._driver.run(self._watching.shut())
+        await self._driver.finish(self._watching.shut(), GIVE_BACK_S)
 
     async def __aenter__(self) -> Self:
         return self
@@ -236,7 +262,7 @@ class Memories(_Group):
 class Locks(_Group):
     """Locks and semaphores."""
 
-    acquire = _Call(locks.acquire)
+    acquire = _Call(locks.acquire, acquire_undone)
     renew = _Call(locks.renew)
     renew_many = _Call(locks.renew_many)
     release = _Call(locks.release)
@@ -261,7 +287,7 @@ class Locks(_Group):
         """
         here = self._client
         want = Want(name, "", ttl, wait, permits, None if metadata is None else dict(metadata))
-        return AsyncHold(here.caller, here.driver, here.keeper, here.places, want, owner, on_lost)
+        return AsyncHold(here.caller, here.driver, lambda: here.keeper, here.places, want, owner, on_lost)
 
 
 class Owners(_Group):
@@ -274,7 +300,7 @@ class Tasks(_Group):
     """Tasks in queues."""
 
     add = _Call(tasks.add)
-    claim = _Call(tasks.claim)
+    claim = _Call(tasks.claim, claim_undone)
     heartbeat = _Call(tasks.heartbeat)
     complete = _Call(tasks.complete)
     fail = _Call(tasks.fail)

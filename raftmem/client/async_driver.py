@@ -1,11 +1,11 @@
-"""Performs the effects of programs on asyncio: the other half of the client. No decision is made here.
+"""Performs the effects of programs on asyncio. It makes no decision.
 
-One loop: whatever is made by a client is used on the loop that first used it.
+The rule: connections and background tasks belong to the event loop that they were begun on; each loop has its own.
 """
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Protocol, TypeVar, assert_never, runtime_checkable
 
 import httpx
@@ -26,6 +26,8 @@ from raftmem.client.effects import (
     Send,
     Shut,
 )
+from raftmem.client.per_loop import PerLoop
+from raftmem.client.shielded import shielded
 
 T = TypeVar("T")
 
@@ -95,19 +97,33 @@ class AsyncStream:
             await response.aclose()
 
 
+class _Loop:
+    """What one event loop has."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self.http = http
+        self.tasks: set[asyncio.Task[None]] = set()
+
+
 class AsyncDriver:
-    def __init__(self, http: httpx.AsyncClient, clock: AsyncTime) -> None:
-        self._http = http
+    """Any loop may run a program here. `connect`: makes the connections of one loop."""
+
+    def __init__(self, connect: Callable[[], httpx.AsyncClient], clock: AsyncTime) -> None:
+        self._loops = PerLoop(lambda: _Loop(connect()))
+        self._closed = False
         self.clock = clock
-        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def _here(self) -> _Loop:
+        if self._closed:
+            raise RuntimeError("this client is closed; make another one, or enter it again")
+        return self._loops.here
 
     def flag(self) -> AsyncFlag:
         return self.clock.flag()
 
     def spawn(self, program: Program[None]) -> None:
-        task = asyncio.get_running_loop().create_task(self.run(program), name="raftmem-client")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._begin(self.run(program), "raftmem-client")
 
     def call(self, callback: Callable[[], object]) -> None:
         """A callback that is a coroutine function is awaited."""
@@ -117,15 +133,33 @@ class AsyncDriver:
             if inspect.isawaitable(result):
                 await result
 
-        task = asyncio.get_running_loop().create_task(called(), name="raftmem-client-callback")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._begin(called(), "raftmem-client-callback")
+
+    def _begin(self, work: Coroutine[object, None, None], name: str) -> None:
+        tasks = self._here.tasks
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    def open(self) -> None:
+        """A closed one can be used again."""
+        self._closed = False
 
     async def close(self) -> None:
-        """What runs in the background ends."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """End what runs in the background, and close the connections; those of another loop end on that loop."""
+        self._closed = True
+        here = asyncio.get_running_loop()
+        for loop, one in self._loops.taken().items():
+            if loop is here:
+                await _closed(one)
+            elif loop.is_running():
+                asyncio.run_coroutine_threadsafe(_closed(one), loop)
+
+    async def finish(self, program: Program[None], bound_s: float, *, cut_off: BaseException | None = None) -> None:
+        """As `run`, but a cancellation waits for its end, for `bound_s` seconds at most. `cut_off`: what ends the
+        caller already; the bound counts from now if that is no ordinary error."""
+        at_once = cut_off is not None and not isinstance(cut_off, Exception)
+        await shielded(self.run(program), bound_s=bound_s, sleep=self.clock.sleep, at_once=at_once)
 
     async def run(self, program: Program[T]) -> T:
         outcome: Outcome = None
@@ -165,11 +199,11 @@ class AsyncDriver:
     def _build(self, request: Request) -> httpx.Request:
         patience = timeouts(request.connect_s, request.read_s)
         method, url, headers = request.method, request.url, list(request.headers)
-        return self._http.build_request(method, url, content=request.content, headers=headers, timeout=patience)
+        return self._here.http.build_request(method, url, content=request.content, headers=headers, timeout=patience)
 
     async def _send(self, request: Request) -> Reply | Failed:
         try:
-            response = await self._http.send(self._build(request))
+            response = await self._here.http.send(self._build(request))
         except httpx.RequestError as error:
             return failed(error)
         return Reply(response.status_code, dict(response.headers), response.content)
@@ -177,12 +211,19 @@ class AsyncDriver:
     async def _open(self, stream: AsyncStream, request: Request) -> Reply | Failed:
         await stream.shut()
         try:
-            response = await self._http.send(self._build(request), stream=True)
+            response = await self._here.http.send(self._build(request), stream=True)
             stream.response, stream.chunks = response, response.aiter_raw()
             body = b"" if response.is_success else await response.aread()
         except httpx.RequestError as error:
             return failed(error)
         return Reply(response.status_code, dict(response.headers), body)
+
+
+async def _closed(one: _Loop) -> None:
+    for task in list(one.tasks):
+        task.cancel()
+    await asyncio.gather(*one.tasks, return_exceptions=True)
+    await one.http.aclose()
 
 
 async def _read(stream: AsyncStream) -> bytes | Failed:

@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Self
 
 from raftmem.client.async_driver import AsyncDriver, AsyncFlag
+from raftmem.client.giving_back import GIVE_BACK_S
 from raftmem.client.hold import HoldBase, Places, Want
 from raftmem.client.keeper import Keeper
 from raftmem.client.lease import Lease
@@ -37,7 +38,7 @@ class AsyncHold(HoldBase):
         self,
         caller: Caller,
         driver: AsyncDriver,
-        keeper: Keeper,
+        keeper: Callable[[], Keeper],
         places: Places,
         want: Want,
         owner: str | None,
@@ -53,7 +54,11 @@ class AsyncHold(HoldBase):
         return AsyncLost(self._held, self._lost_flag)
 
     async def __aenter__(self) -> Self:
-        await self._driver.run(self._entering(self._tell))
+        try:
+            await self._driver.run(self._entering(self._tell))
+        except BaseException as error:
+            await self._driver.finish(self._giving_up(error), GIVE_BACK_S, cut_off=error)
+            raise
         return self
 
     def _tell(self) -> None:
@@ -65,4 +70,4 @@ class AsyncHold(HoldBase):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._driver.run(self._leaving(self._lost_flag, error))
+        await self._driver.finish(self._leaving(self._lost_flag, error), GIVE_BACK_S, cut_off=error)

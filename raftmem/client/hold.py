@@ -1,8 +1,8 @@
-"""Taking a lock so that its holder may rely on it: asked for, counted from the send, renewed, given back.
+"""A hold of a lock: asked for, counted from the send, renewed, given back.
 
-The rules: what came out of a queue, or took long to come, is renewed before it is handed out, since nobody can tell how
-old the grant is. Every hold of a client has an owner of its own among those of the same lock, so that two threads are
-two holders; and a grant that was not handed out, its asker having been cut off, is renewed by nobody and runs out.
+The rules: a grant that came out of a queue, or came late, is renewed before it is handed out, since its age is unknown.
+Each hold of a client has an owner of its own among the holds of that lock, so two threads are two holders. A grant that
+is not handed out, because its caller was cut off or an error came between, is given back.
 """
 
 import logging
@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from raftmem.client import locks
 from raftmem.client.effects import Flag, Pause, Program
 from raftmem.client.errors import LeaseLost, LockHeld, RaftmemClientError, StaleToken, of_problem
+from raftmem.client.giving_back import is_doubtful, unacquire
 from raftmem.client.keeper import Keeper
 from raftmem.client.lease import RETRY_SHARE, Lease, span
 from raftmem.client.plan import WAIT_S_MAX
@@ -80,8 +81,11 @@ def taking(caller: Caller, want: Want, doubtful: int = 0) -> Program[Taken]:
                 renewal = locks.renew(want.name, owner=want.owner, token=grant.token, ttl=want.ttl)
                 answer = yield from caller.call(renewal, patience_of(caller, want.ttl, caller.patience.total_s))
                 sent = answer.sent
-        except StaleToken:  # it ran out before this process heard of it, or its release has come
+        except StaleToken:  # it expired before this process heard of it, or its release has come
             continue
+        except RaftmemClientError as error:
+            error.after_unknown = True  # a grant is there
+            raise
         return Taken(grant.token, sent)
 
 
@@ -199,26 +203,34 @@ class Places:
 
 
 class HoldBase:
-    """What is the same of a hold on threads and on asyncio: before it is entered there is no lease."""
+    """The common part of a hold on threads and on asyncio. Before it is entered there is no lease."""
 
-    def __init__(self, caller: Caller, keeper: Keeper, places: Places, want: Want, owner: str | None) -> None:
+    def __init__(
+        self, caller: Caller, keeper: Callable[[], Keeper], places: Places, want: Want, owner: str | None
+    ) -> None:
         self._caller = caller
-        self._keeper = keeper
+        self._find_keeper = keeper
         self._places = places
         self._want = want
         self._asked_owner = owner
+        self._asked_as: str | None = None  # while it is being entered
+        self._seen = 0
         self._lease: Lease | None = None
 
+    def __repr__(self) -> str:
+        lease = self._lease
+        if lease is None:
+            return f"<{type(self).__name__} of {self.name}, not entered>"
+        state = "released" if lease.ended else "lost" if lease.is_lost() else f"{lease.remaining:.1f} s remain"
+        return f"<{type(self).__name__} of {self.name} as {lease.owner}, token {lease.token}, {state}>"
+
     def _entering(self, on_lost: Callable[[], None]) -> Program[None]:
-        """Raises: as `taking`."""
+        """Raises: as `taking`. If it ends with an error, or is cut off, `_giving_up` comes next."""
         if self._lease is not None:
             raise RuntimeError(f"this hold of {self.name} was used already; make another one")
         owner = self._places.take(self.name, self._asked_owner)
-        try:
-            taken = yield from taking(self._caller, self._want._replace(owner=owner), self._places.doubtful)
-        except BaseException:
-            self._places.give(self.name, owner)
-            raise
+        self._asked_as, self._seen = owner, self._caller.session.seen.index
+        taken = yield from taking(self._caller, self._want._replace(owner=owner), self._places.doubtful)
         self._lease = Lease(
             self._caller.clock,
             name=self.name,
@@ -229,6 +241,25 @@ class HoldBase:
             on_lost=on_lost,
         )
         self._keeper.keep(self._lease)
+
+    def _giving_up(self, error: BaseException) -> Program[None]:
+        """Give back what the service may have granted before `error` came."""
+        owner = self._asked_as
+        if owner is None:
+            return
+        try:
+            if self._lease is not None:
+                self._keeper.drop(self._lease)
+                yield from leaving(self._caller, self._lease)
+            elif is_doubtful(error):
+                yield from unacquire(self._caller, self.name, owner=owner, seen=self._seen)
+        finally:
+            self._asked_as = None
+            self._places.give(self.name, owner)
+
+    @property
+    def _keeper(self) -> Keeper:
+        return self._find_keeper()
 
     def _leaving(self, waits_for_loss: Flag, error: BaseException | None) -> Program[None]:
         """`error`: what ends the block already. Raises: LeaseLost, when nothing does."""

@@ -4,6 +4,7 @@ The rule: any thread may use it; a process that was forked has connections, owne
 """
 
 import functools
+import inspect
 import os
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from raftmem.client.config import configured, unique_owner
 from raftmem.client.coordination_shapes import Gate
 from raftmem.client.effects import Program, Randomness
 from raftmem.client.endpoints import Endpoints
+from raftmem.client.giving_back import Undo, acquire_undone, claim_undone
 from raftmem.client.hold import Places, Want, renewing
 from raftmem.client.keeper import Keeper
 from raftmem.client.plan import Level, ListPlan, Page, Plan
@@ -147,16 +149,24 @@ class _Group:
 
 
 class _Call(Generic[P, T]):
-    """A method that asks for what a plan says, and answers what came."""
+    """A method that sends the request of a plan and answers its value. `undo`: if Ctrl-C cuts it off meanwhile."""
 
-    def __init__(self, make: Callable[P, Plan[T]]) -> None:
+    def __init__(self, make: Callable[P, Plan[T]], undo: Undo | None = None) -> None:
         self._make = make
+        self._undo = undo
 
     def __get__(self, group: _Group, _owner: type[_Group]) -> Callable[P, T]:
         @functools.wraps(self._make)
         def call(*args: P.args, **kwargs: P.kwargs) -> T:
             here = group._here
-            return here.run(here.caller.call(self._make(*args, **kwargs))).value
+            plan, seen = self._make(*args, **kwargs), here.caller.session.seen.index
+            try:
+                return here.run(here.caller.call(plan)).value
+            except BaseException as error:
+                if self._undo is not None and not isinstance(error, Exception):
+                    given = inspect.signature(self._make).bind(*args, **kwargs).arguments
+                    here.run(self._undo(here.caller, given, seen))
+                raise
 
         return call
 
@@ -257,7 +267,7 @@ class Memories(_Group):
 class Locks(_Group):
     """Locks and semaphores."""
 
-    acquire = _Call(locks.acquire)
+    acquire = _Call(locks.acquire, acquire_undone)
     renew = _Call(locks.renew)
     renew_many = _Call(locks.renew_many)
     release = _Call(locks.release)
@@ -282,7 +292,7 @@ class Locks(_Group):
         """
         here = self._here
         want = Want(name, "", ttl, wait, permits, None if metadata is None else dict(metadata))
-        return Hold(here.caller, here.driver, here.keeper, here.places, want, owner, on_lost)
+        return Hold(here.caller, here.driver, lambda: here.keeper, here.places, want, owner, on_lost)
 
 
 class Owners(_Group):
@@ -295,7 +305,7 @@ class Tasks(_Group):
     """Tasks in queues."""
 
     add = _Call(tasks.add)
-    claim = _Call(tasks.claim)
+    claim = _Call(tasks.claim, claim_undone)
     heartbeat = _Call(tasks.heartbeat)
     complete = _Call(tasks.complete)
     fail = _Call(tasks.fail)

@@ -37,7 +37,7 @@ class Hold(HoldBase):
         self,
         caller: Caller,
         driver: ThreadDriver,
-        keeper: Keeper,
+        keeper: Callable[[], Keeper],
         places: Places,
         want: Want,
         owner: str | None,
@@ -53,7 +53,11 @@ class Hold(HoldBase):
         return Lost(self._held, self._lost_flag)
 
     def __enter__(self) -> Self:
-        self._driver.run(self._entering(self._tell))
+        try:
+            self._driver.run(self._entering(self._tell))
+        except BaseException as error:  # also Ctrl-C in the middle of it
+            self._driver.run(self._giving_up(error))
+            raise
         return self
 
     def _tell(self) -> None:

@@ -1,6 +1,6 @@
 """A worker on threads: each task in a thread of its own."""
 
-import logging
+import inspect
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Final, Self
 
-from raftmem.client.errors import RaftmemClientError
+from raftmem.client.failure import Done, End, has_failed
 from raftmem.client.thread_driver import BlockingFlag, ThreadDriver
-from raftmem.client.worker import Counts, Crew, Done, Job, NonRetryable, Retry, end_of
+from raftmem.client.worker import Counts, Crew, Job
 
-_log = logging.getLogger("raftmem.client")
 Handler = Callable[[Job[BlockingFlag]], object]
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -23,6 +22,9 @@ class Worker:
     def __init__(
         self, driver: ThreadDriver, crew: Crew[BlockingFlag], handler: Handler, *, grace: float, install_signals: bool
     ) -> None:
+        """Raises: TypeError for a handler that is a coroutine function."""
+        if inspect.iscoroutinefunction(handler):
+            raise TypeError("the handler is `async def`: give it to the worker of AsyncRaftmemClient")
         self._driver = driver
         self._crew = crew
         self._handler = handler
@@ -37,8 +39,11 @@ class Worker:
 
     @property
     def name(self) -> str:
-        """As which it claims."""
+        """The worker's name in its claims."""
         return self._crew.worker
+
+    def __repr__(self) -> str:
+        return f"<Worker {self.name}: {self.counts}>"
 
     def run(self) -> Counts:
         """Until `stop()`, or SIGTERM or SIGINT with `install_signals`; what runs then has `grace` seconds to end.
@@ -83,15 +88,13 @@ class Worker:
         threading.Thread(target=self._work, args=(job,), name=f"raftmem-task-{job.id}", daemon=True).start()
 
     def _work(self, job: Job[BlockingFlag]) -> None:
+        end: End
         try:
             end = Done(self._handler(job))
-        except (Retry, NonRetryable, RaftmemClientError) as error:
-            self._driver.run(self._crew.finishing(job, end_of(error, job)))
         except BaseException as error:  # noqa: BLE001  whatever it was (also sys.exit()), the service is told
-            _log.exception("the handler of task %s has failed", job.id)
-            self._driver.run(self._crew.finishing(job, end_of(error, job)))
-        else:
-            self._driver.run(self._crew.finishing(job, end))
+            end = self._crew.raised(job, error)
+            has_failed(job.id, error)
+        self._driver.run(self._crew.finishing(job, end))
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

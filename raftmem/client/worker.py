@@ -1,16 +1,15 @@
-"""A worker: claims tasks, keeps the claims, tells what came of them, and leaves nothing behind when it stops.
+"""The work of a worker: it claims tasks, keeps the claims, tells the end of each, and stops with no claim left.
 
-The rules: what a claim gave late is renewed before a handler sees it; a result of a claim that is known to be lost is
-not sent, and one that turns out to be is dropped and counted; a claim whose outcome is unknown is asked for again with
-the same words under the same key, so that no task is claimed and forgotten.
+The rules: a claim that came late is renewed before its handler begins. The result of a claim that is known to be lost
+is not sent; if the service refuses it as stale, it is dropped and counted. A claim whose outcome is unknown is asked
+for again with the same body under the same key, so no task is claimed and forgotten. Each attempt ends exactly once:
+told, given back or lost; then its slot is free again.
 """
 
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, NamedTuple, TypeVar
-
-import msgspec
+from typing import Final, Generic, TypeVar
 
 from raftmem.client import tasks
 from raftmem.client.coordination_shapes import Claim, Task
@@ -18,7 +17,6 @@ from raftmem.client.effects import Driver, Flag, Pause, Program, Rest
 from raftmem.client.errors import (
     BadRequest,
     Forbidden,
-    LeaseLost,
     NotFound,
     RaftmemClientError,
     StaleToken,
@@ -26,6 +24,8 @@ from raftmem.client.errors import (
     TooLarge,
     WriteOutcomeUnknown,
 )
+from raftmem.client.failure import Done, End, Failure, described, end_of
+from raftmem.client.giving_back import GIVE_BACK_S, unclaim
 from raftmem.client.hold import patience_of
 from raftmem.client.keeper import Keeper
 from raftmem.client.lease import RENEW_SHARE, Lease
@@ -36,44 +36,16 @@ _log = logging.getLogger("raftmem.client")
 F = TypeVar("F", bound=Flag)
 _LOOK_S: Final = 0.5  # a worker that is told to stop by a signal hears of it within this
 _PAUSE_S: Final = 1.0  # between claims while the service cannot be asked
-_GIVE_BACK_S: Final = 5.0  # spent on giving back one task
 _CLAIM_MAX: Final = 100
-_ERROR_TEXT_MAX: Final = 600  # characters: fits the service's bound however they are written
+_TEXT_MAX: Final = 600
+_REFUSED_TEXT_MAX: Final = 200
 _TELL_AGAIN: Final = (TooLarge, BadRequest)
-
-
-class Retry(Exception):
-    """Raised by a handler: this attempt failed, try again after `delay` seconds (None: by the task's backoff)."""
-
-    def __init__(self, delay: float | None = None, reason: str = "") -> None:
-        super().__init__(reason or "the handler asked for another attempt")
-        self.delay = delay
-
-
-class NonRetryable(Exception):
-    """Raised by a handler: another attempt would not help. The task is dead."""
-
-
-class Done(NamedTuple):
-    result: object
-
-
-class Failure(NamedTuple):
-    error: object
-    retryable: bool = True
-    delay: float | None = None
-
-
-class GivenBack(NamedTuple):
-    """The attempt does not count."""
-
-
-End = Done | Failure | GivenBack
 
 
 @dataclass
 class Counts:
-    """What a worker has done. `lost`: claims that went to others. `unknown`: ends that could not be told."""
+    """The tasks of a worker so far. `lost`: claims that went to others. `unknown`: ends that could not be told.
+    `blocked`: how often a handler was seen to block the event loop."""
 
     claimed: int = 0
     completed: int = 0
@@ -81,10 +53,11 @@ class Counts:
     released: int = 0
     lost: int = 0
     unknown: int = 0
+    blocked: int = 0
 
 
 class Job(Generic[F]):
-    """A claimed task in the hands of a handler. `cancelled`: somebody wants it stopped. `lost`: the claim is over."""
+    """A claimed task, as its handler sees it. `cancelled`: somebody has cancelled it. `lost`: the claim is over."""
 
     def __init__(self, task: Task, token: int, cancelled: F, lost: F) -> None:
         self.task = task
@@ -111,6 +84,9 @@ class Job(Generic[F]):
         """From 1."""
         return self.task.attempt
 
+    def __repr__(self) -> str:
+        return f"Job(id={self.id!r}, queue={self.queue!r}, attempt={self.attempt})"
+
     @property
     def held(self) -> Lease:
         assert self.lease is not None  # set before a handler sees it
@@ -123,23 +99,17 @@ class Job(Generic[F]):
         self.held.check()
 
 
-def end_of(error: BaseException, job: Job[F]) -> End:
-    """What it means that a handler has raised this."""
-    if isinstance(error, Retry):
-        return Failure(_said(error), delay=error.delay)
-    if isinstance(error, NonRetryable):
-        return Failure(_said(error), retryable=False)
-    if isinstance(error, TaskCancelled | LeaseLost) and (job.cancelled.is_set() or job.held.is_lost()):
-        return GivenBack()
-    return Failure(_said(error))
-
-
-def _said(error: BaseException) -> dict[str, str]:
-    return {"type": type(error).__name__, "message": str(error)[:_ERROR_TEXT_MAX]}
+def _bare(end: End, refused: RaftmemClientError) -> Failure:
+    """What is told instead of an end that the service refuses as it is: its result, its delay or its size."""
+    why = described(refused)
+    if not isinstance(end, Failure) or not isinstance(end.error, dict):
+        return Failure(why, retryable=False)
+    message = f"{str(end.error.get('message', ''))[:_REFUSED_TEXT_MAX]} (not told as it was: {why['message']})"
+    return Failure({"type": end.error.get("type", ""), "message": message[:_TEXT_MAX]}, end.retryable)
 
 
 class Crew(Generic[F]):
-    """The jobs of one worker. `poll`: how long one claim waits for a task; stopping takes as long at most."""
+    """The jobs of one worker. `poll`: seconds that one claim waits for a task; stopping takes as long at most."""
 
     def __init__(
         self,
@@ -159,12 +129,20 @@ class Crew(Generic[F]):
         self._bell = driver.flag()
         self._queues = list(queues)
         self._concurrency = concurrency
-        self._ttl = ttl
+        self.ttl = ttl
         self._poll = poll
         self._jobs: dict[tuple[str, int], Job[F]] = {}
+        self._claimed_after: int | None = None  # the index seen before a claim that is under way
         self.worker = worker
         self.counts = Counts()
         self.stopping = False
+
+    def in_hand(self) -> list[str]:
+        """The ids of the tasks whose handlers run."""
+        return [job.id for job in list(self._jobs.values())]
+
+    def has_blocked(self) -> None:
+        self.counts.blocked += 1
 
     def stop(self) -> None:
         self.stopping = True
@@ -183,6 +161,7 @@ class Crew(Generic[F]):
                 continue
             if plan is None:
                 plan, first = self._claim(free), clock.now()
+                self._claimed_after = self._caller.session.seen.index
             try:
                 answer = yield from self._caller.call(plan)
             except WriteOutcomeUnknown as error:
@@ -190,22 +169,25 @@ class Crew(Generic[F]):
                 yield Pause(_PAUSE_S * self._caller.randomness.random())
                 continue
             except (BadRequest, Forbidden, NotFound, TooLarge):
+                self._claimed_after = None
                 raise
             except RaftmemClientError as error:
                 _log.warning("%s cannot claim yet: %s", self.worker, error)
-                plan = None
+                plan = self._claimed_after = None
                 yield Pause(_PAUSE_S * (0.5 + self._caller.randomness.random()))
                 continue
             plan = None
-            for task in answer.value.tasks:
-                yield from self._take(task, first, start)
+            waiting = list(answer.value.tasks)
+            while waiting:
+                yield from self._take(waiting.pop(0), first, start)
+            self._claimed_after = None
             if not answer.value.tasks and clock.now() - first < self._poll / 2:
                 yield Pause(_PAUSE_S * self._caller.randomness.random())  # the wait was cut short
 
     def _claim(self, free: int) -> Plan[Claim]:
         key = f"claim-{self._caller.randomness.text()}"
         return tasks.claim(
-            self._queues, worker=self.worker, ttl=self._ttl, max=min(free, _CLAIM_MAX), wait=self._poll, key=key
+            self._queues, worker=self.worker, ttl=self.ttl, max=min(free, _CLAIM_MAX), wait=self._poll, key=key
         )
 
     def _take(self, task: Task, sent: float, start: Callable[[Job[F]], None]) -> Program[None]:
@@ -216,10 +198,10 @@ class Crew(Generic[F]):
         if self.stopping:
             yield from self._give_back(job)
             return
-        if self._caller.clock.now() - sent > self._ttl * RENEW_SHARE:
-            beat = tasks.heartbeat(task.id, token=job.token, ttl=self._ttl)
+        if self._caller.clock.now() - sent > self.ttl * RENEW_SHARE:
+            beat = tasks.heartbeat(task.id, token=job.token, ttl=self.ttl)
             try:
-                answer = yield from self._caller.call(beat, patience_of(self._caller, self._ttl, self._ttl))
+                answer = yield from self._caller.call(beat, patience_of(self._caller, self.ttl, self.ttl))
             except RaftmemClientError as error:
                 _log.warning("task %s is not begun, its claim came late: %s", task.id, error)
                 self.counts.lost += 1
@@ -232,7 +214,7 @@ class Crew(Generic[F]):
             name=f"task {task.id}",
             owner=self.worker,
             token=job.token,
-            ttl=self._ttl,
+            ttl=self.ttl,
             sent=sent,
             on_lost=job.lost.set,
         )
@@ -250,8 +232,8 @@ class Crew(Generic[F]):
             if job is None:  # its end is being told
                 lease.retry()
             elif lease.renew_at <= now and lease.reason is None:
-                beat = tasks.heartbeat(job.id, token=job.token, ttl=self._ttl)
-                patience = patience_of(self._caller, self._ttl, max(lease.until - now, 0.0))
+                beat = tasks.heartbeat(job.id, token=job.token, ttl=self.ttl)
+                patience = patience_of(self._caller, self.ttl, max(lease.until - now, 0.0))
                 try:
                     answer = yield from self._caller.call(beat, patience)
                 except (StaleToken, NotFound) as error:
@@ -265,8 +247,12 @@ class Crew(Generic[F]):
                         job.cancelled.set()
 
     # --- ending -------------------------------------------------------------------------------------
+    def raised(self, job: Job[F], error: BaseException) -> End:
+        """The end of an attempt whose handler raised this."""
+        return end_of(error, is_over=job.cancelled.is_set() or job.held.is_lost())
+
     def finishing(self, job: Job[F], end: End) -> Program[None]:
-        """Tell what came of it."""
+        """Tell the end of an attempt. Its slot is free afterwards, whatever happens."""
         try:
             if job.given_back:
                 return
@@ -275,13 +261,13 @@ class Crew(Generic[F]):
                 return
             try:
                 yield from self._tell(job, end)
-            except _TELL_AGAIN as error:
-                yield from self._tell(job, Failure(_said(error), retryable=False))
+            except _TELL_AGAIN as refused:
+                yield from self._tell(job, _bare(end, refused))
         except StaleToken as error:
             self._lost(job, error.detail)
         except RaftmemClientError as error:
             self.counts.unknown += 1
-            _log.warning("the end of task %s could not be told, its claim will run out: %s", job.id, error)
+            _log.warning("the end of task %s could not be told, its claim will expire: %s", job.id, error)
         finally:
             self._forget(job)
 
@@ -289,8 +275,9 @@ class Crew(Generic[F]):
         if isinstance(end, Done):
             try:
                 plan = tasks.complete(job.id, token=job.token, result=end.result)
-            except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
-                end = Failure({"type": type(error).__name__, "message": f"the result is no JSON: {error}"}, False)
+            except Exception as error:  # noqa: BLE001  the result's own code may run, and fail
+                told = described(error)
+                end = Failure({**told, "message": f"the result is no JSON: {told['message']}"[:_TEXT_MAX]}, False)
             else:
                 yield from self._caller.call(plan)
                 self.counts.completed += 1
@@ -306,6 +293,11 @@ class Crew(Generic[F]):
     def _lost(self, job: Job[F], reason: str) -> None:
         self.counts.lost += 1
         _log.warning("the end of task %s is dropped, its claim was lost: %s", job.id, reason)
+
+    def abandon(self, job: Job[F]) -> None:
+        """Nobody can be told of its end: its claim runs out."""
+        self.counts.unknown += 1
+        self._forget(job)
 
     def _forget(self, job: Job[F]) -> None:
         if job.lease is not None:
@@ -324,12 +316,14 @@ class Crew(Generic[F]):
             yield from self._give_back(job)
             self._forget(job)
         self._keeper.close()
+        if self._claimed_after is not None:  # it was cut off: its tasks are in nobody's hand
+            self.counts.released += yield from unclaim(self._caller, self.worker, seen=self._claimed_after)
 
     def _give_back(self, job: Job[F]) -> Program[None]:
-        patience = Patience(_GIVE_BACK_S, self._caller.patience.attempt_s, self._caller.patience.pause_s)
+        patience = Patience(GIVE_BACK_S, self._caller.patience.attempt_s, self._caller.patience.pause_s)
         try:
             yield from self._caller.call(tasks.release(job.id, token=job.token), patience)
             self.counts.released += 1
         except RaftmemClientError as error:
             self.counts.unknown += 1
-            _log.warning("task %s could not be given back, its claim will run out: %s", job.id, error)
+            _log.warning("task %s could not be given back, its claim will expire: %s", job.id, error)

@@ -152,3 +152,16 @@ async def until_gone(
             watching.exception()  # a connection that broke: the request is over either way
         else:
             watching.cancel()
+
+
+def has_ended(gone: Callable[[], Awaitable[None]]) -> bool:
+    """True if `gone()` ends at once, also by failing. Nothing waits."""
+    looking = gone().__await__()
+    try:
+        next(looking)
+    except StopIteration:
+        return True
+    except Exception:  # noqa: BLE001  a connection that broke
+        return True
+    looking.close()
+    return False

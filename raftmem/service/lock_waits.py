@@ -1,6 +1,7 @@
 """Acquire a lock: at once, or after a wait in its queue. The queue stands in the log, not here.
 
-The rules: a client that stops waiting here is not left in the queue. A wait ends with the grant, or with a LOCK_LEAVE
+The rules: a client that stops waiting here is not left in the queue, and a grant that its client did not wait to hear
+of is given back. A wait ends with the grant, or with a LOCK_LEAVE
 whose outcome says whether the place was left or had just been granted. A grant that another request of the same owner
 or key could still give back (its client being gone) is acquired again in the log before it is told. A client that
 says that it will ask again (`keep_ms`) keeps its place for so long. If this replica dies, the place expires in the
@@ -20,7 +21,7 @@ from raftmem.machine.run import Applied
 from raftmem.model.commands import Draft, LockAcquire, LockLeave
 from raftmem.model.coordination_rows import Hold, Waiter, hold_key, waiter_key
 from raftmem.replica.apply_loop import Replica
-from raftmem.runtime.promise import Deadline, until_gone
+from raftmem.runtime.promise import Deadline, has_ended, until_gone
 from raftmem.service.interface import Gone, Granted, Write, Written
 from raftmem.service.wait_registry import Wait, WaitRegistry
 
@@ -45,13 +46,13 @@ class LockWaits:
         assert isinstance(asked, LockAcquire)
         if asked.wait_ms == 0:
             written = await self._write(draft, timeout_ms=timeout_ms)
-            return self._granted_at_once(written, asked) or written
+            return self._told_at_once(written, draft, gone=gone, timeout_ms=timeout_ms)
         stays = replace(asked, leave_ms=max(timeout_ms, keep_ms))
         draft = replace(draft, header=replace(draft.header, operations=(stays,)))
         with self._wait_registry.on(waiter_key(asked.lock, asked.owner)) as wait:
             written = await self._write(draft, timeout_ms=timeout_ms)
             if written.row.result.outcomes[0].op != "LOCK_WAIT":
-                return self._granted_at_once(written, asked) or written
+                return self._told_at_once(written, draft, gone=gone, timeout_ms=timeout_ms)
             place = _QueuePlace(asked, written, draft, keep_ms=keep_ms, timeout_ms=timeout_ms)
             async with until_gone(gone, wait.wake) as is_gone:
                 try:
@@ -64,6 +65,17 @@ class LockWaits:
                 except asyncio.CancelledError:
                     self._leave_behind(place)
                     raise
+
+    def _told_at_once(self, written: Written, draft: Draft, *, gone: Gone, timeout_ms: int) -> Granted | Written:
+        """The answer of an acquire that did not wait. A new grant whose client is gone is given back. Under a key it
+        stays: the same request at another replica may have been told of it."""
+        asked = draft.header.operations[0]
+        assert isinstance(asked, LockAcquire)
+        granted = self._granted_at_once(written, asked)
+        is_new = written.row.result.outcomes[0].op == "LOCK_ACQUIRE"
+        if granted is not None and is_new and draft.header.idempotency is None and has_ended(gone):
+            self._leave_behind(_QueuePlace(asked, written, draft, keep_ms=0, timeout_ms=timeout_ms))
+        return granted or written
 
     def _granted_at_once(self, written: Written, asked: LockAcquire) -> Granted | None:
         outcome = written.row.result.outcomes[0]

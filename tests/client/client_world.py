@@ -242,6 +242,7 @@ class Replicas(httpx.BaseTransport, httpx.AsyncBaseTransport):
         return self._answer(request)
 
     def paths(self) -> list[str]:
+        """Of all that was asked."""
         return [f"{one.method} {one.path}" for one in self.asked]
 
 
@@ -249,6 +250,20 @@ def script(*answers: httpx.Response | Exception) -> Script:
     """These, one by one; the last one for ever."""
     left = list(answers)
     return lambda _asked: left.pop(0) if len(left) > 1 else left[0]
+
+
+class Hanging(Replicas):
+    """Does what it is asked to; the answers to some are never sent. `hang`: which."""
+
+    def __init__(self, script: Script, hang: Callable[[Asked], bool]) -> None:
+        super().__init__(script)
+        self.hang = hang
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        came = await super().handle_async_request(request)
+        if self.hang(self.asked[-1]):
+            await asyncio.Event().wait()
+        return came
 
 
 class Chunks(httpx.SyncByteStream, httpx.AsyncByteStream):
@@ -290,10 +305,13 @@ class LockService:
     took: float = 0.0
     queued: float | None = None
     index: int = 100
+    places: list[str] = field(default_factory=list)
 
     def __call__(self, asked: Asked) -> httpx.Response | Exception:
         if self.down:
             return httpx.ConnectError("refused")
+        if asked.method == "GET":
+            return self._shown(asked.path.removeprefix("/v1/locks/").replace("%2F", "/"))
         self.index += 1
         name, _, verb = asked.path.removeprefix("/v1/locks/").rpartition("/")
         name = name.replace("%2F", "/")
@@ -311,6 +329,12 @@ class LockService:
         self.pass_time(self.took)
         self.took = 0.0
         return came
+
+    def _shown(self, name: str) -> httpx.Response:
+        one = self.held.get(name)
+        holders = [] if one is None else [{"owner": one.owner, "token": one.token, "remaining_ms": 5}]
+        queue = [{"owner": owner, "position": at} for at, owner in enumerate(self.places, 1)]
+        return answer({"name": name, "permits": 1, "holders": holders, "queue": queue}, index=self.index)
 
     def _acquire(self, name: str, body: dict[str, object]) -> httpx.Response:
         ttl = int(str(body["ttl_ms"])) / 1000

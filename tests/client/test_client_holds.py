@@ -284,6 +284,8 @@ async def test_release_that_is_still_on_its_way_cannot_end_the_next_hold_of_its_
     holding = asyncio.create_task(first())
     await world.time.settle()
     holding.cancel()
+    while not holding.done():
+        await world.time.advance(1.0)
     with pytest.raises(asyncio.CancelledError):
         await holding
     world.replicas.script = world.service

@@ -228,6 +228,35 @@ def test_what_was_granted_to_a_client_that_is_gone_is_given_back() -> None:
     run(work())
 
 
+@pytest.mark.parametrize("wait_ms", [0, 60_000])
+def test_a_grant_at_once_whose_client_has_hung_up_is_given_back(wait_ms: int) -> None:
+    async def work() -> None:
+        async with group_of(1) as group:
+            leader, client = await group.elected(), Client()
+            client.leave()
+            await take(leader, "b", wait_ms=wait_ms, client=client)
+            await settled(lambda: leader.events()[-1:] == ["LOCK_RELEASE"])
+            assert (await hold(leader, "c")).row.result.outcomes[0].op == "LOCK_ACQUIRE"
+
+    run(work())
+
+
+@pytest.mark.parametrize("key", ["k", None])
+def test_a_client_that_has_hung_up_gives_back_no_grant_that_another_request_may_know(key: str | None) -> None:
+    async def work() -> None:
+        async with group_of(1) as group:
+            leader, client = await group.elected(), Client()
+            client.leave()
+            if key is None:
+                await hold(leader, "b")  # its own older hold: it renews that
+            await take(leader, "b", key=key, client=client)
+            with pytest.raises(AssertionError):  # a held lock is refused, so this is no grant
+                await hold(leader, "c")
+            assert "LOCK_RELEASE" not in leader.events()
+
+    run(work())
+
+
 def test_a_grant_told_under_its_key_elsewhere_is_not_given_back_by_the_request_whose_client_is_gone() -> None:
     async def work() -> None:
         async with group_of(3) as group:
