@@ -32,6 +32,7 @@ from raftmem.raft.transport.tls import PeerTls
 from raftmem.replica.apply_loop import Replica
 from raftmem.replica.snapshot_keeper import SnapshotKeeper
 from raftmem.replica.snapshot_policy import SnapshotPolicy, SnapshotThresholds
+from raftmem.runtime import log_lines
 from raftmem.runtime.system import AsyncioLoop, SystemClock, SystemRandomness, ThreadExecutor
 from raftmem.server import descriptors
 from raftmem.server.server import HttpServer
@@ -53,9 +54,7 @@ def run(settings: Settings) -> int:
 
     Raises: Stop when the replica cannot go on; BadRequest when an address cannot be listened on.
     """
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
+    log_lines.configure(settings.log_level)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.collect()

@@ -17,10 +17,11 @@ import msgspec
 from msgspec import Meta, Struct
 
 from raftmem import limits
+from raftmem.api.http import strict_json
 from raftmem.api.http.origin import ANY_HOST
 from raftmem.api.http.settings import DefaultLevel, Override
 from raftmem.errors import BadRequest
-from raftmem.model.addresses import NODE_ID
+from raftmem.model.addresses import NODE_ID, check_rest_url, is_node_id
 from raftmem.model.addresses import split_address as split_address
 from raftmem.model.commands import Member
 
@@ -129,6 +130,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         tls = (self.peer_cert, self.peer_key, self.peer_ca)
         if any(tls) and not all(tls):
             raise ValueError("peer_cert, peer_key and peer_ca belong together: set all three, or none")
+        _check_names(self)
         for name, address in (("rest", self.rest), ("peer", self.peer)):
             host, _ = split_address(address, name=name)
             if self.insecure or _is_loopback(host) or (name == "peer" and all(tls)):
@@ -185,6 +187,26 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def voters(self) -> tuple[Member, ...]:
         """The members as the log has them."""
         return tuple(Member(v.id, v.peer, v.rest_url, v.folder_id) for v in self.members)
+
+
+def _check_names(settings: Settings) -> None:
+    """Every name that may reach a log line, a path or another replica is one word of ASCII. Raises: ValueError."""
+    ids = {"node_id": settings.node_id, "cluster_id": settings.cluster_id, "folder_id": settings.folder_id}
+    for voter in settings.members:
+        ids |= {f"id of member {voter.id!r}": voter.id, f"folder_id of member {voter.id!r}": voter.folder_id}
+    for name, value in ids.items():
+        if value is not None and not is_node_id(value):
+            raise ValueError(f"{name} = {value!r} is not 1 to 64 letters, digits, dots, _ or -, nor . or .. alone")
+    addresses = {"rest": settings.rest, "peer": settings.peer}
+    addresses |= {f"peer of member {voter.id}": voter.peer for voter in settings.members}
+    for name, address in addresses.items():
+        if not address.isascii() or not address.isprintable() or " " in address:
+            raise ValueError(f"{name} = {address!r} is not host:port of ASCII")
+    urls = {"rest_url": settings.rest_url}
+    for voter in settings.members:
+        urls[f"rest_url of member {voter.id}"] = voter.rest_url
+    for name, url in urls.items():
+        check_rest_url(url, name=name)
 
 
 def check_timing(settings: Settings, *, election_timeout_ms: int, clock_drift_ppm: int) -> None:
@@ -297,10 +319,9 @@ def _parse(name: str, text: str, where: str) -> object:
     if name not in _STRUCTURED:
         return text
     try:
-        parsed: object = msgspec.json.decode(text)
-        return parsed
-    except msgspec.DecodeError as error:
-        raise BadRequest(f"{name} ({where}) is not JSON: {error}", parameter=name) from error
+        return strict_json.decode(text.encode("utf-8", "surrogateescape"), place="it")
+    except BadRequest as error:
+        raise BadRequest(f"{name} ({where}): {error}", parameter=name) from error
 
 
 def _checked(name: str, value: object, where: str, *, strict: bool) -> object:

@@ -3,6 +3,7 @@
 Decides nothing of its own. Output for programs with `--json`, one-line errors on stderr, stated exit codes.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -18,11 +19,13 @@ from raftmem.cli.lock import lock, owner
 from raftmem.cli.log import log
 from raftmem.cli.member import leader, member
 from raftmem.cli.memory import memory
+from raftmem.cli.output import prepare_streams
 from raftmem.cli.recover import recover
 from raftmem.cli.replay import replay
 from raftmem.cli.serve import config, serve, with_settings
 from raftmem.cli.snapshot import snapshot
 from raftmem.cli.state import state
+from raftmem.cli.surroundings import check_texts, prepare_signals
 from raftmem.cli.task import task
 from raftmem.cli.txn import txn
 from raftmem.cli.up import up
@@ -79,11 +82,18 @@ app.command(epilog=EPILOG)(certs)
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The console script."""
+    prepare_streams()
+    prepare_signals()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    sys.exit(
-        guarded(
-            lambda: app(args=arguments, prog_name="raftmem", standalone_mode=False),
-            debug="--debug" in arguments,
-            as_json="--json" in arguments,
-        )
-    )
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments  # the rest is another program's
+    sys.exit(guarded(lambda: _run(arguments, own), debug="--debug" in own, as_json="--json" in own))
+
+
+def _run(arguments: list[str], own: list[str]) -> object:
+    check_texts(own, os.environ)
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("raftmem", arguments) as context:
+            return command.invoke(context)
+    except typer.Exit as ended:
+        return ended.exit_code

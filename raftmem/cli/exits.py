@@ -4,7 +4,6 @@ A person and a script read the same thing: one line on stderr that says the fact
 and a code that says what to do next. A traceback is only shown with `--debug`.
 """
 
-import os
 import signal
 import sys
 import traceback
@@ -15,7 +14,7 @@ from typing import Final
 import typer
 
 from raftmem import client
-from raftmem.cli.output import print_json, printable
+from raftmem.cli.output import complain, print_json, printable, silence
 from raftmem.errors import BadRequest, NoLeader, NoQuorum, RaftmemError, UnknownOutcome
 
 
@@ -29,12 +28,14 @@ class Exit(IntEnum):
     PRECONDITION = 4
     NO_LEADER = 5
     STOPPED = 6
+    READER_LEFT = 128 + signal.SIGPIPE  # as a shell says it of other programs
 
 
 EPILOG: Final = (
     "Exit codes: 0 ok; 1 failed; 2 usage; 3 outcome unknown (ask again with the same --idempotency-key); "
     "4 precondition failed, or a lock, claim or gate not had (read, decide again); 5 no leader (try later); "
-    "6 a replica refuses to go on with its folder, or was removed (only `serve`; a restart does not help)."
+    "6 a replica refuses to go on with its folder, or was removed (only `serve`; a restart does not help); "
+    "141 the reader of the output has left (`| head`)."
 )
 
 
@@ -94,24 +95,37 @@ def _line(error: client.RaftmemClientError) -> str:
 def guarded(command: Callable[[], object], *, debug: bool = False, as_json: bool = False) -> int:
     """Run a command; its exit code. Any error, a bug included, ends here as one line on stderr."""
     try:
+        code = _guarded(command, debug=debug, as_json=as_json)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader has gone (`| head`): nothing is left to say
+        silence(sys.stdout)
+        return Exit.READER_LEFT
+    except OSError as error:  # such as a full disk
+        silence(sys.stdout)
+        complain(f"raftmem: the output cannot be written: {error.strerror}")
+        return Exit.FAILED
+
+
+def _guarded(command: Callable[[], object], *, debug: bool, as_json: bool) -> int:
+    """Raises: BrokenPipeError when the reader of stdout has left, OSError when stdout takes no more at the end."""
+    try:
         result = command()
         return result if isinstance(result, int) else Exit.OK
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    except BrokenPipeError:  # the reader has gone (`| head`): nothing is left to say
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.FAILED
+    except BrokenPipeError:
+        raise
     except Exception as caught:  # noqa: BLE001  # the last line of defence: it ends the process
         error = of_client(caught) if isinstance(caught, client.RaftmemClientError) else caught
         if isinstance(error, typer.TyperException) and "\n" in error.format_message():
-            print(error.format_message(), file=sys.stderr)  # the help of a command that was called without arguments
+            complain(error.format_message())  # the help of a command that was called without arguments
             return Exit.USAGE
         code, line = _explained(error)
+        trace = traceback.format_exc() if debug else ""
         if as_json and isinstance(error, CommandFailed) and error.problem is not None:
             print_json(error.problem)
-        if debug:
-            traceback.print_exc()
-    print(f"raftmem: {printable(' '.join(line.split()))}", file=sys.stderr)
+    complain(f"{trace}raftmem: {printable(' '.join(line.split()))}")
     return code
 
 

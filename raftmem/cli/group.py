@@ -159,7 +159,7 @@ def describe(*, replicas: int, port: int, token: Callable[[int], str]) -> Group:
 def _resume(layout: Layout, *, replicas: int | None, port: int | None) -> Group:
     try:
         group = msgspec.json.decode(layout.description.read_bytes(), type=Group)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CommandFailed(f"{layout.description}: {error}; restore the file, it names the group") from error
     if group.version != 1 or not group.replicas:
         raise CommandFailed(f"{layout.description} has version {group.version}; this program knows 1")

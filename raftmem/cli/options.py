@@ -6,6 +6,7 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
+from raftmem.cli.surroundings import json_of, read_file
 from raftmem.errors import BadRequest
 from raftmem.limits import LOCK_TTL_MS_MAX, LOCK_TTL_MS_MIN
 
@@ -55,19 +56,12 @@ def json_argument(text: str | None, *, name: str) -> object:
     """Return the JSON value of an argument or of its `@file`; None when it was not given. Raises: BadRequest."""
     if text is None:
         return None
-    raw = text.encode("utf-8", "surrogateescape")
-    if text.startswith("@"):
-        try:
-            raw = Path(text[1:]).read_bytes()
-        except OSError as error:
-            raise BadRequest(f"{name}: cannot read {text[1:]}: {error.strerror}", parameter=name) from error
+    raw = read_file(text[1:], where=name) if text.startswith("@") else text.encode()
     try:
-        value: object = msgspec.json.decode(raw)
-        return value
-    except msgspec.DecodeError as error:
-        raise BadRequest(
-            f"{name} is not JSON: {error} (a string needs its quotes: '\"text\"')", parameter=name
-        ) from error
+        return json_of(raw, where=name if not text.startswith("@") else f"{name} ({text[1:]})")
+    except BadRequest as error:
+        hint = "" if raw[:1] in b'"[{' else " (a string needs its quotes: '\"text\"')"
+        raise BadRequest(f"{error}{hint}", parameter=name) from error
 
 
 def merge_argument(texts: list[str] | None) -> dict[str, object] | None:

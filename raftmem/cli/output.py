@@ -1,19 +1,25 @@
-"""What the command line prints: JSON for programs, tables for people, and progress on stderr.
+"""The output of the command line: JSON for programs, tables for people, and progress on stderr.
 
 Everything that came from outside is printed as text, never as markup or control codes: an agent's memory must
-not be able to repaint an operator's terminal.
+not be able to repaint an operator's terminal. A character that the output cannot show becomes a replacement. A reader
+of stdout that leaves ends the command (BrokenPipeError); one of stderr only silences it.
 """
 
+import contextlib
+import os
 import sys
 from collections.abc import Iterable, Sequence
+from io import TextIOWrapper
 from itertools import islice
-from typing import Annotated, Final
+from typing import Annotated, Final, TextIO
 
 import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from raftmem.runtime.log_lines import escaped
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 CELL_CHARACTERS_MAX: Final = 200  # a cell of a table shows this much of a long text
@@ -23,15 +29,56 @@ PLAIN_WIDTH: Final = 4096
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
 
+def prepare_streams() -> None:
+    """Make stdin, stdout and stderr usable as they are: closed ones are nowhere, and none refuses a character.
+
+    A closed one must be taken: else the next file that is opened gets its number, and all that is printed with it.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115  # for the whole process
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    for stream, errors in ((sys.stdout, "replace"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors=errors)
+
+
+def silence(stream: TextIO) -> None:
+    """Let all that is printed there go nowhere from now on."""
+    with contextlib.suppress(OSError, ValueError):  # a stream without a descriptor
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def complain(line: str) -> None:
+    """A line on stderr, if anybody reads it."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        silence(sys.stderr)
+
+
 def print_json(value: object) -> None:
-    """One line of JSON on stdout."""
+    """One line of JSON on stdout, in UTF-8."""
+    sys.stdout.flush()
     sys.stdout.buffer.write(_encoder.encode(value) + b"\n")
     sys.stdout.flush()
 
 
-def console(*, stderr: bool = False) -> Console:
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        if not self.stderr:
+            raise BrokenPipeError
+        silence(sys.stderr)
+
+
+def console(*, stderr: bool = False, file: TextIO | None = None) -> Console:
     """Width and colours of the terminal; plain and wide when it is none."""
-    return Console(stderr=stderr, highlight=False, soft_wrap=True, emoji=False)
+    return _Console(stderr=stderr, file=file, highlight=False, soft_wrap=True, emoji=False)
 
 
 def cell(value: object, *, characters_max: int = CELL_CHARACTERS_MAX) -> Text:
@@ -46,7 +93,7 @@ def cell(value: object, *, characters_max: int = CELL_CHARACTERS_MAX) -> Text:
 
 def printable(text: str) -> str:
     """The text with every control character spelled out, so that it stays on its line."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return escaped(text)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

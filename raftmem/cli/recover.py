@@ -10,6 +10,7 @@ from raftmem.cli.member import join_command
 from raftmem.cli.options import DataOption
 from raftmem.cli.output import JsonFlag, console, print_json, printable
 from raftmem.cli.remote import login
+from raftmem.cli.surroundings import private_files
 from raftmem.errors import BadRequest
 from raftmem.lifecycle.recover import Plan, plan, read_members
 from raftmem.lifecycle.recover import recover as carry_out
@@ -44,6 +45,7 @@ def recover(
     named = read_members(members)
     actor, request_id = Actor("user", login()), f"cli-{uuid.uuid4().hex}"
     if yes:
+        private_files(data)
         found = carry_out(data, named, actor=actor, request_id=request_id, wall_ms=SystemClock().wall_ms())
     else:
         found = plan(data, named, actor=actor, request_id=request_id)

@@ -16,6 +16,7 @@ import typer
 
 from raftmem.cli.exits import CommandFailed, Exit
 from raftmem.cli.output import print_json, print_table
+from raftmem.cli.surroundings import private_files
 from raftmem.errors import FolderRefused, RestartNeeded, Stop, WrongState
 from raftmem.settings import FIELDS, Loaded, flag_of, load, mask_url, shown
 
@@ -72,6 +73,7 @@ def serve(
     Exit code 6: it refuses to go on with its data folder, or the group refuses to take it in; the last line says why,
     and a restart does not help.
     """
+    private_files(loaded.settings.data)
     if parent_pipe is not None:
         watch_parent(parent_pipe)
     from raftmem.node import run  # the whole service: only this command pays for loading it

@@ -3,11 +3,8 @@
 It is decided whole, in one entry of the log. The exit code says which arm ran: 0 `then`, 4 `else`.
 """
 
-import sys
-from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from raftmem.cli import options as o
@@ -15,6 +12,7 @@ from raftmem.cli.exits import CommandFailed, Exit
 from raftmem.cli.output import console, printable
 from raftmem.cli.remote import Answer
 from raftmem.cli.rows import items, print_events
+from raftmem.cli.surroundings import json_of, read_file
 from raftmem.cli.verbs import Write
 from raftmem.errors import BadRequest
 
@@ -45,10 +43,8 @@ def _show_arm(answer: Answer) -> None:
 
 
 def _body(file: str) -> dict[str, object]:
-    try:
-        raw = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-        return msgspec.json.decode(raw, type=dict[str, object])
-    except OSError as error:
-        raise BadRequest(f"cannot read {file}: {error.strerror}") from error
-    except msgspec.DecodeError as error:
-        raise BadRequest(f"{file} is not a JSON object: {error}") from error
+    name = "stdin" if file == "-" else file
+    body = json_of(read_file(file, where="FILE"), where=name)
+    if not isinstance(body, dict):
+        raise BadRequest(f"{name} holds no JSON object", parameter="FILE")
+    return body

@@ -1,6 +1,7 @@
 """`raftmem up`: a group of replicas on loopback from one command, its data under one folder."""
 
 import asyncio
+import functools
 import os
 import secrets
 import shlex
@@ -9,17 +10,21 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, TextIO
 
 import httpx
 import typer
+from rich.console import Console
 from rich.text import Text
 
 from raftmem.cli.exits import CommandFailed, Exit
 from raftmem.cli.group import Group, Layout, Replica, open_group, remove_permit, without_leavers
-from raftmem.cli.output import JsonFlag, console, print_json, printable
+from raftmem.cli.options import json_text
+from raftmem.cli.output import JsonFlag, console, printable
 from raftmem.cli.ports import PORT_WAIT_S, check_ports
 from raftmem.cli.supervisor import Command, Supervisor, serve_argv
+from raftmem.cli.surroundings import private_files
+from raftmem.runtime.outlet import Outlet
 
 POLL_S: Final = 0.1
 HINT_AFTER_S: Final = 20.0
@@ -42,6 +47,7 @@ def up(
 ) -> int:
     """Start a group on this machine, or resume the one in the folder. Ctrl-C stops it."""
     layout = Layout(data)
+    private_files(data)
     lock = layout.lock()
     try:
         group, is_new = open_group(layout, replicas=replicas, port=port, token=secrets.token_hex)
@@ -49,13 +55,19 @@ def up(
         if not group.replicas:
             raise CommandFailed(f"{layout.data}: all its replicas were removed from their group; use another --data")
         check_ports(group, wait_s=0.0 if is_new else PORT_WAIT_S)
-        return asyncio.run(_run(layout, group, left_out, restart=not no_restart, as_json=as_json))
+        screen = Screen()
+        try:
+            return asyncio.run(_run(layout, group, left_out, screen, restart=not no_restart, as_json=as_json))
+        finally:
+            screen.close()
     finally:
         os.close(lock)
 
 
-async def _run(layout: Layout, group: Group, left_out: dict[str, str], *, restart: bool, as_json: bool) -> int:
-    say = _teller(group, as_json=as_json)
+async def _run(
+    layout: Layout, group: Group, left_out: dict[str, str], screen: "Screen", *, restart: bool, as_json: bool
+) -> int:
+    say = _teller(group, screen, as_json=as_json)
     for replica_id, why in left_out.items():
         say("up", f"{replica_id} stays down: {why}")
     supervisor = Supervisor([_command(layout, replica) for replica in group.replicas], say=say, restart=restart)
@@ -63,7 +75,7 @@ async def _run(layout: Layout, group: Group, left_out: dict[str, str], *, restar
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup goes on without a terminal
             loop.add_signal_handler(number, supervisor.stop)
-    announcing = asyncio.create_task(_announce(layout, group, supervisor, say, as_json=as_json))
+    announcing = asyncio.create_task(_announce(layout, group, supervisor, say, screen, as_json=as_json))
     running = asyncio.create_task(supervisor.run())
     await asyncio.wait((announcing, running), return_when=asyncio.FIRST_COMPLETED)
     if announcing.done() and announcing.exception() is not None:
@@ -87,7 +99,9 @@ def _command(layout: Layout, replica: Replica) -> Command:
     return Command(replica.id, argv)
 
 
-async def _announce(layout: Layout, group: Group, supervisor: Supervisor, say: Say, *, as_json: bool) -> None:
+async def _announce(
+    layout: Layout, group: Group, supervisor: Supervisor, say: Say, screen: "Screen", *, as_json: bool
+) -> None:
     """Wait until every replica that is not down is ready, then say where they are."""
     loop = asyncio.get_running_loop()
     hint_at = loop.time() + HINT_AFTER_S
@@ -104,9 +118,10 @@ async def _announce(layout: Layout, group: Group, supervisor: Supervisor, say: S
             await asyncio.sleep(POLL_S)
         leader = await _leader(client, up_now[0])
     if as_json:
-        print_json(_ready_json(layout, group, supervisor, leader))
+        ready = _ready_json(layout, group, supervisor, leader)
+        screen.print_json(ready)
     else:
-        _print_ready(layout, group, supervisor, leader)
+        _print_ready(layout, group, supervisor, leader, screen)
 
 
 async def _look(client: httpx.AsyncClient, layout: Layout, replica: Replica) -> bool:
@@ -142,20 +157,18 @@ def _ready_json(layout: Layout, group: Group, supervisor: Supervisor, leader: st
     return {"ready": True, "cluster_id": group.cluster_id, "leader": leader, "replicas": replicas}
 
 
-def _print_ready(layout: Layout, group: Group, supervisor: Supervisor, leader: str | None) -> None:
+def _print_ready(layout: Layout, group: Group, supervisor: Supervisor, leader: str | None, screen: "Screen") -> None:
     """Print a line a replica, and no table: an address that is cut is of no use."""
-    out = console()
-    out.print(f"raftmem {group.cluster_id} is ready", style="bold green")
+    screen.print(Text(f"raftmem {group.cluster_id} is ready", style="bold green"))
     roles = {replica.id: _role(replica.id, supervisor, leader) for replica in group.replicas}
     wide = max(map(len, roles))
     for replica in group.replicas:
         line = f"  {replica.id:<{wide}}  {roles[replica.id]:<8}  {replica.rest_url}  peers {replica.peer}"
-        out.print(printable(f"{line}  {layout.folder(replica)}"), markup=False, soft_wrap=True)
-    out.print("Try, in another terminal:", style="bold")
+        screen.print(Text(printable(f"{line}  {layout.folder(replica)}")))
+    screen.print(Text("Try, in another terminal:", style="bold"))
     for line in commands_to_try(layout, group):
-        out.print(f"  {line}", markup=False, soft_wrap=True)
-    out.print(f"API: {group.replicas[0].rest_url}/docs    stop: Ctrl-C", markup=False)
-    sys.stdout.flush()
+        screen.print(Text(f"  {line}"))
+    screen.print(Text(f"API: {group.replicas[0].rest_url}/docs    stop: Ctrl-C"))
 
 
 def _role(replica_id: str, supervisor: Supervisor, leader: str | None) -> str:
@@ -189,13 +202,42 @@ def _program() -> str:
         return shlex.quote(str(called.absolute()))
 
 
-def _teller(group: Group, *, as_json: bool) -> Say:
+class Screen:
+    """stdout and stderr of a group's supervisor, which waits for no reader and outlives each."""
+
+    def __init__(self) -> None:
+        self._consoles = [console(file=_own(stream, number)) for number, stream in ((1, sys.stdout), (2, sys.stderr))]
+        self.out, self.err = (Outlet(functools.partial(_tell_lost, screen)) for screen in self._consoles)
+
+    def print(self, text: Text, *, stderr: bool = False) -> None:
+        (self.err if stderr else self.out).put(lambda: self._consoles[stderr].print(text, soft_wrap=True))
+
+    def print_json(self, value: object) -> None:
+        """One line on stdout."""
+        line = json_text(value)
+        self.out.put(lambda: self._consoles[0].out(line, highlight=False))
+
+    def close(self) -> None:
+        self.out.close()
+        self.err.close()
+
+
+def _own(stream: TextIO, number: int) -> TextIO:
+    """The same place, without the lock of the stream: a write that hangs does not hang the end of the process."""
+    return os.fdopen(os.dup(number), "w", encoding=stream.encoding, errors="replace")
+
+
+def _tell_lost(screen: Console, lost: int) -> None:
+    screen.print(f"up | {lost} lines were dropped: nobody reads them", markup=False)
+
+
+def _teller(group: Group, screen: Screen, *, as_json: bool) -> Say:
     """Merged logs, each line under its replica's name; on stderr when stdout is for JSON."""
-    out = console(stderr=as_json)
     colours = {replica.id: _COLOURS[k % len(_COLOURS)] for k, replica in enumerate(group.replicas)}
     width = max(len(name) for name in (*colours, "up"))
 
     def say(name: str, line: str) -> None:
-        out.print(Text.assemble((f"{name:<{width}} | ", colours.get(name, "bold")), printable(line)), soft_wrap=True)
+        text = Text.assemble((f"{name:<{width}} | ", colours.get(name, "bold")), printable(line))
+        screen.print(text, stderr=as_json)
 
     return say

@@ -19,10 +19,11 @@ from typing import Annotated, NamedTuple
 import msgspec
 from msgspec import Meta, Struct
 
+from raftmem.api.http import strict_json
 from raftmem.errors import BadRequest, Corrupt, CutShort, FolderRefused
 from raftmem.limits import MEMBERS_MAX, REMOVED_MAX
 from raftmem.model import codec
-from raftmem.model.addresses import NODE_ID, check_peer, check_rest_url
+from raftmem.model.addresses import NODE_ID, check_peer, check_rest_url, is_node_id
 from raftmem.model.commands import Actor, Member, MemberChange, Members
 from raftmem.storage.folder import Identity, ReadLock, genesis_of, open_folder, read_identity, state_mark
 from raftmem.storage.log.contract import Append, HardState, LogEntry, LogStore
@@ -79,12 +80,16 @@ def read_members(file: Path) -> tuple[NewMember, ...]:
     except OSError as error:
         raise BadRequest(f"cannot read {file}: {error.strerror}", parameter="--members") from error
     try:
-        values: object = tomllib.loads(raw.decode()) if file.suffix == ".toml" else msgspec.json.decode(raw)
+        values: object = (
+            tomllib.loads(raw.decode()) if file.suffix == ".toml" else strict_json.decode(raw, place=str(file))
+        )
         members = msgspec.convert({"members": values} if isinstance(values, list) else values, _File).members
         for one in members:
+            if not is_node_id(one.id):
+                raise ValueError(f"{one.id!r} cannot be the id of a replica")
             check_peer(one.peer, name=f"peer of {one.id}")
             check_rest_url(one.rest_url, name=f"rest_url of {one.id}")
-    except (ValueError, msgspec.MsgspecError) as error:
+    except (ValueError, msgspec.MsgspecError, BadRequest) as error:
         raise BadRequest(f"{file}: {error}; give [{{id, peer, rest_url}}]", parameter="--members") from error
     ids = [one.id for one in members]
     if len(set(ids)) != len(ids) or not 1 <= len(ids) <= MEMBERS_MAX:

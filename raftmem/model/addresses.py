@@ -15,7 +15,8 @@ _URL: Final = re.compile(r"https?://[!-~]+")
 
 
 def is_node_id(text: str) -> bool:
-    return _NODE_ID.fullmatch(text) is not None
+    """`.` and `..` are none: a path swallows them."""
+    return _NODE_ID.fullmatch(text) is not None and text not in (".", "..")
 
 
 def split_address(address: str, *, name: str) -> tuple[str, int]:

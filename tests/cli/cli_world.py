@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import pytest
@@ -69,9 +69,11 @@ def free_ports(count: int) -> int:
 
 
 @contextlib.contextmanager
-def running(*command: str) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    *command: str, stdout: int = subprocess.PIPE, stderr: int | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process in a session of its own, with its stdout to read; killed at the end, so that nothing waits for it."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
+    with subprocess.Popen(command, stdout=stdout, stderr=stderr, start_new_session=True) as process:
         try:
             yield process
         finally:
@@ -97,14 +99,13 @@ def on_terminal(*command: str) -> Iterator[tuple[int, FileIO]]:
 class Up:
     """`raftmem up --json` in a process of its own. Its log lines go to DATA/../up.log."""
 
-    def __init__(self, data: Path, *arguments: str) -> None:
+    def __init__(self, data: Path, *arguments: str, **options: Any) -> None:
         command = [sys.executable, "-m", "raftmem", "up", "--json", "--data", str(data), *arguments]
         environ = {name: value for name, value in os.environ.items() if not name.startswith("RAFTMEM_")}
         self.log = data.with_suffix(".log")
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, env=environ
-            )
+            given = {"stdout": subprocess.PIPE, "stderr": log, "stdin": subprocess.DEVNULL, **options}
+            self.process = subprocess.Popen(command, env=environ, **given)
 
     def ready(self) -> dict[str, object]:
         """Wait for the one JSON line."""
