@@ -37,7 +37,6 @@ log = logging.getLogger("raftmem.joining")
 GROUP_S: Final = 120.0  # many elections
 PAUSE_S: Final = 1.0  # at most, between two rounds over all members that were named
 ANSWER_S: Final = 10.0  # a member that has not answered so long is passed over
-ACTOR: Final = "system/join"
 # The engine has tried these again until the time was over.
 _LATER: Final = (
     *(client.Unreachable, client.WriteOutcomeUnknown, client.NoLeader, client.NoQuorum, client.NoSpace),
@@ -97,7 +96,7 @@ def prepare_joining(
     if _is_ready(settings.data):
         log.warning("%s is a member's folder already: it goes on in its group, and join is ignored", settings.data)
         return
-    group = _Remote(settings.join, transport, time or SystemTime(), randomness)
+    group = _Remote(settings.join, settings.node_id, transport, time or SystemTime(), randomness)
     try:
         cluster = group.ask(get("/v1/cluster", _cluster, reading=Reading(pinned=True)))
         if settings.cluster_id not in (None, cluster.cluster_id):
@@ -201,8 +200,14 @@ class _Remote:
     """
 
     def __init__(
-        self, urls: str, transport: httpx.BaseTransport | None, time: BlockingTime, randomness: Randomness
+        self,
+        urls: str,
+        node_id: str,
+        transport: httpx.BaseTransport | None,
+        time: BlockingTime,
+        randomness: Randomness,
     ) -> None:
+        """`node_id`: who asks. Raises: BadRequest."""
         try:
             for url in urls.split(","):
                 check_rest_url(url.strip().rstrip("/"), name="join")
@@ -217,7 +222,7 @@ class _Remote:
             Session(None),
             time,
             _Randomness(randomness),
-            headers=(("Raftmem-Actor", ACTOR),),
+            headers=(("Raftmem-Actor", f"service/{node_id}"),),
             patience=Patience(GROUP_S, ANSWER_S, PAUSE_S),
             connect_s=ANSWER_S,
         )
