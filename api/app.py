@@ -6,6 +6,7 @@ refuses websockets.
 """
 
 import asyncio
+import secrets
 from functools import cache
 from typing import Final
 
@@ -16,6 +17,7 @@ from raftmem.api.http.call import Call, Reply, Shared
 from raftmem.api.http.exchange import Disconnected, Exchange
 from raftmem.api.http.origin import PREFLIGHT, OriginPolicy
 from raftmem.api.http.respond import answer, cut_off, defect, head, refused, unserved
+from raftmem.api.http.sealed import KEY_BYTES, Sealer, key_from
 from raftmem.api.http.settings import ApiSettings
 from raftmem.api.responses import memory_views
 from raftmem.api.responses.json_cache import JsonCache
@@ -36,16 +38,22 @@ def _document() -> bytes:
     return memory_views.encode(document(ROUTES))
 
 
-def create_app(service: Service, *, settings: ApiSettings | None = None) -> "App":
-    """The app that serves the whole REST contract of one replica."""
-    return App(service, settings or ApiSettings())
+def create_app(service: Service, *, settings: ApiSettings | None = None, group_secret: bytes | None = None) -> "App":
+    """The app that serves the whole REST contract of one replica.
+
+    `group_secret`: known to all replicas and to nobody else, so that each takes the cursors of the others; None: this
+    app takes only its own.
+    """
+    return App(service, settings or ApiSettings(), group_secret or secrets.token_bytes(KEY_BYTES))
 
 
 class App:
-    def __init__(self, service: Service, settings: ApiSettings) -> None:
+    def __init__(self, service: Service, settings: ApiSettings, group_secret: bytes) -> None:
         self._requests = Requests()
         exposition = Exposition(service, self._requests)
-        self._shared = Shared(service, settings, JsonCache(), exposition.text, _document, OriginPolicy(settings))
+        sealer = Sealer(key_from(group_secret, b"raftmem.cursors"))
+        origins = OriginPolicy(settings)
+        self._shared = Shared(service, settings, JsonCache(), exposition.text, _document, origins, sealer)
         self._framework = framework.create(ROUTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -283,6 +283,7 @@ class Node:
                 consistency=settings.default_consistency,
                 overrides=settings.overrides,
             ),
+            group_secret=bytes.fromhex(self._disks.folder.identity.genesis),
         )
         most = descriptors.connections_max(self._descriptors)
         server = HttpServer(app, drain_seconds=DRAIN_MS // 1000, connections_max=most)

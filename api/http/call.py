@@ -15,6 +15,7 @@ from raftmem.api.http.exchange import Exchange, Header
 from raftmem.api.http.origin import OriginPolicy
 from raftmem.api.http.parameters import Parameters, parse
 from raftmem.api.http.problems import Problem
+from raftmem.api.http.sealed import Sealer
 from raftmem.api.http.settings import ApiSettings
 from raftmem.api.responses.json_cache import JsonCache
 from raftmem.errors import BadRequest, TooLarge
@@ -46,7 +47,7 @@ class Reply(Struct, frozen=True):
 
 
 class Shared(NamedTuple):
-    """What the requests of one app share. `metrics`, `document`: the texts of these pages."""
+    """What the requests of one app share. `metrics`, `document`: the texts of these pages. `sealer`: of cursors."""
 
     service: Service
     settings: ApiSettings
@@ -54,6 +55,7 @@ class Shared(NamedTuple):
     metrics: Callable[[], bytes]
     document: Callable[[], bytes]
     origins: OriginPolicy
+    sealer: Sealer
 
 
 class Call:

@@ -1,22 +1,22 @@
 """Cursors of lists: where the next page begins, the index that the first page pinned, and what the list was about.
 
-Opaque to clients. The rule: a cursor only continues the list it came from; one that was changed, or that comes with
-other parameters, is 400. `timeout_ms` may differ from page to page.
+A cursor is sealed under a key that all replicas of the group share, so a client can neither read nor make one, and
+any replica takes it. The rule: a cursor only continues the list it came from, in the cluster it came from; one that was
+changed, or that comes with other parameters, is 400. `timeout_ms` may differ from page to page.
 """
 
 import binascii
-import hashlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Final, Generic, TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from raftmem.api.http.call import Call
 from raftmem.api.http.parameters import Parameters
 from raftmem.errors import BadRequest
 from raftmem.model.records import Position
 
-_CHECK_BYTES: Final = 12
 _FREE: Final = frozenset({"cursor", "timeout_ms"})
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -47,9 +47,11 @@ _Cursor = TypeVar("_Cursor", bound=MemoryCursor | EventCursor | PlaceCursor)
 class Cursors(Generic[_Cursor]):
     """The cursors of one list: one path with one set of parameters."""
 
-    def __init__(self, kind: type[_Cursor], path: str, given: Parameters) -> None:
+    def __init__(self, kind: type[_Cursor], call: Call, given: Parameters) -> None:
         self._kind = kind
-        self._list = _encode([path, sorted(pair for pair in given.pairs if pair[0] not in _FREE)])
+        self._sealer = call.shared.sealer
+        parameters = sorted(pair for pair in given.pairs if pair[0] not in _FREE)
+        self._list = _encode([call.service.cluster, call.route, call.segments, parameters])
         self._given = given.text("cursor")
 
     def given(self) -> _Cursor | None:
@@ -58,18 +60,14 @@ class Cursors(Generic[_Cursor]):
             return None
         try:
             raw = urlsafe_b64decode(self._given.encode("ascii") + b"==")
-            check, body = raw[:_CHECK_BYTES], raw[_CHECK_BYTES:]
-            if check != self._check(body):
-                raise ValueError("another list")
-            return msgspec.msgpack.decode(body, type=self._kind)
+            if urlsafe_b64encode(raw).rstrip(b"=") != self._given.encode("ascii"):
+                raise ValueError("another spelling of the same bytes")
+            return msgspec.msgpack.decode(self._sealer.open(raw, self._list), type=self._kind)
         except (binascii.Error, ValueError) as error:
             detail = "cursor does not belong to this list: send it unchanged, with the query it came from"
             raise BadRequest(detail, parameter="cursor") from error
 
     def next(self, cursor: _Cursor) -> str:
         """As text."""
-        body = _encode(cursor)
-        return urlsafe_b64encode(self._check(body) + body).rstrip(b"=").decode("ascii")
-
-    def _check(self, body: bytes) -> bytes:
-        return hashlib.blake2b(self._list + body, digest_size=_CHECK_BYTES, person=b"raftmem.cursor").digest()
+        sealed = self._sealer.seal(_encode(cursor), self._list)
+        return urlsafe_b64encode(sealed).rstrip(b"=").decode("ascii")

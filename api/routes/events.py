@@ -149,7 +149,7 @@ async def many(call: Call) -> Reply:
     descending = given.choice("order", ORDERS) == "desc"
     first, last = given.integer("from", low=1), given.integer("to", low=1)
     wait_ms = _wait_ms(given, first, last, descending=descending)
-    cursors = Cursors(EventCursor, call.instance, given)
+    cursors = Cursors(EventCursor, call, given)
     cursor = cursors.given()
     level = call.settings.level(wanted.tags, Scope(**dict(wanted.scope)))
     options = levels.read_options(given, level)

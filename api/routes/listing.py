@@ -50,7 +50,7 @@ class Source(NamedTuple, Generic[_Row]):
 async def read(call: Call, given: Parameters, source: Source[_Row]) -> Page[_Row]:
     """One page, at the level that the query asks for. Raises: BadRequest, and as `Service.read`."""
     limit, descending = page_limit(given), given.choice("order", ORDERS) == "desc"
-    cursors = Cursors(PlaceCursor, call.instance, given)
+    cursors = Cursors(PlaceCursor, call, given)
     cursor = cursors.given()
     point = await call.read(levels.read_options(given, call.settings.level()))
     place = None if cursor is None else cursor.after

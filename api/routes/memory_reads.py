@@ -106,7 +106,7 @@ async def many(call: Call) -> Reply:
     limit = page_limit(given)
     descending = given.choice("order", ORDERS) == "desc"
     with_vector = "embedding" in given.choices("include", _INCLUDE)
-    cursors = Cursors(MemoryCursor, call.instance, given)
+    cursors = Cursors(MemoryCursor, call, given)
     cursor = cursors.given()
     options = levels.read_options(given, call.settings.level(query.tags, Scope(**dict(query.scope))))
     point = await read_page(call, options, cursor)
@@ -193,7 +193,7 @@ async def history(call: Call) -> Reply:
     given = call.parameters(once=_HISTORY)
     target = memory_id(call.segments[0])
     limit = page_limit(given)
-    cursors = Cursors(EventCursor, call.instance, given)
+    cursors = Cursors(EventCursor, call, given)
     cursor = cursors.given()
     options = levels.read_options(given, call.settings.level())
     point = await read_page(call, options, cursor)
