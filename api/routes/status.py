@@ -2,18 +2,24 @@
 
 from typing import Final
 
-from fastapi.openapi.docs import get_swagger_ui_html
-
 from raftmem import limits
 from raftmem.api.http import levels
-from raftmem.api.http.call import Call, Reply
+from raftmem.api.http.call import Call, Headers, Reply
 from raftmem.api.responses import memory_views
 from raftmem.api.responses.memory_replies import Cluster, Digest, Live, Member, Ready
 from raftmem.api.responses.metrics import MEDIA_TYPE
+from raftmem.api.schema.docs_page import PAGE
 from raftmem.errors import RaftmemError
 from raftmem.model.digest import GENESIS
 from raftmem.service.interface import ReadOptions
 
+_NOTHING_FOREIGN: Final[Headers] = (
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; "
+        b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+)
 _LIMITS: Final = {
     "body_bytes": limits.BODY_BYTES_MAX,
     "text_bytes": limits.TEXT_BYTES_MAX,
@@ -110,8 +116,7 @@ async def document(call: Call) -> Reply:
 async def docs(call: Call) -> Reply:
     """`GET /docs`: the document, to read and to try."""
     call.parameters(once=())
-    page = get_swagger_ui_html(openapi_url="/openapi.json", title="raftmem", oauth2_redirect_url=None)
-    return Reply(200, bytes(page.body), media_type=b"text/html; charset=utf-8")
+    return Reply(200, PAGE.encode(), headers=_NOTHING_FOREIGN, media_type=b"text/html; charset=utf-8")
 
 
 async def metrics(call: Call) -> Reply:

@@ -1,6 +1,7 @@
 """The app against its OpenAPI document, and the document and its page against the table of routes."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,13 @@ def test_document_is_served_as_it_is() -> None:
     world = World()
     assert world("GET", "/openapi.json").json() == json.loads(json.dumps(document(ROUTES)))
     assert "/openapi.json" in world("GET", "/docs").text
+
+
+def test_page_of_the_document_needs_no_other_host() -> None:
+    reply = World()("GET", "/docs")
+    assert reply.headers["content-type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in reply.headers["content-security-policy"]
+    assert re.findall(r"(?:src|href)=\"([^\"]*)\"|url\(|@import|//[a-z]+\\.[a-z]", reply.text) == ["/openapi.json"]
 
 
 def test_every_error_is_described_by_some_route() -> None:
