@@ -2,7 +2,8 @@
 
 Signals are passed on to it; where it has a terminal it is in the foreground there, and can be suspended as any other
 command. When it must end it is asked to (SIGTERM), and after a grace its whole group is killed. The rule: nobody gets a
-signal who is not of this group, since the command is not reaped before the last one is sent.
+signal who is not of this group, since the command is not reaped before the last one is sent. When this process dies
+first, however it dies, `guard` does the same.
 """
 
 import contextlib
@@ -16,6 +17,8 @@ from enum import Enum
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Final, NamedTuple
+
+from raftmem.cli import guard
 
 PASSED_ON: Final = frozenset(
     {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2}
@@ -55,9 +58,7 @@ def run(
 
     Raises: OSError when it cannot be started.
     """
-    with _signals_into(inbox):
-        # The command inherits what we inherited, as from a shell; our own files are not inheritable.
-        process = subprocess.Popen(argv, env=environ, process_group=0, close_fds=False)
+    with _signals_into(inbox), _Guarded(argv, environ, grace_s) as process:
         terminal = _Terminal(process.pid)
         try:
             threading.Thread(target=_watch, args=(process.pid, inbox, terminal.is_ours), daemon=True).start()
@@ -69,6 +70,37 @@ def run(
             terminal.give(os.getpgrp())
             code = process.wait()
     return 128 - code if code < 0 else code
+
+
+class _Guarded:
+    """The command, started under a guard that ends it when this process dies. Raises: OSError when it cannot start."""
+
+    def __init__(self, argv: Sequence[str], environ: Mapping[str, str], grace_s: float) -> None:
+        watched, self._alive = os.pipe()
+        reading, report = os.pipe()
+        for descriptor in (watched, report):
+            os.set_inheritable(descriptor, True)
+        start = [sys.executable, "-I", "-S", guard.__file__, str(watched), str(report), str(grace_s), *argv]
+        try:
+            # The command inherits what we inherited, as from a shell; our other files are not inheritable.
+            self._process = subprocess.Popen(start, env=environ, process_group=0, close_fds=False)
+        finally:
+            os.close(watched)
+            os.close(report)
+        with open(reading, "rb") as told:
+            failed = told.read()  # to its end: the command has begun, or could not
+        if failed:
+            self._process.wait()
+            self.__exit__()
+            raise OSError(int(failed), os.strerror(int(failed)))
+
+    def __enter__(self) -> "subprocess.Popen[bytes]":
+        return self._process
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):  # the guard has been killed
+            os.write(self._alive, b".")
+        os.close(self._alive)
 
 
 def _until_it_ends(

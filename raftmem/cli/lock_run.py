@@ -61,9 +61,14 @@ def run(
     """Run a command while holding a lock, renewing it meanwhile.
 
     The command finds RAFTMEM_LOCK, RAFTMEM_OWNER and RAFTMEM_TOKEN in its environment: what it writes should carry
-    {"lock": RAFTMEM_LOCK, "token": RAFTMEM_TOKEN} as a guard. Signals are passed on to it; its whole process group is
-    ended when the lock is lost. Exits with the command's own code (128 + n if signal n ended it), with 4 if the lock
-    was not had within --wait or was lost, with 126 or 127 if the command cannot be run.
+    {"lock": RAFTMEM_LOCK, "token": RAFTMEM_TOKEN} as a guard. Signals are passed on to it.
+
+    Its whole process group is ended when the lock is lost, and when this program dies, by SIGKILL too. A process that
+    leaves the group (setsid, a daemon) is not ended. A guard in the group sees to that; when it is killed together with
+    this program, the system ends the command on Linux, unless it runs as another user, and nobody does elsewhere.
+
+    Exits with the command's own code (128 + n if signal n ended it), with 4 if the lock was not had within --wait or
+    was lost, with 126 or 127 if the command cannot be run.
     """
     if not name:
         raise BadRequest("the name of the lock is empty; is a variable not set?", parameter="NAME")

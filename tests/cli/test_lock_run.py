@@ -1,5 +1,6 @@
 """`raftmem lock run`: what the command is given, how it ends, and what is left of it when the lock is lost."""
 
+import contextlib
 import os
 import re
 import select
@@ -123,6 +124,66 @@ def test_command_is_ended_with_all_it_started_when_the_lock_is_lost(
     assert os.read(reading, 1) == b""
     os.close(reading)
     assert "released" not in one_lock.events  # it was not ours any more
+
+
+# --- the wrapper dies ---------------------------------------------------------------------------------
+def test_command_and_all_it_started_end_when_lock_run_is_killed(one_lock: OneLock, tmp_path: Path) -> None:
+    fifo = tmp_path / "alive"  # read to its end when the last of the group is gone
+    os.mkfifo(fifo)
+    reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    shell = f"exec 3>{fifo}; trap '' TERM; (trap '' TERM; exec sleep 1000) & echo begun; wait; exec sleep 1000"
+    with running(*LOCK_RUN, "--grace", "0.1", "--", "sh", "-c", shell) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begun\n"
+        process.kill()
+    os.set_blocking(reading, True)
+    assert os.read(reading, 1) == b""
+    os.close(reading)
+    assert one_lock.events == ["acquired"]  # it runs out by itself
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system has no parent-death signal")
+def test_command_ends_even_when_its_guard_is_killed_with_lock_run(one_lock: OneLock) -> None:
+    says = "import os, signal; print(os.getpid(), flush=True); signal.pause()"
+    with running(*LOCK_RUN, *python(says)) as process:
+        assert process.stdout is not None
+        group = int(process.stdout.readline())
+        (guard,) = guards_of(group)
+        os.kill(guard, signal.SIGKILL)
+        process.kill()
+        assert process.stdout.read() == b""  # nobody has it any more
+    assert one_lock.events == ["acquired"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at in /proc")
+def test_guard_goes_with_a_command_that_ends_and_ends_nothing_it_left_behind(one_lock: OneLock) -> None:
+    with running(*LOCK_RUN, "--", "sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo $! $$") as process:
+        assert process.stdout is not None
+        left, group = map(int, process.stdout.readline().split())
+        assert process.wait(PATIENCE_S) == 0
+        assert process.stdout.read() == b""  # the guard does not keep it either
+    while guards_of(group):
+        pass
+    os.kill(left, signal.SIGKILL)  # raises if it is gone
+    assert one_lock.events == ["acquired", "released"]
+
+
+def test_command_gets_the_bytes_of_its_arguments(one_lock: OneLock) -> None:
+    with running(*LOCK_RUN, "--", "printf", "%s", "\udcff\udcfe --json") as process:
+        assert process.stdout is not None
+        assert process.stdout.read() == b"\xff\xfe --json"
+    assert one_lock.events == ["acquired", "released"]
+
+
+def guards_of(group: int) -> list[int]:
+    """The guards in a process group."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has just ended
+            of = int((process / "stat").read_text().rpartition(")")[2].split()[2])
+            if of == group and b"guard.py" in (process / "cmdline").read_bytes():
+                found.append(int(process.name))
+    return found
 
 
 # --- the child alone --------------------------------------------------------------------------------
