@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar, assert_never, runtime_checkable
 
 import httpx
 
-from raftmem.client.config import boottime, failed, timeouts
+from raftmem.client.config import boottime, failed, header_bytes, timeouts
 from raftmem.client.effects import (
     Effect,
     Failed,
@@ -198,7 +198,7 @@ class AsyncDriver:
 
     def _build(self, request: Request) -> httpx.Request:
         patience = timeouts(request.connect_s, request.read_s)
-        method, url, headers = request.method, request.url, list(request.headers)
+        method, url, headers = request.method, request.url, header_bytes(request.headers)
         return self._here.http.build_request(method, url, content=request.content, headers=headers, timeout=patience)
 
     async def _send(self, request: Request) -> Reply | Failed:

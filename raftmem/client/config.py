@@ -1,4 +1,4 @@
-"""How a client is made: what both clients take, checked once, and what they are given from outside."""
+"""The settings of a client: what both clients take, checked once, and the parts that come from outside."""
 
 import os
 import secrets
@@ -17,6 +17,7 @@ from raftmem.client.endpoints import Endpoints
 from raftmem.client.plan import Level, Pairs
 from raftmem.client.retry import Caller, Patience
 from raftmem.client.session import Session
+from raftmem.client.values import header, header_name, seconds
 
 _BOOTTIME: Final = getattr(time, "CLOCK_BOOTTIME", None)
 _UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
@@ -58,13 +59,16 @@ def configured(
     randomness: Randomness | None,
     on_restored: Callable[[str, str], None] | None,
 ) -> Config:
-    """Raises: ValueError."""
+    """Raises: TypeError, ValueError."""
+    timeout, connect_timeout = seconds(timeout, "timeout"), seconds(connect_timeout, "connect_timeout")
     if timeout <= 0 or connect_timeout <= 0:
         raise ValueError("timeout and connect_timeout are seconds above 0")
     if consistency == "bounded":
         raise ValueError("consistency='bounded' needs a max_staleness: give both with each read")
-    sent = [("User-Agent", f"raftmem-client/{__version__}"), *(headers or {}).items()]
+    own = [(header_name(one), header(value, f"header {one}")) for one, value in (headers or {}).items()]
+    sent = [("User-Agent", f"raftmem-client/{__version__}"), *own]
     if actor is not None:
+        actor = header(actor, "actor")
         if actor.partition("/")[0] not in ("agent", "user", "service", "system") or not actor.partition("/")[2]:
             raise ValueError(f"actor {actor!r} is not <type>/<id>, such as agent/planner-7")
         sent.append(("Raftmem-Actor", actor))
@@ -105,6 +109,11 @@ def socket_options() -> list[tuple[int, int, int]]:
 def limits() -> httpx.Limits:
     """No bound on connections: each waiting call has its own, and the caller bounds those."""
     return httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=KEEP_ALIVE_S)
+
+
+def header_bytes(headers: Pairs) -> list[tuple[bytes, bytes]]:
+    """As they are sent: a name in any language is UTF-8."""
+    return [(one.encode("ascii"), value.encode()) for one, value in headers]
 
 
 def timeouts(connect_s: float, read_s: float) -> httpx.Timeout:

@@ -1,4 +1,4 @@
-"""The requests of gates, and the wait for one to open."""
+"""The requests about gates, and the wait for a gate to open."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -25,6 +25,7 @@ from raftmem.client.plan import (
 )
 from raftmem.client.retry import Caller
 from raftmem.client.shapes import Memory
+from raftmem.client.values import names, seconds
 
 _GATE: Final = parser(Gate)
 _WRITTEN: Final = parser(GateWritten)
@@ -42,8 +43,8 @@ def put(
 ) -> Plan[GateWritten]:
     """It opens at `required` approvals (of `approvers`, if any are named) while every pinned memory is as it was given
     here. The same definition again changes nothing; another one drops the approvals."""
-    pinned = [pin if isinstance(pin, Pin) else Pin(pin.id, pin.version) for pin in pins]
-    body = {"required": required, **given(approvers=list(approvers) or None, pins=pinned or None)}
+    pinned = [{"memory": pin.memory if isinstance(pin, Pin) else pin.id, "version": pin.version} for pin in pins]
+    body = {"required": required, **given(approvers=names(approvers, "approvers") or None, pins=pinned or None)}
     return write("PUT", _path(name), _WRITTEN, {**body, **given(guards=guards_of(guards))}, key=key)
 
 
@@ -76,11 +77,11 @@ def many(
 
 def waiting_open(caller: Caller, name: str, wait: float | None) -> Program[Gate]:
     """Until it is open; `wait` None: however long. Raises: WaitTimeout, NotFound."""
-    ends = None if wait is None else caller.clock.now() + wait
+    ends = None if wait is None else caller.clock.now() + seconds(wait, "wait")
     while True:
         left = WAIT_S_MAX if ends is None else min(max(ends - caller.clock.now(), 0.0), WAIT_S_MAX)
         asked = caller.clock.now()
-        plan = get(_path(name), _GATE, given(wait_ms=ms(left) or None), reading=Reading(), wait_s=left)
+        plan = get(_path(name), _GATE, given(wait_ms=ms(left, "wait") or None), reading=Reading(), wait_s=left)
         gate = (yield from caller.call(plan)).value
         if gate.open:
             return gate

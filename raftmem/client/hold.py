@@ -18,6 +18,7 @@ from raftmem.client.keeper import Keeper
 from raftmem.client.lease import RETRY_SHARE, Lease, span
 from raftmem.client.plan import WAIT_S_MAX
 from raftmem.client.retry import Caller, Patience
+from raftmem.client.values import checked, name, seconds, text
 
 _log = logging.getLogger("raftmem.client")
 _TURN_S_MIN: Final = 0.1  # between two requests for a lock that is held
@@ -208,6 +209,14 @@ class HoldBase:
     def __init__(
         self, caller: Caller, keeper: Callable[[], Keeper], places: Places, want: Want, owner: str | None
     ) -> None:
+        """Raises: TypeError, ValueError for values that cannot be sent."""
+        name(want.name, "name")
+        seconds(want.ttl, "ttl")
+        if want.wait is not None:
+            seconds(want.wait, "wait")
+        if owner is not None:
+            text(owner, "owner")
+        checked(want.metadata, "metadata")
         self._caller = caller
         self._find_keeper = keeper
         self._places = places

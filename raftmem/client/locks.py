@@ -1,4 +1,4 @@
-"""The requests of locks and semaphores, and of owners that died."""
+"""The requests about locks and semaphores, and about owners that died."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -59,9 +59,9 @@ def acquire(
     """
     body = given(
         owner=owner,
-        ttl_ms=ms(ttl),
-        wait_ms=ms(wait) or None,
-        keep_ms=ms(keep) or None,
+        ttl_ms=ms(ttl, "ttl"),
+        wait_ms=ms(wait, "wait") or None,
+        keep_ms=ms(keep, "keep") or None,
         permits=permits if permits != 1 else None,
         metadata=metadata,
         guards=guards_of(guards),
@@ -72,13 +72,13 @@ def acquire(
 def renew(name: str, *, owner: str, token: int, ttl: float | None = None) -> Plan[Grant]:
     """`ttl` None: as long as before. Raises: StaleToken."""
     path = f"/v1/locks/{segment(name)}/renew"
-    return write("POST", path, _GRANT, given(owner=owner, token=token, ttl_ms=ms(ttl)), keyed=False)
+    return write("POST", path, _GRANT, given(owner=owner, token=token, ttl_ms=ms(ttl, "ttl")), keyed=False)
 
 
 def renew_many(locks: Sequence[tuple[str, int]], *, owner: str, ttl: float) -> Plan[list[Renewed]]:
     """One heartbeat for (name, token) of up to 1,000 locks; each answers for itself."""
     named = [{"name": name, "token": token} for name, token in locks]
-    body = given(owner=owner, ttl_ms=ms(ttl), locks=named)
+    body = given(owner=owner, ttl_ms=ms(ttl, "ttl"), locks=named)
     return write("POST", "/v1/locks/renew", _renewals, body, keyed=False)
 
 
@@ -115,4 +115,4 @@ def many(
 
 def release_owner(owner: str, *, key: str | None = None) -> Plan[OwnerReleased]:
     """The agent is dead: its locks, waits and claims go at once."""
-    return write("POST", f"/v1/owners/{segment(owner)}/release", _OWNER, {}, key=key)
+    return write("POST", f"/v1/owners/{segment(owner, 'owner')}/release", _OWNER, {}, key=key)

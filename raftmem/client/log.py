@@ -11,6 +11,7 @@ from raftmem.client.plan import (
     Plan,
     Reading,
     Shape,
+    dated,
     get,
     given,
     guards_of,
@@ -20,6 +21,7 @@ from raftmem.client.plan import (
     write,
 )
 from raftmem.client.shapes import Batch, Cluster, Event, ScopeIds
+from raftmem.client.values import names
 
 _BATCH: Final = parser(Batch)
 _TXN: Final = parser(Txn)
@@ -62,9 +64,9 @@ def events(
         "actor_id": actor_id,
         "request_id": request_id,
         "outcome": outcome,
-        "tag": list(tags),
+        "tag": names(tags, "tags"),
         "include": "internal" if internal else None,
-        "wait_ms": ms(wait) or None,
+        "wait_ms": ms(wait, "wait") or None,
         **scope,
     }
     return listing("/v1/events", "events", list[Event], asked, Shape(page_size, descending, consistency, wait_s=wait))
@@ -81,7 +83,7 @@ def batch(
     """Operations of memories in one entry: `{"op": "ADD", "text": …}`, `{"op": "UPDATE", "memory_id": …}`, …
     Atomic: all or none. Else what is refused carries its `error`."""
     body = given(guards=guards_of(guards), read_index=read_index)
-    return write("POST", "/v1/events", _BATCH, {"events": list(operations), "atomic": atomic, **body}, key=key)
+    return write("POST", "/v1/events", _BATCH, {"events": _dated(operations), "atomic": atomic, **body}, key=key)
 
 
 def txn(
@@ -98,7 +100,14 @@ def txn(
     Raises: what the refused operation would; `failed_seq` is its place in the arm.
     """
     body = given(guards=guards_of(guards), read_index=read_index)
-    return write("POST", "/v1/txn", _TXN, {**body, "then": list(then), "else": list(else_)}, key=key)
+    return write("POST", "/v1/txn", _TXN, {**body, "then": _dated(then), "else": _dated(else_)}, key=key)
+
+
+def _dated(operations: Sequence[Item]) -> list[dict[str, object]]:
+    """Raises: TypeError, ValueError."""
+    if isinstance(operations, Mapping | str):
+        raise TypeError("the operations are one operation; give a list of them")
+    return [dated(operation) for operation in operations]
 
 
 def cluster() -> Plan[Cluster]:

@@ -1,4 +1,4 @@
-"""The requests of memories."""
+"""The requests about memories."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, Unpack
@@ -13,7 +13,8 @@ from raftmem.client.plan import (
     Plan,
     Reading,
     Shape,
-    encode,
+    checked_json,
+    dated,
     get,
     given,
     guards_of,
@@ -23,9 +24,9 @@ from raftmem.client.plan import (
     parser,
     segment,
     write,
-    zoned,
 )
 from raftmem.client.shapes import Event, Fields, Hit, Memory, ScopedFields, ScopeIds, Written
+from raftmem.client.values import floats, names, seconds, times
 
 _MEMORY: Final = parser(Memory)
 _WRITTEN: Final = parser(Written)
@@ -127,8 +128,8 @@ def many(
     """Oldest first; every page as of the index of the first."""
     asked: dict[str, object] = {
         **scope,
-        "id": list(ids),
-        "tag": list(tags),
+        "id": names(ids, "ids"),
+        "tag": names(tags, "tags"),
         "memory_type": memory_type,
         "status": status,
         "filter": None if filter is None else dict(filter),
@@ -152,14 +153,14 @@ def search(
     """Best first; scope ids, tags and filter decide who is looked at."""
     body = given(
         **scope,
-        embedding=list(embedding),
+        embedding=floats(embedding, "embedding"),
         top_k=top_k,
         threshold=threshold,
-        tags=list(tags) or None,
-        filter=filter,
+        tags=names(tags, "tags") or None,
+        filter=None if filter is None else times(filter),
         include=["embedding"] if vectors else None,
     )
-    return Plan("POST", "/v1/memories/search", _hits, content=encode(body), reading=Reading(consistency, at))
+    return Plan("POST", "/v1/memories/search", _hits, content=checked_json(body), reading=Reading(consistency, at))
 
 
 def history(
@@ -171,7 +172,7 @@ def history(
 
 
 def _path(id: str) -> str:
-    return f"/v1/memories/{segment(id)}"
+    return f"/v1/memories/{segment(id, 'id')}"
 
 
 def _write(
@@ -186,11 +187,15 @@ def _write(
 
 
 def fields_of(fields: Mapping[str, object]) -> dict[str, object]:
-    """As the service names them. Raises: ValueError for a time without a zone."""
-    found = {name: zoned(name, value) for name, value in fields.items()}
+    """As the service names them. Raises: TypeError, ValueError, also for a time without a zone."""
+    found = dated(fields)
     if "ttl" in found:
         ttl = found.pop("ttl")
-        found["ttl_ms"] = ms(ttl) if isinstance(ttl, int | float) else ttl
+        found["ttl_ms"] = None if ttl is None else ms(seconds(ttl, "ttl"))
+    if found.get("embedding") is not None:
+        found["embedding"] = floats(found["embedding"], "embedding")
+    if found.get("tags") is not None:
+        found["tags"] = names(found["tags"], "tags")
     return found
 
 

@@ -1,7 +1,8 @@
-"""One request as it is meant, before anybody is asked: path, body, what makes it safe to repeat, how to read the reply.
+"""A plan: one request before it is sent, with its path and body, its safety to repeat, and the reader of its reply.
 
-The rule: a write is either *keyed* (an Idempotency-Key is made once for the call and sent with every attempt) or
-harmless to repeat by its owner or token (acquire, renew, heartbeat). So every plan may be sent again.
+The rules: a write is either *keyed* (one Idempotency-Key is made for the call and sent with every attempt) or harmless
+to repeat by its owner or token (acquire, renew, heartbeat), so every plan may be sent again. What cannot be sent as it
+is meant is refused while the plan is made, before anything is sent.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,8 @@ from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
+
+from raftmem.client.values import checked, header, moment, name, seconds, times
 
 T = TypeVar("T")
 _S = TypeVar("_S", bound=Struct)
@@ -108,23 +111,25 @@ def write(
     wait_s: float = 0.0,
     headers: Pairs = (),
 ) -> Plan[T]:
-    """A write. Raises: TypeError for what is no JSON."""
-    content = None if body is None else encode(body)
+    """A write. Raises: TypeError, ValueError for what cannot be sent as it is (see `values.py`)."""
+    if key is not None and not header(key, "key"):
+        raise ValueError("key is empty: leave it out, or give one")
+    content = None if body is None else checked_json(body)
     return Plan(method, path, parse, content=content, keyed=keyed, key=key, headers=headers, wait_s=wait_s)
 
 
 def given(**fields: object) -> dict[str, object]:
-    """Those that are there."""
-    return {name: value for name, value in fields.items() if value is not None}
+    """The fields that are not None."""
+    return {field: value for field, value in fields.items() if value is not None}
 
 
-def listing(path: str, name: str, kind: type[list[_S]], asked: Mapping[str, object], shape: Shape) -> ListPlan[_S]:
-    """A list whose pages carry their items under `name`."""
+def listing(path: str, under: str, kind: type[list[_S]], asked: Mapping[str, object], shape: Shape) -> ListPlan[_S]:
+    """A list whose pages carry their items under this name."""
     decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
     def parse(body: bytes) -> Page[_S]:
         page = decode(body)
-        items = msgspec.json.decode(page[name], type=kind)
+        items = msgspec.json.decode(page[under], type=kind)
         return Page(items, msgspec.json.decode(page["next_cursor"], type=str | None))
 
     params = {**asked, "limit": shape.page_size, "order": "desc" if shape.descending else None}
@@ -137,37 +142,48 @@ def encode(value: object) -> bytes:
     return msgspec.json.encode(value)
 
 
+def checked_json(body: Mapping[str, object]) -> bytes:
+    """Raises: TypeError, ValueError, with the path of what JSON cannot carry."""
+    return encode(checked(body, ""))
+
+
 def pairs(params: Mapping[str, object]) -> Pairs:
-    """As a query: None is left out, each item of a sequence stands for itself."""
+    """As a query: None is left out, and each item of a sequence stands for itself. Raises: TypeError, ValueError."""
     found: list[tuple[str, str]] = []
-    for name, value in params.items():
+    for parameter, value in params.items():
         several = value if isinstance(value, list | tuple) else (value,)
-        found += [(name, _shown(item)) for item in several if item is not None]
+        found += [(parameter, _shown(item, parameter)) for item in several if item is not None]
     return tuple(found)
 
 
-def _shown(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return value if isinstance(value, str) else encode(value).decode() if isinstance(value, dict) else str(value)
+def _shown(value: object, path: str) -> str:
+    plain = checked(times(value) if isinstance(value, Mapping) else value, path)
+    return plain if isinstance(plain, str) else encode(plain).decode()
 
 
-def segment(name: str) -> str:
-    """A name inside a path: a slash in it is no separator."""
-    return quote(name, safe="")
+def segment(value: str, path: str = "name") -> str:
+    """A name inside a path, in any language; a slash in it is no separator. Raises: TypeError, ValueError."""
+    return quote(name(value, path), safe="")
 
 
-def ms(seconds: float | None) -> int | None:
-    """Seconds as the service counts them, at least one millisecond unless it is nothing."""
-    return None if seconds is None else 0 if seconds <= 0 else max(1, round(seconds * 1000))
+def ms(duration: float | None, path: str = "a duration") -> int | None:
+    """Seconds as the service counts them: at least one millisecond if it is more than nothing.
+
+    Raises: TypeError, ValueError.
+    """
+    if duration is None:
+        return None
+    found = seconds(duration, path)
+    return 0 if found <= 0 else max(1, round(found * 1000))
 
 
-def zoned(name: str, value: object) -> object:
-    """Raises: ValueError for a time without a zone: nobody can tell what it means."""
-    if isinstance(value, datetime) and value.tzinfo is None:
-        raise ValueError(f"{name} has no time zone; give one, such as datetime.now(UTC)")
-    return value
+def dated(fields: Mapping[str, object]) -> dict[str, object]:
+    """Fields with their times as text. Raises: ValueError for a time without a zone."""
+    return {field: moment(value, field) if isinstance(value, datetime) else value for field, value in fields.items()}
 
 
 def guards_of(guards: Sequence[Guard]) -> list[Guard] | None:
+    """Raises: TypeError for one guard instead of a list of them."""
+    if isinstance(guards, Mapping | str):
+        raise TypeError("guards is one guard; give a list of them")
     return list(guards) or None

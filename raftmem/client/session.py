@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from raftmem.client.plan import Level, Pairs, Reading
+from raftmem.client.plan import Level, Pairs, Reading, ms
 
 _log = logging.getLogger("raftmem.client")
 INDEX = "raftmem-index"
@@ -51,7 +51,7 @@ class Session:
         if level == "session" or (index and level != "eventual"):
             found.append(("min_index", str(index)))
         if reading.max_staleness is not None:
-            found.append(("max_staleness_ms", str(round(reading.max_staleness * 1000))))
+            found.append(("max_staleness_ms", str(ms(reading.max_staleness, "max_staleness"))))
         return tuple(found)
 
     def reached(self, index: int) -> None:

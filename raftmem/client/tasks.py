@@ -1,4 +1,4 @@
-"""The requests of tasks."""
+"""The requests about tasks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -20,6 +20,7 @@ from raftmem.client.plan import (
     segment,
     write,
 )
+from raftmem.client.values import names
 
 _TASK: Final = parser(Task)
 _WRITTEN: Final = parser(TaskWritten)
@@ -49,10 +50,10 @@ def add(
     body = given(
         id=id,
         priority=priority or None,
-        delay_ms=ms(delay) or None,
+        delay_ms=ms(delay, "delay") or None,
         max_attempts=max_attempts,
         backoff=backoff,
-        depends_on=list(depends_on) or None,
+        depends_on=names(depends_on, "depends_on") or None,
         unique_key=unique_key,
         guards=guards_of(guards),
     )
@@ -63,13 +64,15 @@ def claim(
     queues: Sequence[str], *, worker: str, ttl: float, max: int = 1, wait: float = 0.0, key: str | None = None
 ) -> Plan[Claim]:
     """Up to `max` tasks; none is an answer too. `wait` at most 60 s. `worker` is unique to one process."""
-    body = given(queues=list(queues), worker=worker, ttl_ms=ms(ttl), max=max, wait_ms=ms(wait) or None)
+    body = given(
+        queues=names(queues, "queues"), worker=worker, ttl_ms=ms(ttl, "ttl"), max=max, wait_ms=ms(wait, "wait") or None
+    )
     return write("POST", "/v1/tasks/claim", _CLAIM, body, key=key, wait_s=wait)
 
 
 def heartbeat(id: str, *, token: int, ttl: float | None = None) -> Plan[Heartbeat]:
     """`ttl` None: as long as before. Raises: StaleToken."""
-    return write("POST", _path(id, "heartbeat"), _HEARTBEAT, given(token=token, ttl_ms=ms(ttl)), keyed=False)
+    return write("POST", _path(id, "heartbeat"), _HEARTBEAT, given(token=token, ttl_ms=ms(ttl, "ttl")), keyed=False)
 
 
 def complete(
@@ -90,7 +93,7 @@ def fail(
     key: str | None = None,
 ) -> Plan[TaskWritten]:
     """This attempt failed. `delay` None: by the task's backoff. Raises: StaleToken."""
-    body = {"token": token, "error": error, "retryable": retryable, **given(delay_ms=ms(delay))}
+    body = {"token": token, "error": error, "retryable": retryable, **given(delay_ms=ms(delay, "delay"))}
     return write("POST", _path(id, "fail"), _WRITTEN, body, key=key)
 
 
@@ -111,7 +114,7 @@ def retry(id: str, *, key: str | None = None) -> Plan[TaskWritten]:
 
 def show(id: str, *, consistency: Level | None = None) -> Plan[Task]:
     """Raises: NotFound."""
-    return get(f"/v1/tasks/{segment(id)}", _TASK, reading=Reading(consistency))
+    return get(f"/v1/tasks/{segment(id, 'id')}", _TASK, reading=Reading(consistency))
 
 
 def many(
@@ -129,4 +132,4 @@ def many(
 
 
 def _path(id: str, verb: str) -> str:
-    return f"/v1/tasks/{segment(id)}/{verb}"
+    return f"/v1/tasks/{segment(id, 'id')}/{verb}"

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar, assert_never, runtime_checkable
 
 import httpx
 
-from raftmem.client.config import boottime, failed, limits, socket_options, timeouts
+from raftmem.client.config import boottime, failed, header_bytes, limits, socket_options, timeouts
 from raftmem.client.effects import (
     Effect,
     Failed,
@@ -143,7 +143,7 @@ class ThreadDriver:
 
     def _build(self, request: Request) -> httpx.Request:
         patience = timeouts(request.connect_s, request.read_s)
-        method, url, headers = request.method, request.url, list(request.headers)
+        method, url, headers = request.method, request.url, header_bytes(request.headers)
         return self._http.build_request(method, url, content=request.content, headers=headers, timeout=patience)
 
     def _send(self, request: Request) -> Reply | Failed:

@@ -20,6 +20,7 @@ from raftmem.client.plan import Pairs, pairs
 from raftmem.client.retry import PAUSE_S_FIRST, PAUSE_S_MAX, Caller
 from raftmem.client.session import CLUSTER
 from raftmem.client.shapes import Entry, Event, ScopeIds
+from raftmem.client.values import names, seconds
 
 _log = logging.getLogger("raftmem.client")
 _LINE_BYTES_MAX: Final = 64 << 20  # of one entry; the service sends much smaller ones
@@ -81,11 +82,16 @@ def watch(
         "actor_id": actor_id,
         "request_id": request_id,
         "outcome": outcome,
-        "tag": list(tags),
+        "tag": names(tags, "tags"),
         "include": "internal" if internal else None,
         **scope,
     }
-    return WatchPlan(from_index, pairs(asked), stall, patience)
+    return WatchPlan(
+        from_index,
+        pairs(asked),
+        seconds(stall, "stall"),
+        None if patience is None else seconds(patience, "patience"),
+    )
 
 
 class Watching:

@@ -31,6 +31,7 @@ from raftmem.client.keeper import Keeper
 from raftmem.client.lease import RENEW_SHARE, Lease
 from raftmem.client.plan import Plan
 from raftmem.client.retry import Caller, Patience
+from raftmem.client.values import names, seconds, text
 
 _log = logging.getLogger("raftmem.client")
 F = TypeVar("F", bound=Flag)
@@ -123,13 +124,18 @@ class Crew(Generic[F]):
         ttl: float,
         poll: float,
     ) -> None:
+        """Raises: TypeError, ValueError for values that cannot be sent."""
+        if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
+            raise ValueError(f"concurrency is {concurrency!r}; it is an integer, 1 at least")
+        text(worker, "name")
+        seconds(poll, "poll")
         self._caller = caller
         self._flag = flag
         self._keeper = Keeper(caller.clock, driver, self._beating)
         self._bell = driver.flag()
-        self._queues = list(queues)
+        self._queues = names(queues, "queues")
         self._concurrency = concurrency
-        self.ttl = ttl
+        self.ttl = seconds(ttl, "ttl")
         self._poll = poll
         self._jobs: dict[tuple[str, int], Job[F]] = {}
         self._claimed_after: int | None = None  # the index seen before a claim that is under way
