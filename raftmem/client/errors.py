@@ -341,7 +341,7 @@ def of_reply(status: int, body: bytes, *, index: int | None, endpoint: str) -> R
     """The error of a reply. A body that is no problem document does not come from the service."""
     try:
         problem = msgspec.json.decode(body, type=dict[str, object])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         problem = {}
     if "code" not in problem:
         start = body[:200].decode("utf-8", "replace")

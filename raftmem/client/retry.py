@@ -17,7 +17,7 @@ from raftmem.client.effects import Clock, Failed, Pause, Program, Randomness, Re
 from raftmem.client.endpoints import Endpoints
 from raftmem.client.errors import RaftmemClientError, ServerError, Unreachable, WriteOutcomeUnknown, of_reply
 from raftmem.client.plan import Pairs, Plan
-from raftmem.client.session import INDEX, Session
+from raftmem.client.session import Session, index_of
 
 T = TypeVar("T")
 SERVER_WAIT_S: Final = 5.0  # how long a replica waits for a commit or a level by itself
@@ -163,7 +163,7 @@ class Caller:
             return _Given(None, "answers for an incarnation of the group that is over")
         if got.status < 400:
             return got
-        error = of_reply(got.status, got.body, index=_index(got), endpoint=endpoint)
+        error = of_reply(got.status, got.body, index=index_of(got.headers), endpoint=endpoint)
         unknown = is_write and error.problem.get("outcome", "unknown") == "unknown"
         if got.status in _AGAIN:
             return _Given(error, error.detail, stay=True, pause_s=_retry_after_s(error, got))
@@ -176,22 +176,17 @@ class Caller:
 
 def _answer(reply: Reply, value: T, sent: float, first_sent: float, params: Pairs) -> Answer[T]:
     replayed = "idempotent-replayed" in reply.headers
-    return Answer(value, reply.status, reply.headers, _index(reply), sent, first_sent, params, replayed)
+    return Answer(value, reply.status, reply.headers, index_of(reply.headers), sent, first_sent, params, replayed)
 
 
 def _parsed(plan: Plan[T], reply: Reply, endpoint: str, key: str | None) -> T:
     try:
         return plan.parse(reply.body)
-    except (msgspec.DecodeError, KeyError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError) as error:
         detail = f"{endpoint} answered {reply.status} to {plan.method} {plan.path} and not as a replica does: {error}"
         if plan.reading is None:
             raise WriteOutcomeUnknown(detail, key=key) from error
-        raise ServerError(detail, index=_index(reply)) from error
-
-
-def _index(reply: Reply) -> int | None:
-    given = reply.headers.get(INDEX)
-    return int(given) if given else None
+        raise ServerError(detail, index=index_of(reply.headers)) from error
 
 
 def _retry_after_s(error: RaftmemClientError, reply: Reply) -> float:

@@ -61,20 +61,26 @@ class Session:
 
     def saw(self, headers: Mapping[str, str]) -> bool:
         """Take in a reply. False: it is of an incarnation that is over."""
-        cluster, index = headers.get(CLUSTER), headers.get(INDEX, "")
+        cluster, index = headers.get(CLUSTER), index_of(headers) or 0
         with self._guard:
             was = self.seen
             if cluster is None or cluster == was.cluster:
-                self.seen = Seen(was.cluster, max(was.index, int(index or 0)))
+                self.seen = Seen(was.cluster, max(was.index, index))
                 return True
             if was.cluster is not None and _is_over(cluster, was.cluster):
                 return False
-            self.seen = Seen(cluster, int(index or 0))
+            self.seen = Seen(cluster, index)
         if was.cluster is not None:
             _log.warning("the cluster was %s and is %s: what this client had seen is forgotten", was.cluster, cluster)
             if self._on_restored is not None:
                 self._on_restored(was.cluster, cluster)
         return True
+
+
+def index_of(headers: Mapping[str, str]) -> int | None:
+    """The index of a reply; None where there is none, or something that no replica says."""
+    given = headers.get(INDEX, "")
+    return int(given) if given.isascii() and given.isdigit() else None
 
 
 def _is_over(cluster: str, known: str) -> bool:

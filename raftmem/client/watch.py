@@ -205,7 +205,7 @@ class Watching:
     def _item(self, line: bytes) -> str | None:
         try:
             item = _DECODE(line)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return f"a line that is no item of a watch: {error}"
         if item.type == "compacted" and not self._ready:  # else what has come is delivered first, and it is asked again
             detail = f"the entries after index {self._place()} are no longer kept"

@@ -1,5 +1,6 @@
 """Asking a group that fails in every way a network can: which endpoint next, which exit code in the end."""
 
+import contextlib
 from collections.abc import Callable
 
 import httpx
@@ -217,3 +218,28 @@ def test_replicas_that_hang_are_asked_in_one_round_only() -> None:
     with pytest.raises(CommandFailed):
         network.remote().read("GET", "/v1/locks/l", params={"timeout_ms": 2000})
     assert len(network.seen) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "raw", "headers"),
+    [
+        (200, b'{"a": "\xff"}', {}),
+        (200, b"[1, 2]", {}),
+        (200, b"", {}),
+        (200, b"{}", {"Raftmem-Index": "soon"}),
+        (200, b"{}", {"Raftmem-Cluster": "/x", "Raftmem-Index": "-1"}),
+        (404, b"\xff\xfe", {}),
+        (404, b'{"code": "\xff"}', {}),
+        (404, b'{"code": 7, "detail": [], "status": "many"}', {}),
+        (503, b'{"code": "no-leader", "status": 503, "detail": "d", "retry_after_ms": -5}', {"Retry-After": "soon"}),
+        (599, b"{}", {}),
+        (302, b"{}", {"Location": "http://c:1/"}),
+    ],
+)
+@pytest.mark.parametrize("ask", [write, read])
+def test_no_answer_is_a_bug_of_the_command(
+    ask: Callable[[Network], Answer], status: int, raw: bytes, headers: dict[str, str]
+) -> None:
+    network = Network(lambda: httpx.Response(status, content=raw, headers=headers))
+    with contextlib.suppress(CommandFailed):
+        assert isinstance(ask(network).body, dict)
