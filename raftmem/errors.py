@@ -2,7 +2,15 @@
 
 Refusals of the domain (a false guard, a duplicate id) are not here: they are outcomes, written in the log.
 Every error says the fact, the numbers and the next step, in that order.
+
+Want of disk or of descriptors stays an `OSError` (`shortage`): nothing was changed, the same call may succeed later.
 """
+
+import errno
+from typing import Final
+
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 class RaftmemError(Exception):
@@ -188,3 +196,28 @@ class StorageFailed(Stop):
 
 class RestartNeeded(StorageFailed):
     """A write failed so that this process cannot go on; what is on disk is whole, so that the next one can."""
+
+
+# --- want of disk or of descriptors ----------------------------------------------------------------
+def is_no_room(error: BaseException) -> bool:
+    """True for a full disk or quota."""
+    return isinstance(error, OSError) and error.errno in _NO_ROOM
+
+
+def is_no_descriptor(error: BaseException) -> bool:
+    """True if this process, or the machine, has as many open files as it may."""
+    return isinstance(error, OSError) and error.errno in _NO_DESCRIPTOR
+
+
+def is_shortage(error: BaseException) -> bool:
+    """True for want of disk or of descriptors: try again later."""
+    return is_no_room(error) or is_no_descriptor(error)
+
+
+def shortage(path: str, code: int, cause: object) -> OSError | None:
+    """The error to raise for an error number of the system that means a shortage; None for any other number."""
+    if code in _NO_ROOM:
+        return OSError(errno.ENOSPC, f"no room left ({cause}); free some disk space", path)
+    if code in _NO_DESCRIPTOR:
+        return OSError(code, f"no open files left ({cause}); close some connections, or raise the limit", path)
+    return None

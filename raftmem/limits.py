@@ -137,5 +137,6 @@ DISK_HARD_BYTES: Final = 32 << 20  # below this nothing is written at all
 LMDB_READERS_MAX: Final = 512  # open snapshots of one environment: searches in flight, offline commands, one spare
 LOG_SEGMENT_BYTES: Final = 32 << 20  # of one file of the log: read whole at a start, and removed whole by compaction
 LOG_ROOM_BYTES: Final = 1 << 20  # zeros that are written ahead in a segment at once: some hundred commits' worth
+LOG_DESCRIPTORS_RESERVED: Final = 4  # open files kept for the log: a new segment, and reads of old ones
 LOG_TAIL_BYTES_MAX: Final = 64 << 20  # newest entries kept in memory beside the file
 VECTOR_DEAD_SHARE_MAX: Final = 0.25  # a FAISS index with more dead rows is rebuilt off the loop

@@ -28,5 +28,6 @@ class KnownBirths:
 
     def remember(self, node_id: str, birth: str) -> None:
         """On disk when this returns."""
-        self._known[node_id] = birth
-        write_atomic(self._path, msgspec.json.encode(self._known))
+        known = {**self._known, node_id: birth}
+        write_atomic(self._path, msgspec.json.encode(known))
+        self._known = known

@@ -3,7 +3,6 @@
 Both take every setting as a flag, made from the one list of settings, so that neither can lack one.
 """
 
-import errno
 import inspect
 import os
 import signal
@@ -17,7 +16,7 @@ import typer
 from raftmem.cli.exits import CommandFailed, Exit
 from raftmem.cli.output import print_json, print_table
 from raftmem.cli.surroundings import private_files
-from raftmem.errors import FolderRefused, RestartNeeded, Stop, WrongState
+from raftmem.errors import FolderRefused, RestartNeeded, Stop, WrongState, is_no_room, is_shortage
 from raftmem.settings import FIELDS, Loaded, flag_of, load, mask_url, shown
 
 config = typer.Typer(name="config", help="Show the settings of a replica.", no_args_is_help=True)
@@ -85,10 +84,11 @@ def serve(
     except RestartNeeded:
         raise  # like what kills a process: `raftmem up` starts it again
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if not is_shortage(error):
             raise
         data = loaded.settings.data
-        raise CommandFailed(f"{data}: {error.strerror}; make room, then start this replica again") from error
+        after = "make room" if is_no_room(error) else "raise the limit of open files"
+        raise CommandFailed(f"{data}: {error.strerror}; {after}, then start this replica again") from error
     except Stop as error:
         settings, hint = loaded.settings, ""
         if isinstance(error, FolderRefused) and not settings.bootstrap and settings.join is None:

@@ -6,7 +6,17 @@ Rules: what enters the log would decode and is within the bound of one entry; no
 
 from collections.abc import Callable
 
-from raftmem.errors import ChangeUnderWay, NoLeader, NoSpace, NotApplied, NotFound, TooLarge, WrongState
+from raftmem.errors import (
+    ChangeUnderWay,
+    NoLeader,
+    NoSpace,
+    NotApplied,
+    NotFound,
+    TooLarge,
+    TooManyRequests,
+    WrongState,
+    is_no_room,
+)
 from raftmem.limits import NAME_BYTES_MAX
 from raftmem.model import codec
 from raftmem.model.commands import Actor, Draft, Member, MemberChange, Members
@@ -74,8 +84,10 @@ class Requests:
             raise NoLeader("this replica is not the leader; ask again, or ask another replica")
         if leading.heir is not None:
             raise NoLeader(f"the leader gives way to {leading.heir}; ask again")
-        if self._journal.writer.no_room:
-            raise NoSpace("the leader's disk had no room for its log; free some, or try again when it has")
+        shortage = self._journal.writer.shortage
+        if shortage is not None:
+            refusal = NoSpace if is_no_room(shortage) else TooManyRequests
+            raise refusal(f"the leader cannot write its log: {shortage.strerror}; try again when it can")
         return leading
 
     def _append(self, leading: Leadership, body: bytes, kind: int) -> tuple[int, int]:

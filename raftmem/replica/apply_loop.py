@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
-from raftmem.errors import Corrupt, StorageFailed
+from raftmem.errors import Corrupt, StorageFailed, is_no_room
 from raftmem.limits import UNSETTLED_BYTES_MAX, UNSETTLED_ENTRIES_MAX
 from raftmem.machine.run import Applied, step_entry
 from raftmem.model import codec
@@ -64,7 +64,7 @@ class Replica:
     def apply(self, entries: Sequence[LogEntry]) -> None:
         """Apply consecutive entries, together.
 
-        Raises: OSError with ENOSPC when there is no room (nothing changed, try again); a Stop error otherwise.
+        Raises: OSError for a shortage of disk or descriptors (nothing changed, try again); a Stop error otherwise.
         """
         if len(self._unsettled) >= UNSETTLED_ENTRIES_MAX or self._unsettled_bytes >= UNSETTLED_BYTES_MAX:
             self.settle()
@@ -90,7 +90,7 @@ class Replica:
     def settle(self) -> None:
         """Settle: everything applied outlives a kill of this process when this returns.
 
-        Raises: OSError with ENOSPC when there is no room (nothing changed, try again); a Stop error otherwise.
+        Raises: OSError for a shortage of disk or descriptors (nothing changed, try again); a Stop error otherwise.
         """
         if self._unsettled:
             try:
@@ -122,7 +122,8 @@ class Replica:
                 for entry in self._unsettled:
                     step_entry(writer, entry.index, entry.term, entry.data)
         except OSError as again:
-            what = f"the state has no room for what it held ({again}); free some disk, then start this replica again"
+            remedy = "free some disk" if is_no_room(again) else "raise the limit of open files"
+            what = f"the state cannot hold again what it held ({again}); {remedy}, then start this replica again"
             raise StorageFailed(what) from again
         self.head = self.store.head()
         if self.head != before:

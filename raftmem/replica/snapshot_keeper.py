@@ -5,12 +5,11 @@ free descriptors is an answer; a failed sync or a damaged file stops the replica
 prepared beside the one in force, and installing it only swaps objects in memory and two names on disk.
 """
 
-import errno
 import logging
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from raftmem.errors import Corrupt, Stop, StorageFailed
+from raftmem.errors import Corrupt, Stop, StorageFailed, is_shortage
 from raftmem.limits import SNAPSHOTS_KEPT
 from raftmem.replica.apply_loop import Replica
 from raftmem.runtime.interfaces import Clock, Executor, Loop
@@ -20,9 +19,8 @@ from raftmem.storage.state.contract import PreparedState, StateReader
 from raftmem.storage.vectors.contract import VectorIndex
 
 log = logging.getLogger("raftmem.snapshots")
-RETRY_SECONDS: Final = 0.25  # what found no room is answered late, so that the sender does not spin
+RETRY_SECONDS: Final = 0.25  # after a shortage; an answer comes late then, so that the sender does not spin
 IN_TRANSFER_SECONDS: Final = 30.0  # a snapshot that was read within is being sent, and not dropped
-_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
 T = TypeVar("T")
 
@@ -66,6 +64,7 @@ class SnapshotKeeper:
         self._holds = holds
         self._vectors = vectors
         self._on_failed = on_failed
+        self.shortage: OSError | None = None  # why the last snapshot that was due could not be taken
         self._failed = False
         self._prepared: _Prepared | None = None
         self._read_at: dict[str, float] = {}  # name -> when it was last read from
@@ -74,16 +73,17 @@ class SnapshotKeeper:
     def take(self, done: Callable[[SnapshotMeta | None], None]) -> None:
         """A snapshot of the state as of now, on disk; older ones go, but for those that are being sent.
 
-        None: no room, nothing applied yet, or another state was installed meanwhile.
+        None: nothing applied yet, another state was installed meanwhile, or a shortage (`shortage` says which).
         """
+        self.shortage = None
         if self._replica.applied == 0:
             self._loop.call_soon(lambda: done(None))
             return
         wall_ms = self._clock.wall_ms()
         try:
             self._replica.settle()
-        except OSError:
-            self._loop.call_soon(lambda: done(None))
+        except OSError as error:
+            self._postpone(error, done)
             return
         except Stop as error:
             self._failed = True
@@ -100,7 +100,12 @@ class SnapshotKeeper:
             self._drop_old()
             done(meta)
 
-        self._submit(work, taken, no_room=lambda: done(None))
+        self._submit(work, taken, short=lambda error: self._postpone(error, done))
+
+    def _postpone(self, error: OSError, done: Callable[[SnapshotMeta | None], None]) -> None:
+        log.warning("a snapshot is postponed: %s", error)
+        self.shortage = error
+        self._loop.call_soon(lambda: done(None))
 
     def _drop_old(self) -> None:
         """Keep the newest two usable snapshots, those being sent, and the newest one received but not installed (this
@@ -151,7 +156,7 @@ class SnapshotKeeper:
         self._submit(
             lambda: self._store.write(meta, offset, data),
             done,
-            no_room=lambda: self._later(lambda: self.begin(meta, done)),
+            short=lambda _: self._later(lambda: self.begin(meta, done)),
         )
 
     def prepare(self, meta: SnapshotMeta, done: Callable[[bool], None]) -> None:
@@ -171,7 +176,7 @@ class SnapshotKeeper:
             self._prepared = result
             done(result is not None)
 
-        self._submit(work, prepared, no_room=lambda: self._later(lambda: done(False)))
+        self._submit(work, prepared, short=lambda _: self._later(lambda: done(False)))
 
     def _prepare(self, meta: SnapshotMeta) -> _Prepared:
         state = self._replica.store.prepare(meta)
@@ -202,9 +207,10 @@ class SnapshotKeeper:
         self._loop.call_later(RETRY_SECONDS, lambda: None if self._failed else callback())
 
     def _submit(
-        self, work: Callable[[], T], done: Callable[[T], None], *, no_room: Callable[[], None] | None = None
+        self, work: Callable[[], T], done: Callable[[T], None], *, short: Callable[[OSError], None] | None = None
     ) -> None:
-        """Call `done` on the loop with the result of `work`; after a failure neither `done` nor `no_room` is called."""
+        """Call `done` on the loop with the result of `work`. In a shortage call `short`, or try again later without it.
+        After a failure nothing is called."""
         result: list[T] = []
 
         def finished(error: BaseException | None) -> None:
@@ -212,8 +218,11 @@ class SnapshotKeeper:
                 return
             if error is None:
                 done(result[0])
-            elif no_room is not None and isinstance(error, OSError) and error.errno in _NO_ROOM:
-                no_room()
+            elif isinstance(error, OSError) and is_shortage(error):
+                if short is not None:
+                    short(error)
+                else:
+                    self._later(lambda: self._submit(work, done))
             else:
                 self._failed = True
                 failed = error if isinstance(error, Stop) else StorageFailed(f"a snapshot failed: {error!r}")

@@ -286,7 +286,10 @@ class Service(Protocol):
         ...
 
     async def snapshot(self, *, timeout_ms: int) -> SnapshotMeta:
-        """A snapshot of this replica's state as of now, on disk. Raises: NoSpace, ConsistencyTimeout."""
+        """A snapshot of this replica's state as of now, on disk.
+
+        Raises: NoSpace, TooManyRequests (no open files are left), ConsistencyTimeout.
+        """
         ...
 
     def snapshots(self) -> list[SnapshotMeta]:

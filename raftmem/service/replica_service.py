@@ -333,8 +333,16 @@ class ReplicaService:
                 f"the snapshot is not finished after {timeout_ms} ms; it goes on, see `raftmem snapshot list`"
             ) from None
         if meta is None:
-            raise errors.NoSpace("there is no room for a snapshot; free some disk, then try again")
+            raise self._not_taken()
         return meta
+
+    def _not_taken(self) -> errors.NotApplied:
+        shortage = self._snapshots.shortage
+        if shortage is not None and errors.is_no_descriptor(shortage):
+            return errors.TooManyRequests(
+                f"no open files are left for a snapshot ({shortage.strerror}); close some connections, then try again"
+            )
+        return errors.NoSpace("there is no room for a snapshot; free some disk, then try again")
 
     def snapshots(self) -> list[SnapshotMeta]:
         return self._snapshots.all()

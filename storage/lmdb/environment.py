@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 import lmdb
 
-from raftmem.errors import Corrupt, CutShort, FolderRefused, RestartNeeded, StorageFailed
+from raftmem.errors import Corrupt, CutShort, FolderRefused, RestartNeeded, StorageFailed, shortage
 from raftmem.limits import DISK_HARD_BYTES, LMDB_READERS_MAX, MAP_BYTES
 from raftmem.storage.lmdb.page_check import META_BYTES_MIN, Replaced, UnknownLayout, page_beyond
 
@@ -25,8 +25,6 @@ Item = tuple[bytes, bytes]
 DATA_FILE: Final = "data.mdb"
 LOCK_FILE: Final = "lock.mdb"
 _LOOKS_MAX: Final = 1000  # at a file that a writer in another process is changing
-_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-_NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE})
 _DAMAGED: Final = (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError, lmdb.VersionMismatchError)
 
 
@@ -39,10 +37,10 @@ def translate(path: str, error: lmdb.Error) -> Exception:
     meta page of a commit, is put back as it was by the library, which then refuses all else (`mdb_env_write_meta`).
     """
     is_short = error.code == errno.EIO and _is_full(path)
-    if isinstance(error, lmdb.MapFullError) or error.code in _NO_ROOM or is_short:
-        return OSError(errno.ENOSPC, f"no room left ({error}); free some disk space", path)
-    if error.code in _NO_DESCRIPTOR:
-        return OSError(error.code, f"no open files left ({error}); close some connections, or raise the limit", path)
+    is_full = isinstance(error, lmdb.MapFullError) or is_short
+    wanted = shortage(path, errno.ENOSPC if is_full else error.code, error)
+    if wanted is not None:
+        return wanted
     if isinstance(error, lmdb.PanicError):
         return RestartNeeded(f"{path}: a commit could not be finished ({error}); this replica stops, start it again")
     if isinstance(error, _DAMAGED):

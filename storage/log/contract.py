@@ -89,7 +89,7 @@ class LogStore(Protocol):
     def commit(self, writes: Sequence[LogWrite]) -> None:
         """All writes, in order, in one transaction; on disk (fsync) when this returns. Writer thread only.
 
-        Raises: OSError with ENOSPC when there was no room (nothing is changed), StorageFailed for all else.
+        Raises: OSError for a shortage of disk or descriptors (nothing is changed), StorageFailed for all else.
         """
         ...
 

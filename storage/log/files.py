@@ -4,8 +4,8 @@
     000000000001.index   where the entries of a full segment stand; a cache, made again from it
     000000000002.log.new a segment that was not finished, and never counted
 
-Each call stands in `Files`, where tests put faults. The rule that must hold: no room is `OSError(ENOSPC)`, and only
-from what comes before a sync; any other failure is `StorageFailed`, after which nothing may be written.
+Each call stands in `Files`, where tests put faults. The rule that must hold: a shortage (no room, no descriptor) is an
+`OSError`, and only from a call before a sync; any other failure is `StorageFailed`, after which nothing may be written.
 """
 
 import errno
@@ -13,13 +13,12 @@ import os
 from pathlib import Path
 from typing import Final
 
-from raftmem.errors import StorageFailed
-from raftmem.storage.atomic_file import sync_folder
+from raftmem.errors import StorageFailed, shortage
+from raftmem.storage.atomic_file import sync_file
 
 SEGMENT: Final = ".log"
 INDEX: Final = ".index"
 UNFINISHED: Final = ".new"
-_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _DIGITS: Final = 12
 
 
@@ -48,8 +47,12 @@ class Files:
     def unlink(self, path: str) -> None:
         os.unlink(path)
 
-    def sync_folder(self, path: Path) -> None:
-        sync_folder(path)
+    def open_folder(self, path: Path) -> int:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def sync_folder(self, path: Path, folder: int) -> None:
+        """The names in it are on disk when this returns. `folder`: its descriptor. Raises: StorageFailed."""
+        sync_file(folder, path)
 
     def salt(self) -> int:
         """Tells the bytes of one segment from those of any other; decides nothing."""
@@ -90,7 +93,7 @@ def read(file: int, at: int, size: int) -> bytes:
 
 
 def write(files: Files, file: int, path: str, data: bytes, at: int) -> None:
-    """All of it; not on disk yet. Raises: OSError with ENOSPC, StorageFailed."""
+    """Write all of it; not on disk yet. Raises: OSError for a shortage, StorageFailed."""
     try:
         written = files.pwrite(file, data, at)
         while written < len(data):
@@ -113,10 +116,6 @@ def sync(files: Files, file: int, path: str) -> None:
 
 def failure(path: str, error: OSError) -> OSError | StorageFailed:
     """Our error for an OSError that came before the sync."""
-    if is_no_room(error):
-        return OSError(errno.ENOSPC, f"no room left ({error}); free some disk space", path)
-    return StorageFailed(f"{path}: {error}; this replica stops, look at the disk")
-
-
-def is_no_room(error: BaseException) -> bool:
-    return isinstance(error, OSError) and error.errno in _NO_ROOM
+    return shortage(path, error.errno or 0, error) or StorageFailed(
+        f"{path}: {error}; this replica stops, look at the disk"
+    )

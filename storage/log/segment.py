@@ -15,9 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from raftmem.errors import StorageFailed
+from raftmem.errors import StorageFailed, is_no_room
+from raftmem.storage.descriptors import DescriptorReserve
 from raftmem.storage.log.contract import LogWrite
-from raftmem.storage.log.files import UNFINISHED, Files, failure, is_no_room, segment_path, sync, write
+from raftmem.storage.log.files import UNFINISHED, Files, failure, segment_path, sync, write
 from raftmem.storage.log.records import HEADER_BYTES, MARK, SEAL, Checkpoint, pack_checkpoint, pack_frame, pack_header
 
 _ZEROS: Final = bytes(1 << 18)
@@ -58,7 +59,7 @@ class Segment:
         return frame, {index: position + at for index, at in places.items()}
 
     def append(self, frame: bytes, *, room_bytes: int) -> None:
-        """On disk when this returns. Raises: OSError with ENOSPC when nothing was changed, StorageFailed."""
+        """On disk when this returns. Raises: OSError for a shortage (nothing was changed), StorageFailed."""
         stop = self.position + len(frame)
         if stop + HEADER_BYTES > self.size:
             self._make_room(stop + HEADER_BYTES)
@@ -127,10 +128,13 @@ def create(
     writes: Sequence[LogWrite],
     *,
     room_bytes: int,
+    reserve: DescriptorReserve,
+    folder_file: int,
 ) -> tuple[Segment, dict[int, int]]:
     """A new segment with its first frame, if there are writes; where its entries stand. On disk when this returns.
 
-    It gets its name when it is on disk, so that a crash leaves all of it or nothing that counts. Raises: as `append`.
+    It gets its name when it is on disk, so that a crash leaves all of it or nothing that counts. `folder_file`: the
+    open folder, so that the last step needs no further descriptor. Raises: as `append`.
     """
     path = segment_path(folder, number)
     salt = files.salt()
@@ -144,7 +148,7 @@ def create(
         content += frame
     sequence += 1
     try:
-        file = files.create(path + UNFINISHED)
+        file = reserve.run(lambda: files.create(path + UNFINISHED))
     except OSError as error:
         raise failure(path, error) from error
     size = len(content) + HEADER_BYTES + room_bytes
@@ -160,7 +164,7 @@ def create(
             files.rename(path + UNFINISHED, path)
         except OSError as error:
             raise failure(path, error) from error
-        _sync_name(files, folder)
+        _sync_name(files, folder, folder_file)
     except BaseException:
         segment.close()
         with suppress(OSError):  # what is left of it is removed at the next open
@@ -170,9 +174,9 @@ def create(
     return segment, places
 
 
-def _sync_name(files: Files, folder: Path) -> None:
-    """The segment may have its name or not if this fails, so whatever the reason, that is the end."""
+def _sync_name(files: Files, folder: Path, folder_file: int) -> None:
+    """If this fails, the segment may have its name or not, so the replica stops, whatever the reason."""
     try:
-        files.sync_folder(folder)
+        files.sync_folder(folder, folder_file)
     except OSError as error:
         raise StorageFailed(f"{folder}: {error}; this replica stops, look at the disk") from error

@@ -14,11 +14,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from raftmem.errors import Corrupt, CutShort, StorageFailed
-from raftmem.limits import LOG_ROOM_BYTES, LOG_SEGMENT_BYTES
+from raftmem.errors import Corrupt, CutShort, StorageFailed, is_shortage
+from raftmem.limits import LOG_DESCRIPTORS_RESERVED, LOG_ROOM_BYTES, LOG_SEGMENT_BYTES
+from raftmem.storage.descriptors import DescriptorReserve
 from raftmem.storage.log.check import problems
 from raftmem.storage.log.contract import HardState, LogEntry, LogWrite
-from raftmem.storage.log.files import Files, is_no_room, segment_numbers, segment_path
+from raftmem.storage.log.files import Files, segment_numbers, segment_path
 from raftmem.storage.log.load import load, opened
 from raftmem.storage.log.offsets import Pieces, Run, save_index
 from raftmem.storage.log.read import READ_BYTES, entries_of
@@ -35,7 +36,7 @@ class SegmentLogStore:
 
     Raises (at open): Corrupt for a gap, or a damaged frame, hard state, base or membership (readonly says so at each
         look, and `verify` tells it; but a file that was cut short is refused at once); FolderRefused for a readonly
-        open of nothing; OSError with ENOSPC.
+        open of nothing; OSError for a shortage.
     """
 
     def __init__(
@@ -55,7 +56,10 @@ class SegmentLogStore:
         self._pieces = Pieces([])
         self._view: Scan | None = None  # readonly: of the newest segment
         self._files = Files() if files is None else files
-        self._writer = LogWriter(self._files, folder, segment_bytes=segment_bytes, room_bytes=room_bytes)
+        self._reserve = DescriptorReserve(0 if readonly else LOG_DESCRIPTORS_RESERVED)
+        self._writer = LogWriter(
+            self._files, folder, segment_bytes=segment_bytes, room_bytes=room_bytes, reserve=self._reserve
+        )
         if readonly:
             self._look_first()
             return
@@ -63,6 +67,7 @@ class SegmentLogStore:
             self._open()
         except BaseException:
             self._writer.close(clean=False)
+            self._reserve.close()
             raise
 
     @property
@@ -119,7 +124,7 @@ class SegmentLogStore:
             if writes:
                 self._store(before, after, writes)
         except BaseException as error:
-            if not is_no_room(error):
+            if not is_shortage(error):
                 self._failed = error  # a failed sync is never retried: the pages may be gone
             raise
 
@@ -137,6 +142,7 @@ class SegmentLogStore:
 
     def close(self) -> None:
         self._writer.close(clean=self._failed is None)
+        self._reserve.close()
 
     # --- writing -------------------------------------------------------------------------------------
     def _store(self, before: LogEnd, after: LogEnd, writes: Sequence[LogWrite]) -> None:
@@ -156,6 +162,8 @@ class SegmentLogStore:
             self._end = after.stored()
             gone = self._pieces.forget(after.first)
         self._writer.remove(gone)
+        if not self._reserve.is_full:
+            self._reserve.refill()
 
     def _open(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -198,9 +206,9 @@ class SegmentLogStore:
         taken = 0
         for run in runs:
             if bytes_max is None:
-                found += entries_of(run)
+                found += entries_of(run, self._reserve)
                 continue
-            for entry in entries_of(run):
+            for entry in entries_of(run, self._reserve):
                 taken += len(entry.data)
                 if taken > bytes_max and found:
                     return found

@@ -6,12 +6,14 @@ all. The rule that must hold: when `store` returns, the commit is on disk.
 """
 
 import os
+import weakref
 from array import array
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from raftmem.errors import StorageFailed
+from raftmem.storage.descriptors import DescriptorReserve
 from raftmem.storage.log.contract import Append, LogWrite, Reset
 from raftmem.storage.log.files import (
     INDEX,
@@ -39,13 +41,20 @@ class Stored(NamedTuple):
 
 
 class LogWriter:
-    """The writer of one log folder. One thread."""
+    """The writer of one log folder. One thread.
 
-    def __init__(self, files: Files, folder: Path, *, segment_bytes: int, room_bytes: int) -> None:
+    It keeps the folder open: the sync after a segment got its name must not fail for want of a descriptor.
+    """
+
+    def __init__(
+        self, files: Files, folder: Path, *, segment_bytes: int, room_bytes: int, reserve: DescriptorReserve
+    ) -> None:
         self._files = files
         self._folder = folder
         self._segment_bytes = segment_bytes
         self._room_bytes = room_bytes
+        self._reserve = reserve
+        self._folder_file = -1
         self._segment: Segment | None = None
 
     @property
@@ -57,11 +66,13 @@ class LogWriter:
     # --- opening ---------------------------------------------------------------------------------------
     def begin(self, checkpoint: Checkpoint) -> Piece:
         """The first segment of all."""
-        self._segment, _ = create(self._files, self._folder, 1, 1, checkpoint, [], room_bytes=self._room_bytes)
+        self._open_folder()
+        self._segment, _ = self._create(1, 1, checkpoint, [])
         return self._piece(checkpoint.last + 1)
 
     def take_over(self, scan: Scan) -> None:
         """Go on where an earlier process ended. What it wrote and did not sync is on disk when this returns."""
+        self._open_folder()
         try:
             file = self._files.open(scan.path)
         except OSError as error:
@@ -80,6 +91,28 @@ class LogWriter:
         self._segment.rewrite(read(file, scan.newest, scan.position - scan.newest))
         if scan.previous is not None:
             self._seal(*scan.previous, sequence=scan.begun)
+
+    def _open_folder(self) -> None:
+        try:
+            self._folder_file = self._files.open_folder(self._folder)
+        except OSError as error:
+            raise failure(str(self._folder), error) from error
+        self._close_folder = weakref.finalize(self, os.close, self._folder_file)  # also of a log that nobody closes
+
+    def _create(
+        self, number: int, sequence: int, checkpoint: Checkpoint, writes: Sequence[LogWrite]
+    ) -> tuple[Segment, dict[int, int]]:
+        return create(
+            self._files,
+            self._folder,
+            number,
+            sequence,
+            checkpoint,
+            writes,
+            room_bytes=self._room_bytes,
+            reserve=self._reserve,
+            folder_file=self._folder_file,
+        )
 
     def _seal(self, number: int, end: int, *, sequence: int) -> None:
         """The segment before, if a crash came before its seal: else nobody would notice that the newest is missing."""
@@ -109,7 +142,7 @@ class LogWriter:
 
     # --- committing ------------------------------------------------------------------------------------
     def store(self, before: LogEnd, after: LogEnd, writes: Sequence[LogWrite]) -> Stored:
-        """Raises: OSError with ENOSPC when nothing was changed, StorageFailed."""
+        """Raises: OSError for a shortage (nothing was changed), StorageFailed."""
         segment = self.segment
         if any(isinstance(write, Reset) for write in writes):
             begun = Checkpoint(None, after.hard_state, after.first, after.kept, after.base, ())
@@ -126,9 +159,7 @@ class LogWriter:
     def _next(self, checkpoint: Checkpoint, writes: Sequence[LogWrite]) -> Stored:
         old = self.segment
         number = old.number + 1
-        self._segment, places = create(
-            self._files, self._folder, number, old.sequence, checkpoint, writes, room_bytes=self._room_bytes
-        )
+        self._segment, places = self._create(number, old.sequence, checkpoint, writes)
         old.seal()
         return Stored(places, self._piece(checkpoint.last + 1))
 
@@ -168,3 +199,5 @@ class LogWriter:
             segment.finish()
         elif segment is not None:
             segment.close()
+        if self._folder_file >= 0:
+            self._close_folder()

@@ -36,8 +36,8 @@ class SnapshotMeta(Struct, frozen=True, array_like=True):
 class SnapshotStore(Protocol):
     """Finished snapshots, and at most one that is being received. Blocking, one thread at a time.
 
-    A snapshot is listed only when it is whole, checked and on disk (fsync). Raises OSError ENOSPC when there is no
-    room (nothing is listed), StorageFailed for a failed sync.
+    A snapshot is listed only when it is whole, checked and on disk (fsync). Each call raises OSError for a shortage of
+    disk or descriptors (nothing is listed, and what was received stays), StorageFailed for a failed sync.
     """
 
     def all(self) -> list[SnapshotMeta]:

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from raftmem.errors import Corrupt
+from raftmem.errors import Corrupt, is_shortage
 from raftmem.model.records import Head
 from raftmem.storage.atomic_file import sync_file, sync_folder, write_atomic
 from raftmem.storage.log.contract import LogEntry
@@ -109,11 +109,17 @@ class FileSnapshotStore:
         return meta
 
     def _list(self, path: Path, meta: SnapshotMeta) -> None:
-        """A synced copy that was checked becomes a snapshot."""
-        os.replace(path, state_file(self.folder, meta))
-        sync_folder(self.folder)
+        """A synced copy that was checked becomes a snapshot; in a shortage it stays what it was, under its old name."""
+        listed = state_file(self.folder, meta)
+        os.replace(path, listed)
         raw = _encode((FORMAT, meta))
-        write_atomic(self.folder / (meta.name + _MANIFEST), _seal(raw) + raw)
+        try:
+            sync_folder(self.folder)
+            write_atomic(self.folder / (meta.name + _MANIFEST), _seal(raw) + raw)
+        except OSError as error:
+            if is_shortage(error):
+                os.replace(listed, path)
+            raise
         others = (known for known in self._listed if known.name != meta.name)
         self._listed = tuple(sorted((meta, *others), key=_age, reverse=True))
 
@@ -160,13 +166,14 @@ class FileSnapshotStore:
         part = self._part(meta)
         if meta != self._receiving or not part.exists():
             return False
-        self._receiving = None
         if self._doubt(part, meta) is not None:
+            self._receiving = None
             part.unlink()
             return False
         with open(part, "rb") as file:
             sync_file(file.fileno(), part)
         self._list(part, meta)
+        self._receiving = None
         return True
 
     def _part(self, meta: SnapshotMeta) -> Path:

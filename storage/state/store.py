@@ -215,7 +215,7 @@ class LmdbStateStore:
             sync_folder(folder)
             opened = self._environment(folder)
         except BaseException:
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)  # it needs descriptors too; leftovers go at the next open
             raise
         prepared = PreparedLmdbState(opened, folder, meta)
         if prepared.wrong is not None:

@@ -6,10 +6,11 @@ rule that must hold: after `apply`, a search can find exactly the vectors that `
 chores run.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from raftmem.errors import Corrupt
+from raftmem.errors import Corrupt, is_no_descriptor
 from raftmem.model.records import PutRecord, Record, Step
 from raftmem.runtime.interfaces import Executor
 from raftmem.storage.state.contract import StateReader
@@ -20,6 +21,8 @@ from raftmem.storage.vectors.cosine import BLOCK_ROWS, FLOAT_BYTES
 from raftmem.storage.vectors.rows import Rows, row_of
 from raftmem.storage.vectors.search import VectorSearch
 from raftmem.storage.vectors.shard import CHORES, Chores, Shard
+
+log = logging.getLogger("raftmem.storage")
 
 
 class FaissVectorIndex:
@@ -167,8 +170,15 @@ class FaissVectorIndex:
         return run
 
     def save(self) -> None:
-        if self._saved_at != self._index:
+        """Without a free descriptor nothing is saved: the next start makes the index from the state."""
+        if self._saved_at == self._index:
+            return
+        try:
             self.prepare_save()()
+        except OSError as error:
+            if not is_no_descriptor(error):
+                raise
+            log.warning("%s: the vector index is not saved, no open files are left (%s)", self._folder, error)
 
     def _fill(self, reader: StateReader, saved: dict[int, vector_file.Saved]) -> None:
         """Every vector of the state: the saved row where there is one, else its bytes."""

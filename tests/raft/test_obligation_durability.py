@@ -254,16 +254,17 @@ def test_atomic_files_what_is_not_on_disk_is_read_from_memory_and_what_is_cut_is
     assert (bench.journal.term_at(3), bench.journal.read(3, 9), bench.journal.last.index) == (None, [], 2)
 
 
-def test_atomic_files_no_room_is_tried_again_and_nothing_is_promised_meanwhile() -> None:
-    store = CountingStore(NO_ROOM, OSError(errno.EDQUOT, "quota"))
+@pytest.mark.parametrize("codes", [(errno.ENOSPC, errno.EDQUOT), (errno.EMFILE, errno.ENFILE)])
+def test_atomic_files_a_shortage_is_tried_again_and_nothing_is_promised_meanwhile(codes: tuple[int, int]) -> None:
+    store = CountingStore(*(OSError(code, "a shortage") for code in codes))
     bench = Bench(store)
     bench.machine.hold_syncs = False
     done: list[int] = []
     bench.journal.writer.when_durable(bench.journal.writer.queue(HardState(1, None)), lambda: done.append(1))
     bench.world.run(0.4)
-    assert (done, bench.journal.writer.no_room, len(store.commits)) == ([], True, 2)
+    assert (done, bench.journal.writer.shortage is not None, len(store.commits)) == ([], True, 2)
     bench.world.run(0.4)
-    assert (done, bench.journal.writer.no_room, store.hard_state()) == ([1], False, HardState(1, None))
+    assert (done, bench.journal.writer.shortage is not None, store.hard_state()) == ([1], False, HardState(1, None))
     assert bench.failed == []
 
 
@@ -317,9 +318,10 @@ def test_apply_once_an_apply_that_raises_stops_the_replica() -> None:
     assert (solo.applied, solo.consensus.applied) == ([], 1)
 
 
-def test_apply_once_no_room_for_the_state_pauses_and_goes_on_with_the_same_entries() -> None:
+@pytest.mark.parametrize("shortage", [NO_ROOM, OSError(errno.EMFILE, "too many open files")])
+def test_apply_once_a_shortage_pauses_and_goes_on_with_the_same_entries(shortage: OSError) -> None:
     solo = Solo(store_of((), term=1))
-    solo.apply_failures.append(NO_ROOM)
+    solo.apply_failures.append(shortage)
     solo.give(PEER, m.Append(1, 1, 1, 0, 3, wire(1, 1)))
     solo.run(0.1)
     assert solo.consensus.applied == 1

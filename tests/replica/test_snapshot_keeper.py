@@ -1,7 +1,7 @@
 """Snapshots of a running replica: taken beside it, installed into it, and what each failure comes to."""
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 import msgspec
@@ -246,6 +246,93 @@ def test_no_room_for_a_snapshot_is_an_answer(ahead: One) -> None:
     ahead.files.bytes_max = 10
     assert ahead.take() is None
     assert (ahead.keeper.all(), ahead.stops) == ([], [])
+
+
+class Short(InMemorySnapshotStore):
+    """The next calls find no descriptor."""
+
+    left = 0
+
+    def _find(self) -> None:
+        if self.left:
+            self.left -= 1
+            raise OSError(errno.EMFILE, "too many open files")
+
+    def take(self, members_at: Callable[[int], LogEntry], wall_ms: int) -> SnapshotMeta:
+        self._find()
+        return super().take(members_at, wall_ms)
+
+    def read(self, meta: SnapshotMeta, offset: int, size: int) -> bytes:
+        self._find()
+        return super().read(meta, offset, size)
+
+    def begin(self, meta: SnapshotMeta) -> int:
+        self._find()
+        return super().begin(meta)
+
+    def write(self, meta: SnapshotMeta, offset: int, data: bytes) -> int:
+        self._find()
+        return super().write(meta, offset, data)
+
+    def finish(self, meta: SnapshotMeta) -> bool:
+        self._find()
+        return super().finish(meta)
+
+    def drop(self, dropped: Collection[SnapshotMeta]) -> None:
+        self._find()
+        super().drop(dropped)
+
+    def verify(self, meta: SnapshotMeta) -> str | None:
+        self._find()
+        return super().verify(meta)
+
+
+def short() -> tuple[One, Short]:
+    one = One()
+    store = Short(one.files, one.store)
+    one.keeper._store = store
+    return one, store
+
+
+def test_a_snapshot_that_finds_no_descriptor_is_postponed_and_says_why(log: list[LogEntry]) -> None:
+    one, store = short()
+    one.replica.apply(log)
+    store.left = 1
+    assert one.take() is None
+    assert one.keeper.shortage is not None
+    assert one.keeper.shortage.errno == errno.EMFILE
+    assert one.take() is not None
+    assert (one.keeper.shortage, one.stops) == (None, [])
+
+
+def test_every_call_that_finds_no_descriptor_is_done_later(ahead: One) -> None:
+    meta, data = taken(ahead)
+    behind, store = short()
+    there: list[int] = []
+
+    def late(begin: Callable[[], None]) -> None:
+        store.left = 1
+        begin()
+        behind.machine.run()
+        behind.machine.later(RETRY_SECONDS)
+
+    late(lambda: behind.keeper.begin(meta, there.append))
+    late(lambda: behind.keeper.write(meta, 0, data, there.append))
+    assert there == [0, 0], "how much is there is told again"
+    behind.keeper.write(meta, 0, data, there.append)
+    behind.machine.run()
+    sound: list[bool] = []
+    late(lambda: behind.keeper.prepare(meta, sound.append))
+    assert (there[-1], sound) == (meta.size, [False])
+    assert behind.prepared(meta) == [True]
+    behind.keeper.install(meta)
+    behind.machine.run()
+    got: list[bytes | None] = []
+    late(lambda: behind.keeper.read(meta, 0, 10, got.append))
+    assert got == [data[:10]]
+    behind.files.listed[meta] = data[:-1] + b"?"
+    late(lambda: behind.keeper.doubt(meta))
+    assert (behind.keeper.all(), behind.stops) == ([], [])
 
 
 def test_a_replica_that_applied_nothing_has_nothing_to_take() -> None:

@@ -8,7 +8,7 @@ A leader that has told another to stand serves no read by its lease again in tha
 import logging
 from collections.abc import Callable
 
-from raftmem.errors import Corrupt
+from raftmem.errors import Corrupt, is_shortage
 from raftmem.limits import APPEND_ENTRIES_MAX, SNAPSHOT_WAIT_ENTRIES_MAX
 from raftmem.raft import messages as m
 from raftmem.raft.interfaces import Snapshots, Timing
@@ -230,7 +230,12 @@ class Leadership:
             while self._has_entries_for(progress) or owed:
                 key = (progress.following, self._has_entries_for(progress))
                 if key not in encoded:
-                    encoded[key] = self._append(*key, commit, number)
+                    try:
+                        encoded[key] = self._append(*key, commit, number)
+                    except OSError as error:
+                        if not is_shortage(error):
+                            raise
+                        break  # no descriptor to read the log with: the next turn tries again
                 data, last = encoded[key]
                 self._send(peer, data)
                 progress.sent(last, entries=key[1])

@@ -4,10 +4,10 @@ Rules: each entry once, `index = applied + 1` (the state checks it again in its 
 so that heartbeats are not kept waiting; a full disk pauses, anything else that goes wrong is the caller's to stop for.
 """
 
-import errno
 from collections.abc import Callable
 from typing import Final
 
+from raftmem.errors import is_shortage
 from raftmem.limits import APPEND_BYTES_MAX, APPLY_ENTRIES_MAX, APPLY_TURN_MS
 from raftmem.raft.log.journal import Journal
 from raftmem.runtime.interfaces import Clock, Loop
@@ -19,7 +19,7 @@ RETRY_SECONDS: Final = 0.25
 
 class ApplyQueue:
     """`index`: applied here. `apply(entries)` is all or nothing; `settle()` makes what was applied outlive a kill, and
-    is called now and then. Both may raise OSError ENOSPC."""
+    is called now and then. Both may raise OSError for a shortage of disk or descriptors."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class ApplyQueue:
 
     @property
     def is_paused(self) -> bool:
-        """True while it waits because there was no room a moment ago."""
+        """True while it waits because there was a shortage of disk or descriptors a moment ago."""
         return self._paused
 
     def hold(self) -> None:
@@ -64,10 +64,8 @@ class ApplyQueue:
         began = self._clock.boottime()
         stop = min(commit + 1, self.index + 1 + APPLY_ENTRIES_MAX)
         while self.index + 1 < stop:
-            entries = self._journal.read(self.index + 1, stop, APPEND_BYTES_MAX, CHUNK)
-            if not self._try(entries):
+            if not self._has_room(lambda: self._apply_some(stop)):
                 return
-            self.index = entries[-1].index
             if (self._clock.boottime() - began) * 1000 > APPLY_TURN_MS:
                 break
         self._journal.forget(self.index)
@@ -79,15 +77,17 @@ class ApplyQueue:
         if not self._paused:
             self._has_room(self._settle)
 
-    def _try(self, entries: list[LogEntry]) -> bool:
-        return self._has_room(lambda: self._apply(entries))
+    def _apply_some(self, stop: int) -> None:
+        entries = self._journal.read(self.index + 1, stop, APPEND_BYTES_MAX, CHUNK)
+        self._apply(entries)
+        self.index = entries[-1].index
 
     def _has_room(self, work: Callable[[], None]) -> bool:
-        """Do the work. False: there was no room, and everything pauses a while."""
+        """Do the work. False: there was a shortage, and everything pauses a while."""
         try:
             work()
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if not is_shortage(error):
                 raise
             self._paused = True
             self._loop.call_later(RETRY_SECONDS, self._resume)

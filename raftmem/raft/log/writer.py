@@ -2,14 +2,14 @@
 
 Rule: work is numbered as it is queued, and what waits for number n runs only when everything up to n is on disk
 (obligations sync-before-promise, atomic-files). While one group is being synced the next one gathers.
-A group that found no room is tried again, whole: nothing of it was promised. Any other failure stops the replica.
+A group that found no room, or no descriptor, is tried again, whole: nothing of it was promised. Any other failure stops
+the replica.
 """
 
-import errno
 import heapq
 from collections.abc import Callable, Sequence
 
-from raftmem.errors import StorageFailed
+from raftmem.errors import StorageFailed, is_shortage
 from raftmem.runtime.interfaces import Clock, Executor, Loop
 from raftmem.storage.log.contract import Append, Compact, HardState, LogEntry, LogStore, LogWrite, Reset, Truncate
 
@@ -46,7 +46,7 @@ class Writer:
         self._since: float | None = None
         self.queued = 0
         self.durable = 0
-        self.no_room = False
+        self.shortage: OSError | None = None  # why the newest group has to wait
         self.stopped = False
 
     def queue(self, write: Work) -> int:
@@ -82,8 +82,8 @@ class Writer:
         return 0.0 if self._since is None else self._clock.boottime() - self._since
 
     def is_stuck(self, patience: float) -> bool:
-        """Out of room, or a group has been under way for more than `patience` seconds."""
-        return self.no_room or self.pending_seconds() > patience
+        """Short of disk or descriptors, or a group has been under way for more than `patience` seconds."""
+        return self.shortage is not None or self.pending_seconds() > patience
 
     def stop(self) -> None:
         """Nothing more is written and nobody is called."""
@@ -106,8 +106,8 @@ class Writer:
     def _done(self, writes: Sequence[LogWrite], number: int, error: BaseException | None) -> None:
         if self.stopped:
             return
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            self.no_room = True
+        if isinstance(error, OSError) and is_shortage(error):
+            self.shortage = error
             self._loop.call_later(RETRY_SECONDS, lambda: None if self.stopped else self._write(writes, number))
             return
         if error is not None:
@@ -115,7 +115,7 @@ class Writer:
             failed = error if isinstance(error, StorageFailed) else StorageFailed(f"writing the log failed: {error!r}")
             self._on_failed(failed)
             return
-        self.no_room = False
+        self.shortage = None
         self.durable = number
         self._busy = bool(self._pending)
         self._since = self._clock.boottime() if self._busy else None

@@ -79,9 +79,9 @@ class Struck(Files):
         self._call("unlink", lambda: None)
         super().unlink(path)
 
-    def sync_folder(self, path: Path) -> None:
+    def sync_folder(self, path: Path, folder: int) -> None:
         self._call("sync_folder", lambda: None)
-        super().sync_folder(path)
+        super().sync_folder(path, folder)
 
 
 def killed_before(_name: str, _act: Callable[[], None], _data: bytes) -> int:
@@ -175,7 +175,7 @@ class Machine(Files):
         super().unlink(path)
         self._names.pop(os.path.basename(path), None)
 
-    def sync_folder(self, path: Path) -> None:
+    def sync_folder(self, path: Path, folder: int) -> None:  # noqa: ARG002  # nothing is synced here
         self._count()
         assert path == self.folder
         self._synced = dict(self._names)

@@ -70,9 +70,9 @@ class Traced(Files):
         self.calls.append("rename")
         super().rename(old, new)
 
-    def sync_folder(self, path: Path) -> None:
+    def sync_folder(self, path: Path, folder: int) -> None:
         self.calls.append("sync folder")
-        super().sync_folder(path)
+        super().sync_folder(path, folder)
 
 
 def test_a_commit_is_one_write_and_one_sync_and_then_a_mark(tmp_path: Path) -> None:
