@@ -30,7 +30,7 @@ def refused(world: World, method: str, path: str, body: Body, parameter: str) ->
 
 @pytest.mark.parametrize("given", DOTS)
 def test_id_that_a_path_cannot_carry_is_refused(world: World, given: str) -> None:
-    add = {"text": "x", "id": given}
+    add: Body = {"text": "x", "id": given}
     refused(world, "POST", "/v1/memories", add, "id")
     refused(world, "PUT", f"/v1/memories/{encoded(given)}", {"text": "x"}, "id")
     refused(world, "POST", "/v1/events", {"events": [{"op": "ADD", **add}]}, "events[0].id")
