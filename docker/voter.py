@@ -1,6 +1,7 @@
 """`voter.py GROUP serve …`: runs `raftmem serve …` in its own place, with `--bootstrap` only the first time.
 
-GROUP is a volume that all replicas share and that outlives theirs: it holds a mark of each replica that has begun. A
+GROUP is a volume that all replicas share and that outlives theirs: it holds the secret by which they know one another,
+and a mark of each replica that has begun. A
 replica without a mark and with an empty folder gets a permit into that folder, and then its mark; both are on disk
 before it starts. Rule: a folder that was emptied has no permit, and its replica no right to another, so it refuses to
 start instead of voting again under a name that has already promised something; it is replaced under a new id.
@@ -12,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from raftmem.cli.group import PERMIT
+from raftmem.lifecycle.peer_credentials import FILE, make
+from raftmem.runtime.system import SystemRandomness
 from raftmem.storage.atomic_file import sync_folder, write_atomic
 from raftmem.storage.folder import read_identity
 
@@ -33,6 +36,10 @@ def may_bootstrap(group: Path, data: Path, node_id: str) -> bool:
 def command(words: list[str], environment: Mapping[str, str]) -> list[str]:
     group, *rest = words
     allowed = may_bootstrap(Path(group), Path(environment["RAFTMEM_DATA"]), environment["RAFTMEM_NODE_ID"])
+    secret = Path(group) / FILE
+    if "RAFTMEM_PEER_CERT" not in environment:
+        make(secret, SystemRandomness())
+        rest += ["--peer-secret-file", str(secret)]
     return [str(Path(sys.executable).with_name("raftmem")), *rest, *(["--bootstrap"] if allowed else [])]
 
 

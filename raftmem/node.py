@@ -22,13 +22,13 @@ from raftmem.api.http.settings import ApiSettings
 from raftmem.errors import BadRequest, NoSpace, Removed, Stop
 from raftmem.lifecycle.join import prepare_joining
 from raftmem.lifecycle.open_folder import open_stores
+from raftmem.lifecycle.peer_credentials import check, open_credentials
 from raftmem.model.commands import Members
 from raftmem.raft.assembly import Seams, assemble
 from raftmem.raft.consensus import Consensus
 from raftmem.raft.interfaces import Timing
 from raftmem.raft.transport.frames import MAGIC, PROTOCOL_VERSION, Hello
 from raftmem.raft.transport.peer_set import PeerEvents, PeerSet
-from raftmem.raft.transport.tls import PeerTls
 from raftmem.replica.apply_loop import Replica
 from raftmem.replica.snapshot_keeper import SnapshotKeeper
 from raftmem.replica.snapshot_policy import SnapshotPolicy, SnapshotThresholds
@@ -64,6 +64,7 @@ def run(settings: Settings) -> int:
 
 
 async def _serve(settings: Settings) -> None:
+    check(settings)
     rest, peer = _listen(settings.rest, "rest"), _listen(settings.peer, "peer")
     if settings.join is not None:
         await asyncio.to_thread(prepare_joining, settings, randomness=SystemRandomness())
@@ -104,6 +105,10 @@ class Node:
         self._clock = SystemClock()
         self._disks = open_stores(settings, self._randomness, self._clock)
         members = self._disks.members
+        everyone = {member.id for member in (*members.voters, *members.learners)}
+        self._credentials = open_credentials(
+            settings, is_alone=everyone == {settings.node_id}, randomness=self._randomness
+        )
         self._timing = Timing(
             members.election_timeout_ms / 1000, settings.heartbeat_ms / 1000, members.clock_drift_ppm / 1e6
         )
@@ -148,9 +153,6 @@ class Node:
     def _make_peers(self) -> PeerSet:
         settings, identity, members = self._settings, self._disks.folder.identity, self._disks.members
         known = self._acquaintances
-        tls = None
-        if settings.peer_cert is not None and settings.peer_key is not None and settings.peer_ca is not None:
-            tls = PeerTls(cert=settings.peer_cert, key=settings.peer_key, ca=settings.peer_ca)
         return PeerSet(
             me=Hello(
                 magic=MAGIC,
@@ -177,7 +179,8 @@ class Node:
             remember=known.remember,
             randomness=self._randomness,
             addresses={voter.id: split_address(voter.peer, name=f"peer of {voter.id}") for voter in settings.members},
-            tls=tls,
+            tls=self._credentials.tls,
+            secret=self._credentials.secret,
         )
 
     def _make_snapshots(self) -> SnapshotKeeper:
@@ -248,7 +251,6 @@ class Node:
             return None if hello is None else (hello.rest_url, hello.version)
 
         return ReplicaService(
-            genesis=self._disks.folder.identity.genesis,
             incarnation=self._disks.incarnation,
             consensus=self.consensus,
             replica=self.replica,

@@ -81,6 +81,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     peer_cert: Annotated[Path | None, Meta(description="this replica's certificate for the peer port (PEM)")] = None
     peer_key: Annotated[Path | None, Meta(description="its private key (PEM)")] = None
     peer_ca: Annotated[Path | None, Meta(description="who signed the certificates of all replicas (PEM)")] = None
+    peer_secret_file: Annotated[
+        Path | None,
+        Meta(description="file with the secret that all replicas share (default: <data>/peer.secret)"),
+    ] = None
     snapshot_entries: Annotated[
         int,
         Meta(
@@ -247,7 +251,7 @@ def _describe(field: msgspec.structs.FieldInfo, hint: object) -> SettingField:
 _hints = get_type_hints(Settings, include_extras=True)
 FIELDS: Final = {f.name: _describe(f, _hints[f.name]) for f in msgspec.structs.fields(Settings)}
 _STRUCTURED: Final = ("members", "overrides", "allowed_hosts", "cors_origins")  # JSON in the environment and in flags
-_PATHS: Final = ("data", "peer_cert", "peer_key", "peer_ca")
+_PATHS: Final = ("data", "peer_cert", "peer_key", "peer_ca", "peer_secret_file")
 
 
 def flag_of(name: str) -> str:

@@ -107,13 +107,12 @@ class GroupMember(Struct, frozen=True):
 
 
 class Group(Struct, frozen=True):
-    """What a replica must know to join. `genesis`: BLAKE2b-256 of the group's first entry, in lower hex."""
+    """The group that a member was added to. Its genesis is told over the peer port, to those that prove themselves."""
 
     cluster_id: str
     incarnation: int
     election_timeout_ms: int
     clock_drift_ppm: int
-    genesis: str
     members: list[GroupMember]
 
 

@@ -126,6 +126,5 @@ def _group(members: Members, service: Service) -> memory_replies.Group:
         incarnation=members.incarnation,
         election_timeout_ms=members.election_timeout_ms,
         clock_drift_ppm=members.clock_drift_ppm,
-        genesis=service.genesis,
         members=[_shown(member, _role(members, member.id, service)) for member in everyone],
     )

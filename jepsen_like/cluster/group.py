@@ -20,6 +20,8 @@ from jepsen_like.cluster.links import Links
 from jepsen_like.cluster.served import Served
 from raftmem.cli.group import HOST, Group, Replica, settings_text
 from raftmem.cli.ports import is_free
+from raftmem.lifecycle.peer_credentials import FILE, make
+from raftmem.runtime.system import SystemRandomness
 
 PORTS = range(12_000, 28_000, 16)
 REPLICAS_MAX = PORTS.step // 2  # that one group ever has: a REST port and a peer port each
@@ -50,12 +52,22 @@ class LoopbackGroup:
     `extra`: lines of settings for every replica; `{id}` in them stands for its id.
     """
 
-    def __init__(self, data: Path, *, base: int, extra: str = "", names_folders: bool = True, count: int = 3) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *,
+        base: int,
+        extra: str = "",
+        names_folders: bool = True,
+        count: int = 3,
+        cluster_id: str | None = None,
+    ) -> None:
         self.data = data
+        make(data / FILE, SystemRandomness())
         self._base = base
         self._sites = [Site()] * REPLICAS_MAX
         described = tuple(self._described(f"n{k + 1}", k) for k in range(count))
-        self._group = Group(secrets.token_hex(4), described)
+        self._group = Group(cluster_id or secrets.token_hex(4), described)
         self._names_folders = names_folders
         self.replicas = [self._served(one) for one in described]
         self.ever = list(self.replicas)  # also those that left
@@ -138,6 +150,7 @@ class LoopbackGroup:
             "join": ",".join(one.url for one in via),
             "rest": replica.url.removeprefix("http://"),
             "peer": replica.peer,
+            "peer_secret_file": FILE,
         }
         text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in lines.items())
         replica.settings.write_text(f"{self._extra_of(replica.id)}\n{extra}\n{text}")
@@ -292,10 +305,14 @@ def claimed_ports() -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def new_group(data: Path, *, extra: str = "", names_folders: bool = True, count: int = 3) -> Iterator[LoopbackGroup]:
+def new_group(
+    data: Path, *, extra: str = "", names_folders: bool = True, count: int = 3, cluster_id: str | None = None
+) -> Iterator[LoopbackGroup]:
     """A group that has just been made, ready; all its processes are gone afterwards."""
     with claimed_ports() as base:
-        group = LoopbackGroup(data, base=base, extra=extra, names_folders=names_folders, count=count)
+        group = LoopbackGroup(
+            data, base=base, extra=extra, names_folders=names_folders, count=count, cluster_id=cluster_id
+        )
         try:
             group.start(bootstrap=True)
             yield group

@@ -22,6 +22,7 @@ from raftmem.cli.memory import memory
 from raftmem.cli.output import prepare_streams
 from raftmem.cli.recover import recover
 from raftmem.cli.replay import replay
+from raftmem.cli.secret import secret
 from raftmem.cli.serve import config, serve, with_settings
 from raftmem.cli.snapshot import snapshot
 from raftmem.cli.state import state
@@ -78,6 +79,7 @@ app.command(epilog=EPILOG)(replay)
 app.command(epilog=EPILOG)(recover)
 app.add_typer(config)
 app.command(epilog=EPILOG)(certs)
+app.command(epilog=EPILOG)(secret)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -17,6 +17,8 @@ from msgspec import Struct
 from raftmem import limits
 from raftmem.cli.exits import CommandFailed
 from raftmem.errors import BadRequest
+from raftmem.lifecycle.peer_credentials import FILE, make
+from raftmem.runtime.system import SystemRandomness
 from raftmem.storage.atomic_file import sync_folder, write_atomic
 from raftmem.storage.folder import read_identity
 
@@ -108,6 +110,7 @@ def open_group(
             token=token,
         )
         _write_description(layout, group)
+    make(layout.data / FILE, SystemRandomness())
     if group.is_prepared:
         return group, False
     for replica in group.replicas:  # nothing was started before this is done, so doing it again is harmless
@@ -187,6 +190,7 @@ def settings_text(group: Group, replica: Replica) -> str:
         f"folder_id = {quote(replica.folder_id)}",
         f"rest = {quote(replica.rest_url.removeprefix('http://'))}",
         f"peer = {quote(replica.peer)}",
+        f"peer_secret_file = {quote(FILE)}  # beside this file",
     ]
     for member in group.replicas:
         lines += [

@@ -1,4 +1,4 @@
-"""Certificates for a trial: an authority, and for each replica a certificate that names its id, with its key.
+"""Certificates for a trial: an authority, and for each replica one that names its cluster and its id, with its key.
 
 It writes new files only. An authority that stands in the folder is used again, so that a group can grow. The rule: a
 certificate names one node id, since whoever holds its key may speak for every id that it names.
@@ -6,6 +6,7 @@ certificate names one node id, since whoever holds its key may speak for every i
 
 import ipaddress
 import os
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from raftmem.errors import BadRequest
 from raftmem.limits import CERTIFICATE_HOSTS_MAX
 from raftmem.model.addresses import is_node_id
+from raftmem.raft.transport.tls import name
 
 AUTHORITY: Final = "ca"
 AUTHORITY_DAYS_MIN: Final = 3650
@@ -38,17 +40,21 @@ class _Authority(NamedTuple):
     key: ec.EllipticCurvePrivateKey
 
 
-def files(folder: Path, name: str) -> Files:
-    return Files(folder / f"{name}.pem", folder / f"{name}.key")
+def files(folder: Path, stem: str) -> Files:
+    return Files(folder / f"{stem}.pem", folder / f"{stem}.key")
 
 
 def make(
-    folder: Path, nodes: Sequence[str], *, days: int, now: datetime, hosts: Sequence[str] = ()
+    folder: Path, nodes: Sequence[str], *, cluster: str, days: int, now: datetime, hosts: Sequence[str] = ()
 ) -> dict[str, Files]:
-    """Make a certificate and key for each node, valid for `days`; `hosts`: further names or addresses in each of them.
+    """Make a certificate and key for each node of the cluster with that id, valid for `days`.
+
+    `hosts`: further names or addresses in each of them.
 
     Raises: BadRequest when something does not fit or a file is there already; nothing was written then. OSError.
     """
+    if re.fullmatch("[0-9a-f]{8}", cluster) is None:
+        raise BadRequest(f"--cluster-id {cluster[:64]!r}: it has 8 hex digits", parameter="--cluster-id")
     _check(folder, nodes, hosts)
     folder.mkdir(parents=True, exist_ok=True)
     authority = _authority(folder, now, days)
@@ -56,8 +62,28 @@ def make(
     for node in nodes:
         made[node] = files(folder, node)
         key = ec.generate_private_key(ec.SECP256R1())
-        _write(made[node], _of_node(node, key, authority, hosts, now, days), key)
+        _write(made[node], _of_node(name(cluster, node), node, key, authority, hosts, now, days), key)
     return made
+
+
+def cluster_of(folder: Path) -> str | None:
+    """The cluster that the certificates in a folder are for; None: there are none. Raises: BadRequest, OSError."""
+    found: set[str] = set()
+    for path in sorted(folder.glob("*.pem")):
+        try:
+            cert = x509.load_pem_x509_certificate(path.read_bytes())
+            names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except (ValueError, x509.ExtensionNotFound):
+            continue  # the authority's own, or none of ours
+        for uri in names.get_values_for_type(x509.UniformResourceIdentifier):
+            scheme, _, rest = uri.partition("://")
+            if scheme == "raftmem":
+                found.add(rest.partition("/")[0])
+    if len(found) > 1:
+        raise BadRequest(
+            f"{folder} holds certificates of clusters {', '.join(sorted(found))}", parameter="--cluster-id"
+        )
+    return found.pop() if found else None
 
 
 def _check(folder: Path, nodes: Sequence[str], hosts: Sequence[str]) -> None:
@@ -139,6 +165,7 @@ def _new_authority(key: ec.EllipticCurvePrivateKey, now: datetime, days: int) ->
 
 # --- one replica -------------------------------------------------------------------------------------------
 def _of_node(
+    identity: str,
     node: str,
     key: ec.EllipticCurvePrivateKey,
     authority: _Authority,
@@ -147,7 +174,7 @@ def _of_node(
     days: int,
 ) -> x509.Certificate:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, node)])
-    names = [x509.DNSName(node), *map(_general_name, hosts)]
+    names = [x509.UniformResourceIdentifier(identity), x509.DNSName(node), *map(_general_name, hosts)]
     issuer = authority.cert.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     return (
         _begun(subject, authority.cert.subject, key.public_key(), now, days)

@@ -1,14 +1,16 @@
 """An empty data folder becomes a new replica of a running group: `raftmem serve --join URL`.
 
-The folder gets its identity first, then the group is asked, over REST, to take it in; then its log gets a first entry
-at index 0: a membership without voters, so that it never stands and is sent everything else by the leader. A run that
-is cut short goes on where it was, under the same ids. A folder that is a member's already is left alone.
+A member is asked over its peer port which group it belongs to: only with the group's secret or a certificate does it
+answer. The folder gets its identity then, and the group is asked, over REST, to take it in; then its log gets a first
+entry at index 0: a membership without voters, so that it never stands and is sent everything else by the leader. A run
+that is cut short goes on where it was, under the same ids. A folder that is a member's already is left alone.
 
 It refuses another group than the one that the settings name, and timing that differs from the group's. The rule that
 must hold: the folder is ready only when the group has taken it in and the first entry is on disk.
 """
 
 import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
 from urllib.parse import urlsplit
@@ -24,9 +26,12 @@ from raftmem.client.retry import Caller, Patience
 from raftmem.client.session import Session
 from raftmem.client.thread_driver import BlockingTime, SystemTime, ThreadDriver, http_client
 from raftmem.errors import BadRequest, FolderRefused, NoLeader, WrongState
+from raftmem.lifecycle.group_greeting import ask_members
+from raftmem.lifecycle.peer_credentials import find, require
 from raftmem.model import codec
 from raftmem.model.addresses import check_rest_url, is_unspecified, split_address
 from raftmem.model.commands import Members
+from raftmem.raft.transport.frames import Hello
 from raftmem.runtime.interfaces import Randomness
 from raftmem.settings import Settings, check_timing
 from raftmem.storage.folder import Folder, open_folder, read_identity
@@ -44,6 +49,7 @@ _LATER: Final = (
 )
 
 _A = TypeVar("_A")
+Greet = Callable[[Sequence[tuple[str, str]], str], Hello]
 _Positive = Annotated[int, Meta(ge=1)]
 
 
@@ -69,7 +75,6 @@ class _Group(Struct, frozen=True):
     incarnation: _Positive
     election_timeout_ms: _Positive
     clock_drift_ppm: Annotated[int, Meta(ge=0)]
-    genesis: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 
 class _Taken(Struct, frozen=True):
@@ -86,9 +91,11 @@ def prepare_joining(
     randomness: Randomness,
     transport: httpx.BaseTransport | None = None,
     time: BlockingTime | None = None,
+    greet: Greet | None = None,
 ) -> None:
     """Make `settings.data` the folder of a new member, if `settings.join` says so and it is not one yet. Blocking.
 
+    `greet(members, cluster id)`: the greeting of one of (id, peer address), as `group_greeting.ask_members`.
     Raises: NoLeader when the group did not answer in time, WrongState when it refuses, FolderRefused, BadRequest.
     """
     if settings.join is None:
@@ -96,7 +103,9 @@ def prepare_joining(
     if _is_ready(settings.data):
         log.warning("%s is a member's folder already: it goes on in its group, and join is ignored", settings.data)
         return
-    group = _Remote(settings.join, settings.node_id, transport, time or SystemTime(), randomness)
+    clock = time or SystemTime()
+    greet = greet or _greeting(settings, randomness)
+    group = _Remote(settings.join, settings.node_id, transport, clock, randomness)
     try:
         cluster = group.ask(get("/v1/cluster", _cluster, reading=Reading(pinned=True)))
         if settings.cluster_id not in (None, cluster.cluster_id):
@@ -105,6 +114,7 @@ def prepare_joining(
                 f"not {settings.cluster_id}; check join and cluster_id"
             )
         addresses = _advertised(settings, cluster)
+        greeting = _greeted(settings, cluster, greet, clock)
         folder_id = randomness.bytes(8).hex()
         folder = open_folder(
             settings.data,
@@ -115,7 +125,7 @@ def prepare_joining(
             joining=True,
         )
         try:
-            _enter(settings, folder, group, cluster, addresses, is_new=folder.identity.folder_id == folder_id)
+            _enter(settings, folder, group, greeting, addresses, is_new=folder.identity.folder_id == folder_id)
         finally:
             folder.close()
     finally:
@@ -127,11 +137,43 @@ def _is_ready(path: Path) -> bool:
     return identity is not None and identity.ready
 
 
+def _greeting(settings: Settings, randomness: Randomness) -> Greet:
+    """Raises: BadRequest when this replica has no secret and no certificate."""
+    credentials = require(find(settings))
+
+    def greet(members: Sequence[tuple[str, str]], cluster_id: str) -> Hello:
+        return ask_members(
+            members, me=settings.node_id, cluster_id=cluster_id, credentials=credentials, randomness=randomness
+        )
+
+    return greet
+
+
+def _greeted(settings: Settings, cluster: _Cluster, greet: Greet, time: BlockingTime) -> Hello:
+    """What a member that has proved itself says of the group. Raises: NoLeader, BadRequest, FolderRefused."""
+    members = [(member.id, member.peer_url) for member in cluster.members if member.id != settings.node_id]
+    until = time.now() + GROUP_S
+    while True:
+        try:
+            greeting = greet(members, cluster.cluster_id)
+            break
+        except NoLeader:
+            if time.now() + PAUSE_S > until:
+                raise
+            time.sleep(PAUSE_S)
+    if greeting.cluster_id != cluster.cluster_id:
+        raise FolderRefused(
+            f"{settings.join} says that it is of cluster {cluster.cluster_id}, its peer port of {greeting.cluster_id}"
+        )
+    check_timing(settings, election_timeout_ms=greeting.election_timeout_ms, clock_drift_ppm=greeting.clock_drift_ppm)
+    return greeting
+
+
 def _enter(
     settings: Settings,
     folder: Folder,
     group: "_Remote",
-    cluster: _Cluster,
+    greeting: Hello,
     addresses: tuple[str, str],
     *,
     is_new: bool,
@@ -154,11 +196,11 @@ def _enter(
             ) from error
         folder.abandon()  # the group does not know this folder, so the next attempt may be under another id
         raise
-    if taken.cluster_id != cluster.cluster_id:
+    if (taken.cluster_id, taken.incarnation) != (greeting.cluster_id, greeting.incarnation):
         raise FolderRefused(f"{settings.join} names members of different groups; name those of one")
     check_timing(settings, election_timeout_ms=taken.election_timeout_ms, clock_drift_ppm=taken.clock_drift_ppm)
     _write_first_entry(folder, taken)
-    folder.finish_bootstrap(genesis=taken.genesis, incarnation=taken.incarnation)
+    folder.finish_bootstrap(genesis=greeting.genesis.hex(), incarnation=taken.incarnation)
     log.info("%s was taken into %s/%d as a learner", settings.node_id, taken.cluster_id, taken.incarnation)
 
 

@@ -260,11 +260,6 @@ class Service(Protocol):
         """The membership in force here."""
         ...
 
-    @property
-    def genesis(self) -> str:
-        """BLAKE2b-256 of the bootstrap entry's bytes, hex: the same on every replica of a group, and of no other."""
-        ...
-
     async def add_member(self, member: Member, *, actor: Actor, request_id: str, timeout_ms: int) -> Changed:
         """Make it a learner, which becomes a voter by itself when it has caught up. Again is harmless: a new address
         or folder of a learner is taken over (`replaces` and `folder_id` of None keep what stands), what stands already

@@ -49,7 +49,6 @@ class ReplicaService:
     def __init__(
         self,
         *,
-        genesis: str,
         incarnation: int,
         consensus: Consensus,
         replica: Replica,
@@ -65,7 +64,6 @@ class ReplicaService:
         version: str,
     ) -> None:
         members = consensus.members
-        self.genesis = genesis
         self.cluster = f"{members.cluster_id}/{incarnation}"
         self.node_id = consensus.node_id
         self._consensus = consensus

@@ -1,7 +1,7 @@
 """The routes that change the group and take snapshots: shapes, statuses, what is refused and what to do next."""
 
 import pytest
-from api_world import GENESIS, World
+from api_world import World
 
 from raftmem import errors
 
@@ -48,7 +48,6 @@ def test_new_member_is_answered_with_itself_its_event_and_what_it_must_know(worl
         "incarnation": 1,
         "election_timeout_ms": 1000,
         "clock_drift_ppm": 500,
-        "genesis": GENESIS,
     }
     assert [one["role"] for one in world("GET", "/v1/cluster").json()["members"]][-1] == "learner"
 

@@ -13,7 +13,7 @@ from raftmem.raft.transport.tls import PeerTls, names
 from raftmem.settings import Settings, load
 
 
-def shaken(client: ssl.SSLContext, server: ssl.SSLContext) -> tuple[frozenset[str], frozenset[str]]:
+def shaken(client: ssl.SSLContext, server: ssl.SSLContext, cluster: str) -> tuple[frozenset[str], frozenset[str]]:
     """Both ends of a handshake in memory: the names that the client and the server were shown."""
     up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
     ends = [client.wrap_bio(down, up), server.wrap_bio(up, down, server_side=True)]
@@ -23,7 +23,7 @@ def shaken(client: ssl.SSLContext, server: ssl.SSLContext) -> tuple[frozenset[st
                 end.do_handshake()
             except ssl.SSLWantReadError:
                 continue
-    return names(ends[0].getpeercert()), names(ends[1].getpeercert())
+    return names(ends[0].getpeercert(), cluster), names(ends[1].getpeercert(), cluster)
 
 
 def tls(folder: Path, node: str) -> PeerTls:
@@ -34,7 +34,9 @@ def test_what_is_printed_can_be_put_into_the_settings_and_makes_the_replicas_kno
     cli: Cli, tmp_path: Path
 ) -> None:
     out = tmp_path / "certs"
-    ended = cli("certs", "--out", str(out), "--nodes", "n1,n2", "--hosts", "db.example.org,10.0.0.1")
+    ended = cli(
+        "certs", "--out", str(out), "--nodes", "n1,n2", "--hosts", "db.example.org,10.0.0.1", "--cluster-id", "5f2a9c01"
+    )
     assert ended.code == 0, ended.err
     part = ended.out.split("# settings of ")[1].partition("\n")[2]
     file = tmp_path / "n1.toml"
@@ -44,8 +46,8 @@ def test_what_is_printed_can_be_put_into_the_settings_and_makes_the_replicas_kno
     assert settings.peer_key is not None
     assert settings.peer_ca is not None
     one = PeerTls(cert=settings.peer_cert, key=settings.peer_key, ca=settings.peer_ca)
-    extra = {"db.example.org"}
-    assert shaken(tls(out, "n2").client(), one.server()) == (extra | {"n1"}, extra | {"n2"})
+    assert shaken(tls(out, "n2").client(), one.server(), "5f2a9c01") == ({"n1"}, {"n2"})
+    assert shaken(tls(out, "n2").client(), one.server(), "00000000") == (set(), set())
 
 
 def test_keys_are_for_their_owner_only(cli: Cli, tmp_path: Path) -> None:
@@ -58,9 +60,10 @@ def test_a_group_that_grows_gets_its_certificates_of_the_same_authority(cli: Cli
     assert cli("certs", "--out", str(tmp_path), "--nodes", "n1").code == 0
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     ended = cli("certs", "--out", str(tmp_path), "--nodes", "n4", "--json")
+    cluster = str(ended.part("cluster_id"))
     assert ended.part("nodes", "n4", "peer_cert") == str(tmp_path / "n4.pem")
     assert {path: path.read_bytes() for path in before} == before
-    assert shaken(tls(tmp_path, "n4").client(), tls(tmp_path, "n1").server()) == ({"n1"}, {"n4"})
+    assert shaken(tls(tmp_path, "n4").client(), tls(tmp_path, "n1").server(), cluster) == ({"n1"}, {"n4"})
 
 
 @pytest.mark.parametrize(

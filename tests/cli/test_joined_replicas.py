@@ -14,6 +14,7 @@ from cli_world import Cli, Up, free_ports
 
 from raftmem.cli.exits import Exit
 from raftmem.cli.group import PEER_PORT_OFFSET
+from raftmem.lifecycle.peer_credentials import FILE
 
 
 class Machine:
@@ -34,7 +35,19 @@ class Machine:
 
     def serve(self, name: str, *arguments: str, folder: str | None = None) -> subprocess.Popen[bytes]:
         peer, rest = self.addresses(name)
-        settings = ("--node-id", name, "--data", str(self.path / (folder or name)), "--peer", peer, "--rest", rest)
+        secret = self.path / "up" / FILE
+        settings = (
+            "--peer-secret-file",
+            str(secret),
+            "--node-id",
+            name,
+            "--data",
+            str(self.path / (folder or name)),
+            "--peer",
+            peer,
+            "--rest",
+            rest,
+        )
         environ = {key: value for key, value in os.environ.items() if not key.startswith("RAFTMEM_")}
         with (self.path / f"{name}.log").open("ab") as log:
             self.running[name] = subprocess.Popen(

@@ -59,6 +59,7 @@ VALUES = {
     "allowed_hosts": ('["mem.example"]', '["mem.example"]'),
     "cors_origins": ('["https://app.example"]', '["https://app.example"]'),
     "insecure": ("true", "true"),
+    "peer_secret_file": ('"p.secret"', "p.secret"),
     "log_level": ('"debug"', "debug"),
     "default_consistency": ('"eventual"', "eventual"),
     "overrides": ('[{level = "linearizable", tags = ["lock"]}]', '[{"level": "linearizable", "tags": ["lock"]}]'),
@@ -69,8 +70,8 @@ VALUES = {
 }
 
 
-PATHS = ("data", "peer_cert", "peer_key", "peer_ca")
-TOGETHER = {name: VALUES[name][1] for name in PATHS[1:]}
+PATHS = ("data", "peer_cert", "peer_key", "peer_ca", "peer_secret_file")
+TOGETHER = {name: VALUES[name][1] for name in PATHS[1:4]}
 
 
 def test_every_setting_is_in_the_table() -> None:

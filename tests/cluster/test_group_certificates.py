@@ -13,11 +13,12 @@ from jepsen_like.cluster.client import until
 from jepsen_like.cluster.group import LoopbackGroup, new_group
 from jepsen_like.cluster.served import Served
 
+CLUSTER = "5f2a9c01"
 SECURED = 'peer_cert = "certs/{id}.pem"\npeer_key = "certs/{id}.key"\npeer_ca = "certs/ca.pem"'
 
 
 def make_certificates(folder: Path) -> None:
-    done = command("certs", "--out", folder, "--nodes", "n1,n2,n3")
+    done = command("certs", "--out", folder, "--nodes", "n1,n2,n3", "--cluster-id", CLUSTER)
     assert done.returncode == 0, done.stderr
 
 
@@ -25,7 +26,7 @@ def make_certificates(folder: Path) -> None:
 def secured_group(tmp_path: Path) -> Iterator[LoopbackGroup]:
     make_certificates(tmp_path / "certs")
     make_certificates(tmp_path / "others")
-    with new_group(tmp_path, extra=SECURED) as group:
+    with new_group(tmp_path, extra=SECURED, cluster_id=CLUSTER) as group:
         yield group
 
 

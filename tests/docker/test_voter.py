@@ -90,7 +90,8 @@ def test_folder_with_data_goes_on_when_the_shared_volume_is_lost(volumes: Volume
 def test_command_serves_with_the_flag_only_when_it_may(volumes: Volumes) -> None:
     environment = {"RAFTMEM_DATA": str(volumes.data), "RAFTMEM_NODE_ID": "n1"}
     first = voter.command([str(volumes.group), "serve"], environment)
-    assert first[1:] == ["serve", "--bootstrap"]
+    secret = ["--peer-secret-file", str(volumes.group / "peer.secret")]
+    assert first[1:] == ["serve", *secret, "--bootstrap"]
     assert Path(first[0]).name == "raftmem"
     volumes.serve()
-    assert voter.command([str(volumes.group), "serve"], environment)[1:] == ["serve"]
+    assert voter.command([str(volumes.group), "serve"], environment)[1:] == ["serve", *secret]

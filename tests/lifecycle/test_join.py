@@ -1,12 +1,12 @@
 """A new replica enters a group: what its folder holds afterwards, what cuts it short, what refuses it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import httpx
 import msgspec
 import pytest
-from api_world import GENESIS, World
+from api_world import World
 
 from raftmem import errors
 from raftmem.client.thread_driver import SystemTime
@@ -14,12 +14,14 @@ from raftmem.lifecycle.join import GROUP_S, prepare_joining
 from raftmem.lifecycle.open_folder import open_stores
 from raftmem.model import codec
 from raftmem.model.commands import Members
+from raftmem.raft.transport.frames import MAGIC, PROTOCOL_VERSION, Hello
 from raftmem.runtime.system import SystemRandomness
 from raftmem.settings import Settings
 from raftmem.storage.folder import open_folder, read_identity
 from raftmem.storage.log.contract import Append, HardState, LogEntry
 from raftmem.storage.log.store import SegmentLogStore
 
+GENESIS = "9e" * 32
 JOIN = "http://127.0.0.1:8102"
 Fault = Callable[[httpx.Request], httpx.Response | None]
 
@@ -70,7 +72,19 @@ class Machine:
             randomness=self._randomness,
             transport=httpx.MockTransport(self._answer),
             time=self.time,
+            greet=self.greet,
         )
+
+    def greet(self, members: Sequence[tuple[str, str]], cluster_id: str) -> Hello:
+        """What a member says of the group over its peer port."""
+        assert members[0] == ("n1", "127.0.0.1:9101")
+        of = self.world.service.members
+        timing = {"election_timeout_ms": of.election_timeout_ms, "clock_drift_ppm": of.clock_drift_ppm}
+        return Hello(
+            magic=MAGIC, protocol=PROTOCOL_VERSION, cluster_id=cluster_id, incarnation=of.incarnation, node_id="n1",
+            to_node_id="n4", folder_id="f1", birth="b1", genesis=bytes.fromhex(GENESIS), rest_url="", version="",
+            **timing,
+        )  # fmt: skip
 
     @property
     def pauses(self) -> list[float]:
@@ -270,7 +284,7 @@ def test_wrong_cluster_is_refused_before_anything_is_written(machine: Machine) -
 
 def test_members_of_two_groups_are_refused_and_nothing_is_made(machine: Machine) -> None:
     """One that is named belongs to another group, and only says which it is."""
-    seen = {"cluster_id": "00000000", "members": []}
+    seen = {"cluster_id": "00000000", "members": [{"id": "n1", "peer_url": "127.0.0.1:9101", "rest_url": ""}]}
     machine.fault = lambda request: None if posts(request) else httpx.Response(200, json=seen)
     with pytest.raises(errors.FolderRefused, match="members of different groups"):
         machine.start()

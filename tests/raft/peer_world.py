@@ -12,11 +12,13 @@ import uvloop
 from raftmem.model.commands import Member, Members
 from raftmem.raft import messages as m
 from raftmem.raft.transport import frames
-from raftmem.raft.transport.frames import Bye, Hello
+from raftmem.raft.transport.frames import Ask, Bye, Hello
 from raftmem.raft.transport.peer_set import PeerEvents, PeerSet
+from raftmem.raft.transport.secret import NONCE_BYTES, Challenge, PeerSecret, Response, Seals
 from raftmem.raft.transport.tls import PeerTls
 
 PATIENCE: Final = 10.0
+SECRET: Final = PeerSecret(b"a secret of the tests of the peer port")
 NOWHERE: Final = 1  # a port that nobody listens on
 LOOPS: Final[dict[str, Callable[[], asyncio.AbstractEventLoop]]] = {
     "asyncio": asyncio.new_event_loop,
@@ -29,8 +31,11 @@ class Draw:
     def random(self) -> float:
         return 0.5
 
+    def __init__(self) -> None:
+        self._random = random.Random(0)
+
     def bytes(self, count: int) -> bytes:
-        return random.Random(0).randbytes(count)
+        return self._random.randbytes(count)
 
 
 def members(
@@ -41,7 +46,7 @@ def members(
             Member(node, f"127.0.0.1:{port}", f"http://{node}", (folders or {}).get(node)) for node, port in of.items()
         )
 
-    return Members("c1", 1, listed(ports), 1000, 500, listed(learners or {}))
+    return Members("c1c1c1c1", 1, listed(ports), 1000, 500, listed(learners or {}))
 
 
 class Node:
@@ -52,6 +57,7 @@ class Node:
         self.births = {} if births is None else births
         self.callers: list[Raw] = []  # kept: a stream that nobody holds is closed
         self.listening, self.port = listening()
+        self.draw = Draw()
         self.peers = PeerSet(
             me=hello(name, ""),
             events=PeerEvents(
@@ -62,8 +68,9 @@ class Node:
             ),
             known_birth=self.births.get,
             remember=self.births.__setitem__,
-            randomness=Draw(),
+            randomness=self.draw,
             tls=tls,
+            secret=SECRET,
         )
 
     def _receive(self, peer: str, data: bytes) -> bool:
@@ -91,17 +98,48 @@ class Node:
 
 
 class Raw:
-    """A peer played by hand."""
+    """A peer played by hand. `seals`: once both ends have proved the secret."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
+        self.seals: Seals | None = None
 
-    def say(self, message: Hello | Bye) -> None:
-        self.writer.write(frames.frame(frames.encode(message)))
+    def send(self, data: bytes) -> None:
+        """A frame, sealed if that is agreed."""
+        self.writer.write(frames.frame(data) if self.seals is None else self.seals.sending.seal(data))
 
-    async def hear(self) -> Hello | Bye:
+    def say(self, message: Hello | Bye | Ask | Challenge | Response) -> None:
+        self.send(frames.encode(message))
+
+    async def _frame(self) -> bytes:
         size = await asyncio.wait_for(self.reader.readexactly(4), PATIENCE)
-        return frames.decode_greeting(await self.reader.readexactly(int.from_bytes(size)))
+        return await self.reader.readexactly(int.from_bytes(size))
+
+    async def hear_data(self) -> bytes:
+        assert self.seals is not None
+        return self.seals.receiving.open(await self._frame())
+
+    async def hear(self) -> Hello | Bye | Ask:
+        data = await self._frame()
+        return frames.decode_greeting(data if self.seals is None else self.seals.receiving.open(data))
+
+    async def prove(self, me: str, to: str, *, secret: PeerSecret = SECRET) -> "Raw":
+        """As the end that has dialled: the secret, before anything else."""
+        challenge = Challenge(frames.MAGIC, frames.PROTOCOL_VERSION, me, to, bytes(NONCE_BYTES))
+        self.say(challenge)
+        response = frames.decode_handshake(await self._frame())
+        assert isinstance(response, Response)
+        self.seals = secret.accept(challenge, response)
+        return self
+
+    async def answer(self) -> "Raw":
+        """As the end that was dialled."""
+        challenge = frames.decode_handshake(await self._frame())
+        assert isinstance(challenge, Challenge)
+        response, seals = SECRET.respond(challenge, nonce=bytes(NONCE_BYTES))
+        self.say(response)
+        self.seals = seals
+        return self
 
     async def is_closed(self) -> bool:
         """True once the other end has closed; what still comes before is passed over."""
@@ -135,9 +173,9 @@ class Impostor:
 
 def hello(name: str, to: str) -> Hello:
     return Hello(
-        "raftmem-peer",
-        1,
-        "c1",
+        frames.MAGIC,
+        frames.PROTOCOL_VERSION,
+        "c1c1c1c1",
         1,
         name,
         to,
@@ -162,12 +200,18 @@ def run(test: Coroutine[None, None, None], loop: str = "uvloop") -> None:
 
 
 async def dial(port: int) -> Raw:
+    """A call that has said nothing yet."""
     return Raw(*await asyncio.open_connection("127.0.0.1", port))
+
+
+async def dial_as(port: int, name: str, to: str = "n1") -> Raw:
+    """A call that has proved the secret, and has not greeted."""
+    return await (await dial(port)).prove(name, to)
 
 
 async def join(node: Node, name: str = "n2") -> Raw:
     """Call n1 as `name`, and be taken."""
-    raw = await dial(node.port)
+    raw = await dial_as(node.port, name)
     raw.say(hello(name, "n1"))
     assert await raw.hear() == hello("n1", name)
     node.callers.append(raw)

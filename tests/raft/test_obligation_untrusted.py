@@ -2,6 +2,7 @@
 
 import pytest
 from msgspec.structs import replace
+from raft_world import OTHER, PEER, FakeSnapshots, Solo, data, snapshot_of, store_of, wire
 
 from raftmem.limits import TERM_AHEAD_MAX, TERM_AHEAD_VOTER_MAX
 from raftmem.model import codec
@@ -9,7 +10,6 @@ from raftmem.model.commands import Actor
 from raftmem.raft import messages as m
 from raftmem.raft.forwarding import NOWHERE
 from raftmem.storage.log.contract import LogEntry
-from tests.raft.raft_world import OTHER, PEER, FakeSnapshots, Solo, data, snapshot_of, store_of, wire
 
 STRANGER = "n9"
 HUGE = 2**62

@@ -6,13 +6,14 @@ from collections.abc import Callable, Coroutine
 
 import msgspec
 import pytest
-from peer_world import LOOPS, NOWHERE, Impostor, Node, Raw, dial, hello, join, members, run, stop
+from peer_world import LOOPS, NOWHERE, Impostor, Node, Raw, dial, dial_as, hello, join, members, run, stop
 
 from raftmem.limits import FRAME_BYTES_MAX, PEER_HANDSHAKES_MAX, PEER_STRANGERS_MAX
 from raftmem.model.commands import Members
 from raftmem.raft import messages as m
 from raftmem.raft.transport import connection, frames, peer_set
 from raftmem.raft.transport.frames import Bye
+from raftmem.raft.transport.secret import MAC_BYTES, Response
 
 EVERY_LOOP = pytest.mark.parametrize("loop", LOOPS)
 VOTERS = {"n1": NOWHERE, "n2": NOWHERE, "n3": NOWHERE}
@@ -134,16 +135,16 @@ def test_of_crossed_calls_the_greater_id_keeps_its_own_until_nobody_answers_it(m
     async def test() -> None:
         silent = Impostor()
         node = await Node("n3").start(members({"n1": await silent.start(), "n3": NOWHERE}))
-        called = await silent.next()
+        called = await (await silent.next()).answer()
         assert await called.hear() == hello("n3", "n1")
-        crossed = await dial(node.port)
+        crossed = await dial_as(node.port, "n1", "n3")
         crossed.say(hello("n1", "n3"))
         assert await crossed.is_closed()
         assert node.events.empty()
         assert await called.is_closed()  # nobody answered n3's call in time
-        called = await silent.next()
+        called = await (await silent.next()).answer()
         assert await called.hear() == hello("n3", "n1")  # it calls once more
-        again = await dial(node.port)
+        again = await dial_as(node.port, "n1", "n3")
         again.say(hello("n1", "n3"))
         assert await again.hear() == hello("n3", "n1")
         assert await node.next() == ("connected", "n1", b"")
@@ -161,7 +162,7 @@ def test_of_crossed_calls_the_lesser_id_gives_its_own_up(monkeypatch: pytest.Mon
     async def test() -> None:
         silent = Impostor()
         node = await Node("n1").start(members({"n1": NOWHERE, "n2": await silent.start()}))
-        called = await silent.next()
+        called = await (await silent.next()).answer()
         assert await called.hear() == hello("n1", "n2")
         await join(node)
         assert await node.next() == ("connected", "n2", b"")
@@ -180,16 +181,16 @@ def test_a_late_call_that_crossed_does_not_break_the_connection_and_a_new_one_do
     async def test() -> None:
         other = Impostor()
         node = await Node("n3").start(members({"n1": await other.start(), "n3": NOWHERE}))
-        called = await other.next()
+        called = await (await other.next()).answer()
         await called.hear()
         called.say(hello("n1", "n3"))
         assert await node.next() == ("connected", "n1", b"")
-        late = await dial(node.port)
+        late = await dial_as(node.port, "n1", "n3")
         late.say(hello("n1", "n3"))
         assert await late.is_closed()
         assert node.events.empty()
         monkeypatch.setattr(peer_set, "SETTLED_SECONDS", -1.0)
-        fresh = await dial(node.port)
+        fresh = await dial_as(node.port, "n1", "n3")
         fresh.say(hello("n1", "n3"))
         assert await fresh.hear() == hello("n3", "n1")
         assert [(await node.next())[0] for _ in range(2)] == ["disconnected", "connected"]
@@ -241,14 +242,14 @@ def test_a_member_with_a_new_address_is_called_there() -> None:
     async def test() -> None:
         old, new = Impostor(), Impostor()
         node = await Node("n3").start(members({"n1": await old.start(), "n3": NOWHERE}))
-        before = await old.next()
+        before = await (await old.next()).answer()
         await before.hear()
         before.say(hello("n1", "n3"))
         assert await node.next() == ("connected", "n1", b"")
         node.peers.set_members(members({"n1": await new.start(), "n3": NOWHERE}))
         assert await before.is_closed()
         assert await node.next() == ("disconnected", "n1", b"")
-        after = await new.next()
+        after = await (await new.next()).answer()
         await after.hear()
         after.say(hello("n1", "n3"))
         assert await node.next() == ("connected", "n1", b"")
@@ -330,7 +331,7 @@ def test_a_caller_that_never_greeted_is_not_believed_that_this_replica_was_remov
     ("change", "words"),
     [
         ({"cluster_id": "c2"}, "cluster c2"),
-        ({"incarnation": 2}, "c1/2"),
+        ({"incarnation": 2}, "c1c1c1c1/2"),
         ({"node_id": "n1"}, "calls itself n1"),
         ({"node_id": "n6"}, "n6 was removed"),
         ({"to_node_id": "n3"}, "wants n3"),
@@ -346,7 +347,7 @@ def test_a_greeting_that_does_not_fit_is_answered_with_the_reason_and_closed(
 ) -> None:
     async def test(node: Node) -> None:
         node.peers.set_removed(["n6"])
-        raw = await dial(node.port)
+        raw = await dial_as(node.port, str(change.get("node_id", "n2")))
         raw.say(msgspec.structs.replace(hello("n2", "n1"), **change))
         answer = await raw.hear()
         assert isinstance(answer, Bye)
@@ -364,9 +365,8 @@ def test_a_replica_of_this_cluster_that_is_not_named_yet_is_let_in_within_a_boun
         strangers = [await join(node, f"s{k}") for k in range(PEER_STRANGERS_MAX)]
         assert [(await node.next())[0] for _ in strangers] == ["connected"] * PEER_STRANGERS_MAX
         node.peers.send("s0", m.encode(m.Refuse(1)))
-        size = int.from_bytes(await strangers[0].reader.readexactly(4))
-        assert await strangers[0].reader.readexactly(size) == m.encode(m.Refuse(1))
-        one_more = await dial(node.port)
+        assert await strangers[0].hear_data() == m.encode(m.Refuse(1))
+        one_more = await dial_as(node.port, "one-more", "n1")
         one_more.say(hello("one-more", "n1"))
         answer = await one_more.hear()
         assert isinstance(answer, Bye)
@@ -389,6 +389,7 @@ def test_callers_that_do_not_greet_are_bounded(monkeypatch: pytest.MonkeyPatch) 
         waiting = [await dial(node.port) for _ in range(PEER_HANDSHAKES_MAX)]
         one_more = await dial(node.port)
         assert await one_more.is_closed()
+        await waiting[0].prove("n2", "n1")
         waiting[0].say(hello("n2", "n1"))
         assert await waiting[0].hear() == hello("n1", "n2")
         await join(node, "n3")  # there is room again
@@ -402,6 +403,8 @@ def test_callers_that_do_not_greet_are_bounded(monkeypatch: pytest.MonkeyPatch) 
         pytest.param((frames.HELLO_BYTES_MAX + 1).to_bytes(4) + b"x", id="a greeting beyond its bound"),
         pytest.param(frames.frame(b"GET / HTTP/1.1"), id="no greeting"),
         pytest.param(frames.frame(m.encode(m.Vote(9, 9, 9))), id="a message before the greeting"),
+        pytest.param(frames.frame(frames.encode(hello("n2", "n1"))), id="a greeting before the proof"),
+        pytest.param(frames.frame(frames.encode(Response(bytes(32), bytes(32)))), id="an answer to no challenge"),
         pytest.param(
             frames.frame(frames.encode(Bye("abcd")).replace(b"abcd", b"\xff\xfe\xff\xfe")), id="a greeting of bad text"
         ),
@@ -432,7 +435,7 @@ def test_whoever_answers_at_the_address_of_another_is_refused() -> None:
     async def test() -> None:
         impostor = Impostor()
         node = await Node("n3").start(members({"n1": await impostor.start(), "n3": NOWHERE}))
-        raw = await impostor.next()
+        raw = await (await impostor.next()).answer()
         assert await raw.hear() == hello("n3", "n1")
         raw.say(hello("n2", "n3"))
         answer = await raw.hear()
@@ -449,16 +452,40 @@ def test_whoever_answers_at_the_address_of_another_is_refused() -> None:
 @pytest.mark.parametrize(
     "raw_bytes",
     [
-        pytest.param((FRAME_BYTES_MAX + 1).to_bytes(4), id="beyond its bound"),
-        pytest.param(frames.frame(b"\xc1 garbled"), id="garbled"),
-        pytest.param(frames.frame(frames.encode(hello("n3", "n1"))), id="a second greeting"),
-        pytest.param(frames.frame(b"\x93\xa3bye\xc1"), id="a garbled farewell"),
+        pytest.param((FRAME_BYTES_MAX + MAC_BYTES + 1).to_bytes(4), id="beyond its bound"),
+        pytest.param(frames.frame(m.encode(m.Refuse(2))), id="without a MAC"),
+        pytest.param(frames.frame(m.encode(m.Refuse(2)) + bytes(16)), id="with another MAC"),
+        pytest.param(None, id="sent twice"),
     ],
 )
-def test_a_bad_frame_of_a_voter_closes_its_connection(raw_bytes: bytes) -> None:
+def test_a_frame_that_is_not_of_the_connection_closes_it(raw_bytes: bytes | None) -> None:
     async def test(node: Node) -> None:
         raw = await join(node)
-        raw.writer.write(frames.frame(m.encode(m.Refuse(1))) + raw_bytes + frames.frame(m.encode(m.Refuse(2))))
+        assert raw.seals is not None
+        first, last = (raw.seals.sending.seal(m.encode(m.Refuse(term))) for term in (1, 2))
+        raw.writer.write(first + (first if raw_bytes is None else raw_bytes) + last)
+        assert await node.next() == ("connected", "n2", b"")
+        assert await node.next() == ("received", "n2", m.encode(m.Refuse(1)))
+        assert await node.next() == ("disconnected", "n2", b"")
+        assert await raw.is_closed()
+        assert node.events.empty()
+
+    with_node(test)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"\xc1 garbled", id="garbled"),
+        pytest.param(frames.encode(hello("n3", "n1")), id="a second greeting"),
+        pytest.param(b"\x93\xa3bye\xc1", id="a garbled farewell"),
+    ],
+)
+def test_a_bad_frame_of_a_voter_closes_its_connection(data: bytes) -> None:
+    async def test(node: Node) -> None:
+        raw = await join(node)
+        for said in (m.encode(m.Refuse(1)), data, m.encode(m.Refuse(2))):
+            raw.send(said)
         assert await node.next() == ("connected", "n2", b"")
         assert await node.next() == ("received", "n2", m.encode(m.Refuse(1)))
         assert await node.next() == ("disconnected", "n2", b"")
@@ -473,8 +500,8 @@ def test_a_connection_that_replaces_another_closes_it() -> None:
         old = await join(node)
         new = await join(node)
         assert await old.is_closed()
-        old.writer.write(frames.frame(m.encode(m.Refuse(1))))
-        new.writer.write(frames.frame(m.encode(m.Refuse(2))))
+        old.send(m.encode(m.Refuse(1)))
+        new.send(m.encode(m.Refuse(2)))
         told = [await node.next() for _ in range(4)]
         assert [event[0] for event in told] == ["connected", "disconnected", "connected", "received"]
         assert told[-1] == ("received", "n2", m.encode(m.Refuse(2)))
@@ -506,7 +533,7 @@ def test_what_is_sent_to_nobody_is_lost() -> None:
 def test_strangers_cannot_fill_the_log_nor_break_its_lines(caplog: pytest.LogCaptureFixture) -> None:
     async def test(node: Node) -> None:
         for k in range(50):
-            raw: Raw = await dial(node.port)
+            raw: Raw = await dial_as(node.port, "n9")
             raw.say(msgspec.structs.replace(hello("n9", "n1"), cluster_id=f"c{k}\nforged"))
             assert await raw.is_closed()
 

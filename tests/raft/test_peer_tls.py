@@ -26,12 +26,12 @@ LONG_AGO = NOW - timedelta(days=400)
 def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """ours: n1, n2, n3 and an expired n2 under one authority; theirs: the same ids under another."""
     folder = tmp_path_factory.mktemp("sets")
-    certs.make(folder / "ours", ["n1", "n2", "n3"], days=9, now=NOW)
-    certs.make(folder / "theirs", ["n1", "n2", "n3"], days=9, now=NOW)
+    certs.make(folder / "ours", ["n1", "n2", "n3"], cluster="c1c1c1c1", days=9, now=NOW)
+    certs.make(folder / "theirs", ["n1", "n2", "n3"], cluster="c1c1c1c1", days=9, now=NOW)
     (folder / "expired").mkdir()
     for half in certs.files(folder / "ours", certs.AUTHORITY):
         (folder / "expired" / half.name).write_bytes(half.read_bytes())
-    certs.make(folder / "expired", ["n2"], days=1, now=LONG_AGO)
+    certs.make(folder / "expired", ["n2"], cluster="c1c1c1c1", days=1, now=LONG_AGO)
     return folder
 
 

@@ -56,7 +56,6 @@ from raftmem.storage.vectors.cosine import search_at
 TERM: Final = 3
 FIRST_WALL_MS: Final = 1_795_165_200_120  # 2026-11-20T09:00:00.120Z
 FIRST: Final = 101
-GENESIS: Final = "9e" * 32
 VOTERS: Final = tuple(
     Member(f"n{k}", f"127.0.0.1:910{k}", f"http://127.0.0.1:810{k}", f"folder-{k}") for k in (1, 2, 3)
 )
@@ -120,7 +119,6 @@ class MemoryService:
         self._applied: dict[int, Applied] = {}
         self._moved = asyncio.Event()
         self.members = Members("5f2a9c01", 1, VOTERS, 1000, 500)
-        self.genesis = GENESIS
         self._entry_of: dict[str, Applied] = {}  # of the entry that made a member what it is
         self._snapshots: list[SnapshotMeta] = []
         for _ in range(1, FIRST):

@@ -153,7 +153,6 @@ class One:
         )
         self.expiry = Expiry(consensus=self.consensus, replica=self.replica, loop=loop, randomness=machine)
         self.service = ReplicaService(
-            genesis="",
             incarnation=1,
             consensus=self.consensus,
             replica=self.replica,

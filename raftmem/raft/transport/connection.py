@@ -1,19 +1,22 @@
-"""One connection between two replicas: greetings, then frames in order, or a broken connection.
+"""One connection between two replicas: proofs, greetings, then frames in order, or a broken connection.
 
-It decides nothing about who may talk: its `Owner` does. Whoever dialled greets first, the other end answers with a
-greeting of its own or with a Bye. What piles up too high for a slow reader breaks the connection.
+It authenticates: by TLS where that is on, else both ends prove the group's secret before either greets, and every
+frame after that carries a MAC (`secret`). Who may talk is decided by its `Owner`. The end that dialled greets first,
+the other end answers with a greeting of its own or with a Bye. What piles up too high for a slow reader breaks it.
 """
 
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 
 from raftmem.limits import FRAME_BYTES_MAX, PEER_BUFFER_BYTES_MAX
 from raftmem.raft.transport import frames, tls
-from raftmem.raft.transport.frames import Bye, Hello, Unframer
+from raftmem.raft.transport.frames import Ask, Bye, Hello, Unframer
+from raftmem.raft.transport.secret import MAC_BYTES, NONCE_BYTES, Challenge, Forged, PeerSecret, Response, Seals
 
 log = logging.getLogger("raftmem.peers")
 _TLS_GREETING = b"\x16\x03"  # how a ClientHello begins (RFC 8446, 5.1)
@@ -40,11 +43,16 @@ class Owner(Protocol):
         ...
 
     def broken(self, connection: "PeerConnection", error: Exception) -> None:
-        """Before the greetings were through."""
+        """The connection breaks by itself before the greetings were through, or for bytes that are no frame."""
         ...
 
     def left(self, connection: "PeerConnection") -> None: ...
+    def asked(self, connection: "PeerConnection", ask: Ask) -> None:
+        """A replica that is not in the group yet wants to know which group this is. Answer, and close."""
+        ...
+
     def hello(self, to_node: str) -> Hello: ...
+    def random(self, count: int) -> bytes: ...
 
 
 @runtime_checkable
@@ -79,19 +87,27 @@ def _tune(connection: _Options) -> None:
 
 
 class PeerConnection(asyncio.Protocol):
-    """`expected`: whom we dialled. `peer`: None until both greetings are checked.
+    """`expected`: whom we dialled. `peer`: None until both greetings are checked. `secret`: None where TLS is on.
 
-    `names`: the ids that the other end's certificate names, None without TLS.
+    `names`: the ids that the other end's certificate names, None without TLS. `is_authentic`: the other end has proved
+    that it belongs to the group; what it said before that is a stranger's word.
     """
 
-    def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop, expected: str | None) -> None:
+    def __init__(
+        self, owner: Owner, loop: asyncio.AbstractEventLoop, expected: str | None, *, secret: PeerSecret | None
+    ) -> None:
         self.expected = expected
         self.peer: str | None = None
         self.names: frozenset[str] | None = None
         self.joined_at = 0.0
+        self.is_authentic = False
         self.is_confirmed = False  # a message has come: the other end accepted our greeting too
         self._owner = owner
         self._loop = loop
+        self._secret = secret
+        self._challenge: Challenge | None = None
+        self._seals: Seals | None = None
+        self._frame: Callable[[bytes], bytes] = frames.frame
         self._unframer = Unframer(frames.HELLO_BYTES_MAX)
         self._transport: _Pipe | None = None
         self._deadline: asyncio.TimerHandle | None = None
@@ -119,37 +135,87 @@ class PeerConnection(asyncio.Protocol):
         if isinstance(connection, _Options):
             _tune(connection)
         if transport.get_extra_info("sslcontext") is not None:
-            self.names = tls.names(transport.get_extra_info("peercert"))
+            self.names = tls.names(transport.get_extra_info("peercert"), self._owner.hello("").cluster_id)
+            self.is_authentic = True
         self._deadline = self._loop.call_later(HANDSHAKE_SECONDS, self._too_slow)
-        if self.expected is not None and self._owner.may_greet(self):
-            self.write(frames.encode(self._owner.hello(self.expected)))
+        if self.expected is None or not self._owner.may_greet(self):
+            return
+        hello = self._owner.hello(self.expected)
+        if self._secret is None:
+            self.write(frames.encode(hello))
+            return
+        nonce = self._owner.random(NONCE_BYTES)
+        self._challenge = Challenge(hello.magic, hello.protocol, hello.node_id, self.expected, nonce)
+        self.write(frames.encode(self._challenge))
 
     def data_received(self, data: bytes) -> None:
         try:
             for whole in self._unframer.feed(data):
                 if self._transport is None:
                     return
-                if self.peer is None:
-                    self._greeted(whole)
-                else:
-                    self._heard(self.peer, whole)
-        except (frames.FrameTooLarge, msgspec.DecodeError) as error:
+                self._arrived(whole)
+        except (frames.FrameTooLarge, msgspec.DecodeError, Forged) as error:
             tls = self.peer is None and data.startswith(_TLS_GREETING)
             what = "it speaks TLS, this replica does not: set peer_cert, peer_key and peer_ca" if tls else str(error)
-            log.warning("closing the connection to %s: %s", self.peer or "a stranger", what)
+            self._owner.broken(self, ValueError(what))
             self.close()
+
+    def _arrived(self, whole: bytes) -> None:
+        if self._seals is not None:
+            whole = self._seals.receiving.open(whole)
+            self.is_authentic = True
+        elif self._secret is not None:
+            self._prove(self._secret, whole)
+            return
+        if self.peer is None:
+            self._greeted(whole)
+        else:
+            self._heard(self.peer, whole)
+
+    def _prove(self, secret: PeerSecret, data: bytes) -> None:
+        """The challenge of a caller, or the response to ours. Raises: Forged, msgspec.DecodeError."""
+        said = frames.decode_handshake(data)
+        if isinstance(said, Bye):
+            self._owner.refused(self, said)
+            self.close()
+        elif isinstance(said, Response) and self._challenge is not None:
+            self._sealed_by(secret.accept(self._challenge, said))
+            self.write(frames.encode(self._owner.hello(self._challenge.to_node_id)))
+        elif isinstance(said, Challenge) and self._challenge is None:
+            mine = self._owner.hello(said.node_id).node_id
+            bye = frames.unspoken(said)
+            if bye is None and said.to_node_id != mine:
+                bye = Bye(f"wants {said.to_node_id}, this is {mine}; check the peer addresses")
+            if bye is not None:
+                self.part(bye)
+                return
+            self._challenge = said
+            response, seals = secret.respond(said, nonce=self._owner.random(NONCE_BYTES))
+            self.write(frames.encode(response))
+            self._sealed_by(seals)
+        else:
+            raise msgspec.DecodeError("it answers a challenge that nobody made, or makes one when it is to answer")
+
+    def _sealed_by(self, seals: Seals) -> None:
+        """Every frame from here on carries a MAC, in both directions."""
+        self._seals = seals
+        self._frame = seals.sending.seal
 
     def _greeted(self, data: bytes) -> None:
         greeting = frames.decode_greeting(data)
         if isinstance(greeting, Bye):
             self._owner.refused(self, greeting)
             self.close()
+        elif self.expected is None and self._challenge is not None and greeting.node_id != self._challenge.node_id:
+            raise Forged(f"it calls itself {self._challenge.node_id} first, then {greeting.node_id}")
+        elif isinstance(greeting, Ask):
+            self._owner.asked(self, greeting)
         elif self._owner.greeted(self, greeting):
             if self.expected is None:
                 self.write(frames.encode(self._owner.hello(greeting.node_id)))
             if self._deadline is not None:
                 self._deadline.cancel()
-            self._unframer.bytes_max = FRAME_BYTES_MAX
+            self._unframer.bytes_max = FRAME_BYTES_MAX + MAC_BYTES
             self.peer = greeting.node_id
             self.joined_at = self._loop.time()
             self._owner.joined(self)
@@ -178,7 +244,7 @@ class PeerConnection(asyncio.Protocol):
             return
         if not self._corked:
             self._loop.call_soon(self._uncork)
-        self._corked.append(frames.frame(data))
+        self._corked.append(self._frame(data))
         self._corked_bytes += len(data)
 
     def _uncork(self) -> None:

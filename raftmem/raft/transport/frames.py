@@ -1,8 +1,10 @@
 """Frames of the peer port, and the handshake that every connection begins with.
 
-Frame: length u32 big-endian, then that many bytes. The first frame of each side is a `Hello`; a `Bye` says why not, and
-may also end a connection later. Rule: whoever is heard belongs to this very cluster and incarnation, was not removed
-from it, and speaks for the data folder that is known by its id. The membership here may not name it yet.
+Frame: length u32 big-endian, then that many bytes; without TLS they end with a MAC (`secret`). Once both ends are
+authenticated, each sends a `Hello` first; a `Bye` says why not, and may also end a connection later. A replica that is
+about to join sends an `Ask` instead, and is answered with a `Hello` that tells it which group this is. Rule: a replica
+that is heard belongs to this very cluster and incarnation, was not removed from it, and speaks for the data folder that
+is known by its id. The membership here may not name it yet.
 """
 
 import struct
@@ -13,6 +15,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from raftmem.limits import FRAME_BYTES_MAX, NAME_BYTES_MAX
+from raftmem.raft.transport.secret import Challenge, Response
 
 PROTOCOL_VERSION: Final = 1
 MAGIC: Final = "raftmem-peer"
@@ -51,20 +54,36 @@ class Bye(Struct, frozen=True, array_like=True, tag="bye"):
     removed: bool = False
 
 
+class Ask(Struct, frozen=True, array_like=True, tag="ask"):
+    """Which group is this? Of a replica that holds the secret or a certificate, and is not in the group yet."""
+
+    node_id: Name
+    to_node_id: Name
+
+
 class FrameTooLarge(ValueError):
     """A peer announced a frame beyond its bound: that connection is closed."""
 
 
 encode = msgspec.msgpack.Encoder().encode
-_greeting: msgspec.msgpack.Decoder[Hello | Bye] = msgspec.msgpack.Decoder(Hello | Bye)
+_greeting: msgspec.msgpack.Decoder[Hello | Bye | Ask] = msgspec.msgpack.Decoder(Hello | Bye | Ask)
+_handshake: msgspec.msgpack.Decoder[Challenge | Response | Bye] = msgspec.msgpack.Decoder(Challenge | Response | Bye)
 _BYE: Final = encode(Bye(""))[1:5]  # its tag, after the byte that says how many fields there are
 
 
-def decode_greeting(data: bytes) -> Hello | Bye:
+def decode_greeting(data: bytes) -> Hello | Bye | Ask:
     """Raises: msgspec.DecodeError."""
     try:
         return _greeting.decode(data)
     except (UnicodeDecodeError, RecursionError) as error:  # what msgspec lets through of bad text and deep nesting
+        raise msgspec.DecodeError(str(error)) from error
+
+
+def decode_handshake(data: bytes) -> Challenge | Response | Bye:
+    """Raises: msgspec.DecodeError."""
+    try:
+        return _handshake.decode(data)
+    except (UnicodeDecodeError, RecursionError) as error:
         raise msgspec.DecodeError(str(error)) from error
 
 
@@ -115,8 +134,9 @@ def objection(
     `is_removed`: a committed entry has removed this id. `bound_folder`: the folder that the membership in force gives
     it, if it names it. `known_birth`: of the folder with which a member of this id was first met.
     """
-    if (theirs.magic, theirs.protocol) != (MAGIC, PROTOCOL_VERSION):
-        return Bye(f"speaks {theirs.magic} protocol {theirs.protocol}, this is {MAGIC} protocol {PROTOCOL_VERSION}")
+    bye = unspoken(theirs)
+    if bye is not None:
+        return bye
     if (theirs.cluster_id, theirs.incarnation) != (mine.cluster_id, mine.incarnation):
         return Bye(
             f"belongs to cluster {theirs.cluster_id}/{theirs.incarnation}, "
@@ -141,6 +161,13 @@ def objection(
             f"this replica {timing[0]} and {timing[1]}; they must be the same everywhere"
         )
     return None
+
+
+def unspoken(theirs: Hello | Challenge) -> Bye | None:
+    """The answer to a peer that speaks another protocol."""
+    if (theirs.magic, theirs.protocol) == (MAGIC, PROTOCOL_VERSION):
+        return None
+    return Bye(f"speaks {theirs.magic} protocol {theirs.protocol}, this is {MAGIC} protocol {PROTOCOL_VERSION}")
 
 
 def gone(node: str) -> Bye:

@@ -1,10 +1,10 @@
 """Connections to the other replicas: one per pair, to every member that the membership in force names.
 
-Whoever names another dials it while they are not connected, so that a pair meets whichever side knows the other, in
+A replica that names another dials it while they are not connected: a pair meets whichever side knows the other, in
 whatever role. Of two that dial each other the greater id's dial is kept: it tries first, and the lesser gives its own
-try up. A connection counts after both greetings were checked (`frames.objection`, and the certificate); a replica of
-this cluster that the membership here does not name yet may connect, within a bound. What is sent to a peer that is not
-connected is lost, as Raft allows.
+try up. A connection counts after its other end was authenticated, by TLS or by the group's secret, and both greetings
+were checked (`frames.objection`); a replica of this cluster that the membership here does not name yet may connect,
+within a bound. What is sent to a peer that is not connected is lost, as Raft allows.
 """
 
 import asyncio
@@ -22,8 +22,9 @@ from raftmem.raft.transport import connection as timing
 from raftmem.raft.transport import frames
 from raftmem.raft.transport.connection import PeerConnection
 from raftmem.raft.transport.dialer import Address, Dialer
-from raftmem.raft.transport.frames import Bye, Hello
+from raftmem.raft.transport.frames import Ask, Bye, Hello
 from raftmem.raft.transport.listener import Listener
+from raftmem.raft.transport.secret import PeerSecret
 from raftmem.raft.transport.tls import PeerTls
 from raftmem.runtime.interfaces import Randomness
 
@@ -73,7 +74,11 @@ class PeerSet:
         randomness: Randomness,
         addresses: Mapping[str, Address] | None = None,
         tls: PeerTls | None = None,
+        secret: PeerSecret | None = None,
     ) -> None:
+        """`secret` counts where TLS is off. Raises: ValueError without either: anybody could forge the log then."""
+        if tls is None and secret is None:
+            raise ValueError("peers are authenticated by TLS or by a shared secret")
         self._me = me
         self._events = events
         self._known_birth = known_birth
@@ -81,9 +86,11 @@ class PeerSet:
         self._randomness = randomness
         self._addresses = addresses or {}
         self._tls = tls
+        self._secret = secret if tls is None else None
         self._loop = asyncio.get_running_loop()
         self._is_running = False
         self._named: dict[str, Member] = {}
+        self._voters: frozenset[str] = frozenset()
         self._removed: frozenset[str] = frozenset()
         self._connections: dict[str, PeerConnection] = {}
         self._greetings: dict[str, Hello] = {}
@@ -93,7 +100,7 @@ class PeerSet:
         self._open: set[PeerConnection] = set()
         self._dials: dict[str, Dialer] = {}
         self._accepting = Listener(
-            make=lambda: PeerConnection(self, self._loop, None),
+            make=lambda: PeerConnection(self, self._loop, None, secret=self._secret),
             complain=lambda reason: self._complain(STRANGER, reason),
             tls=tls,
         )
@@ -119,6 +126,7 @@ class PeerSet:
         """
         both = (*members.voters, *members.learners)
         self._named = {member.id: member for member in both if member.id != self._me.node_id}
+        self._voters = frozenset(member.id for member in members.voters if member.id != self._me.node_id)
         self._forget_strangers()
         for node in self._complaints.keys() - self._named.keys() - {STRANGER}:
             del self._complaints[node]
@@ -152,6 +160,9 @@ class PeerSet:
     def hello(self, to_node: str) -> Hello:
         return msgspec.structs.replace(self._me, to_node_id=to_node)
 
+    def random(self, count: int) -> bytes:
+        return self._randomness.bytes(count)
+
     def may_greet(self, connection: PeerConnection) -> bool:
         dial = self._dials.get(connection.expected or "")
         if dial is None or connection.expected is None or connection.expected in self._connections:
@@ -180,6 +191,15 @@ class PeerSet:
         self._greetings[node] = greeting
         return True
 
+    def asked(self, connection: PeerConnection, ask: Ask) -> None:
+        """The certificate, where there is one, must be for the replica that asks."""
+        bye = self._misnamed(connection, ask.node_id)
+        if bye is None and connection.expected is None:
+            connection.write(frames.encode(self.hello(ask.node_id)))
+            connection.close()
+        else:
+            connection.part(bye or Bye("was called, and is not to ask"))
+
     def joined(self, connection: PeerConnection) -> None:
         assert connection.peer is not None
         node = connection.peer
@@ -205,18 +225,15 @@ class PeerSet:
         return self._events.receive(connection.peer, data)
 
     def refused(self, connection: PeerConnection, bye: Bye) -> None:
-        """A Bye counts as the word of its sender only if we know who that is."""
+        """A Bye counts as the word of its sender only if that is authentic, and a voter as far as we know voters."""
         node = connection.peer or connection.expected
         self._complain(node or STRANGER, f"refuses this replica: {bye.reason}")
-        if (
-            node is not None
-            and bye.removed
-            and (connection.names is not None or node in self._named or not self._named)
-        ):
+        is_believed = connection.is_authentic and (node in self._voters or not self._voters)
+        if node is not None and bye.removed and is_believed:
             self._events.removed(node, bye.reason)
 
     def broken(self, connection: PeerConnection, error: Exception) -> None:
-        self._complain(connection.expected or STRANGER, f"the connection broke before the greeting: {error}")
+        self._complain(connection.peer or connection.expected or STRANGER, f"closes the connection: {error}")
 
     def left(self, connection: PeerConnection) -> None:
         self._open.discard(connection)
@@ -350,7 +367,7 @@ class PeerSet:
 
     async def _connect(self, node: str, address: Address) -> PeerConnection | None:
         host, port = address
-        connection = PeerConnection(self, self._loop, node)
+        connection = PeerConnection(self, self._loop, node, secret=self._secret)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 if self._tls is None:

@@ -2,7 +2,8 @@
 
 The files are looked at again for every new connection, so that replaced certificates count without a restart;
 connections that stand are left alone. A set that cannot be loaded is complained of, and the one before stays in force.
-The rule: a connection counts for the node ids that the certificate of its other end names, and for no other.
+The rule: a connection counts for the node ids that the certificate of its other end names by `raftmem://CLUSTER/NODE`,
+and for no other; a certificate of the same authority without such a name is a stranger's.
 """
 
 import logging
@@ -80,10 +81,18 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     return status.st_mtime_ns, status.st_ino, status.st_size
 
 
-def names(certificate: object) -> frozenset[str]:
-    """The DNS names of a checked certificate, as `SSLSocket.getpeercert` shows it: the node ids it speaks for."""
+def name(cluster_id: str, node_id: str) -> str:
+    """The URI among the names of a certificate that makes it speak for that node of that cluster."""
+    return f"raftmem://{cluster_id}/{node_id}"
+
+
+def names(certificate: object, cluster_id: str) -> frozenset[str]:
+    """The node ids of that cluster that a checked certificate, as `SSLSocket.getpeercert` shows it, speaks for."""
+    prefix = name(cluster_id, "")
     match certificate:
         case {"subjectAltName": tuple(pairs)}:
-            return frozenset(str(name) for kind, name in pairs if kind == "DNS")
+            return frozenset(
+                str(uri)[len(prefix) :] for kind, uri in pairs if kind == "URI" and str(uri).startswith(prefix)
+            )
         case _:
             return frozenset()
