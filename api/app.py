@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from raftmem.api.http import asgi
 from raftmem.api.http.call import Call, Reply, Shared
 from raftmem.api.http.exchange import Disconnected, Exchange
+from raftmem.api.http.fair_share import fair_shares
 from raftmem.api.http.origin import PREFLIGHT, OriginPolicy
 from raftmem.api.http.respond import answer, cut_off, defect, head, refused, unserved
 from raftmem.api.http.sealed import KEY_BYTES, Sealer, key_from
@@ -52,8 +53,8 @@ class App:
         self._requests = Requests()
         exposition = Exposition(service, self._requests)
         sealer = Sealer(key_from(group_secret, b"raftmem.cursors"))
-        origins = OriginPolicy(settings)
-        self._shared = Shared(service, settings, JsonCache(), exposition.text, _document, origins, sealer)
+        origins, shares = OriginPolicy(settings), fair_shares()
+        self._shared = Shared(service, settings, JsonCache(), exposition.text, _document, origins, sealer, shares)
         self._framework = framework.create(ROUTES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,7 +92,7 @@ class App:
         """None: FastAPI answers, with a route of its own or with a 404."""
         try:
             call.identify()
-            if call.is_preflight:
+            if call.cors and call.is_preflight:
                 return Reply(204, b"", headers=PREFLIGHT)
             match = _ROUTER.match(call.method, call.path)
         except RaftmemError as error:
@@ -105,7 +106,8 @@ class App:
     async def _send(self, call: Call, reply: Reply) -> None:
         self._count(call, reply.status)
         if reply.stream is not None and call.method != "HEAD":
-            await reply.stream(head(call, reply))
+            with self._shared.shares.watches.count(call.exchange.client):
+                await reply.stream(head(call, reply))
         else:
             await call.exchange.reply(reply.status, head(call, reply), reply.body)
 

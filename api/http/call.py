@@ -6,12 +6,14 @@ twice (400). Nothing here knows a route.
 
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final, NamedTuple
 
 from msgspec import UNSET, Struct
 
 from raftmem.api.http import strict_json
 from raftmem.api.http.exchange import Exchange, Header
+from raftmem.api.http.fair_share import FairShares
 from raftmem.api.http.origin import OriginPolicy
 from raftmem.api.http.parameters import Parameters, parse
 from raftmem.api.http.problems import Problem
@@ -56,6 +58,7 @@ class Shared(NamedTuple):
     document: Callable[[], bytes]
     origins: OriginPolicy
     sealer: Sealer
+    shares: FairShares
 
 
 class Call:
@@ -125,12 +128,14 @@ class Call:
                 raise BadRequest("X-Request-Id must be 1 to 255 visible ASCII characters", parameter="X-Request-Id")
         if len(self._headers) != len(self.exchange.headers):
             self._refuse_repeated()
-        self.cors = self.shared.origins.admit(self.method, self._headers, needs_host=not self.exchange.is_old)
+        origins, headers = self.shared.origins, self._headers
+        if headers.get(b"host") not in origins.known or b"origin" in headers or b"sec-fetch-site" in headers:
+            self.cors = origins.admit(self.method, headers, needs_host=not self.exchange.is_old)
 
     @property
     def is_preflight(self) -> bool:
         """A browser asks whether a page of a named origin may send a request."""
-        return self.method == "OPTIONS" and self.shared.origins.is_preflight(self.method, self._headers)
+        return bool(self.cors) and self.method == "OPTIONS" and b"access-control-request-method" in self._headers
 
     def _refuse_repeated(self) -> None:
         seen: set[bytes] = set()
@@ -199,6 +204,10 @@ class Call:
     async def gone(self) -> None:
         """Returns when the client is not there any more. What else it sends meanwhile is dropped."""
         await self.exchange.gone()
+
+    def wait(self, wait_ms: int) -> AbstractContextManager[None]:
+        """Around what may wait for so long: counts for the client's address. Raises: TooManyRequests, at once."""
+        return self.shared.shares.waits.hold(self.exchange.client) if wait_ms else nullcontext()
 
     async def _body(self) -> bytes:
         declared = self._headers.get(b"content-length", b"")

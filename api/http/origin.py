@@ -37,11 +37,13 @@ PREFLIGHT: Final = (
 
 
 class OriginPolicy:
+    """`known`: values of Host that were admitted; a request with one of them and without Origin needs no other look."""
+
     def __init__(self, settings: ApiSettings) -> None:
         self._hosts = frozenset(host.lower() for host in settings.hosts)
         self._any_address = settings.any_address
         self._origins = frozenset(origin.encode() for origin in settings.cors_origins)
-        self._known: set[bytes] = set()
+        self.known: set[bytes] = set()
 
     def admit(self, method: str, headers: Mapping[bytes, bytes], *, needs_host: bool) -> bytes:
         """Header lines that the reply gets for its origin. `needs_host`: not of HTTP/1.0.
@@ -49,7 +51,7 @@ class OriginPolicy:
         Raises: BadRequest without a valid Host; Problem `forbidden`.
         """
         host = headers.get(b"host")
-        if host not in self._known:
+        if host not in self.known:
             self._check_host(host, needs_host=needs_host)
         if b"origin" in headers or b"sec-fetch-site" in headers:
             return self._check_site(method, headers, host or b"")
@@ -72,9 +74,9 @@ class OriginPolicy:
                 "setting allowed_hosts",
                 extra={"parameter": "Host"},
             )
-        if len(self._known) >= _KNOWN_MAX:
-            self._known.clear()
-        self._known.add(host)
+        if len(self.known) >= _KNOWN_MAX:
+            self.known.clear()
+        self.known.add(host)
 
     def _answers_as(self, name: str) -> bool:
         if name in self._hosts or name.endswith(".localhost") or ANY_HOST in self._hosts:
@@ -103,14 +105,6 @@ class OriginPolicy:
                 extra={"parameter": "Origin" if origin is not None else "Sec-Fetch-Site"},
             )
         return b""
-
-    def is_preflight(self, method: str, headers: Mapping[bytes, bytes]) -> bool:
-        """A browser asks whether a page of a named origin may send a request."""
-        return (
-            method == "OPTIONS"
-            and headers.get(b"origin") in self._origins
-            and b"access-control-request-method" in headers
-        )
 
 
 def _is_own(origin: bytes, host: bytes) -> bool:

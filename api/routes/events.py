@@ -268,8 +268,11 @@ async def _wait(
     seen = max(point.index, span.first - 1) if found.after is None else found.after.index
     while not found.events and (last is None or seen < last):
         left_ms = int((deadline - loop.time()) * 1000)
-        if left_ms <= 0 or not await call.service.wait_applied(seen + 1, timeout_ms=left_ms):
+        if left_ms <= 0:
             break
+        with call.wait(left_ms):
+            if not await call.service.wait_applied(seen + 1, timeout_ms=left_ms):
+                break
         await asyncio.sleep(0)  # others get their turn between two pages
         point = await call.read(ReadOptions(Level.EVENTUAL, min_index=seen + 1))
         upto = point.index if last is None else min(last, point.index)

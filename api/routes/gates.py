@@ -79,7 +79,8 @@ async def one(call: Call) -> Reply:
     options = levels.read_options(given, call.settings.level())
     wait_ms = given.integer("wait_ms", high=WAIT_MS_MAX) or 0
     if wait_ms:
-        point = call.point = await call.service.await_gate(target, options, wait_ms=wait_ms, gone=call.gone)
+        with call.wait(wait_ms):
+            point = call.point = await call.service.await_gate(target, options, wait_ms=wait_ms, gone=call.gone)
     else:
         point = await call.read(options)
     row = point.reader.coordination_row(gate_key(target))

@@ -45,7 +45,8 @@ async def acquire(call: Call) -> Reply:
     step = coordination_drafts.acquire(target, body, wait_ms=body.wait_ms)
     asked = draft(call, query, step, body, raw)
     timeout_ms = levels.timeout_ms(query)
-    found = await call.service.acquire(asked, keep_ms=body.keep_ms, timeout_ms=timeout_ms, gone=call.gone)
+    with call.wait(body.wait_ms):
+        found = await call.service.acquire(asked, keep_ms=body.keep_ms, timeout_ms=timeout_ms, gone=call.gone)
     if isinstance(found, Written):
         raise _not_granted(call, found, target, body.owner)
     event = memory_views.event(found.row, found.entry, found.seq)

@@ -165,7 +165,8 @@ async def search(call: Call) -> Reply:
     wanted = VectorQuery(embedding.pack(body.embedding), body.top_k, body.threshold, query)
     point = await call.read(levels.read_options(given, call.settings.level(tags, Scope(**dict(scope)))))
     index, level = point.index, point.level
-    hits = await call.service.search(point, wanted)
+    with call.shared.shares.searches.hold(call.exchange.client):
+        hits = await call.service.search(point, wanted)
     reader = await _reader_again(call, index) if "embedding" in body.include and hits else None
     results = [
         SearchHit(

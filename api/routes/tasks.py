@@ -60,7 +60,8 @@ async def claim(call: Call) -> Reply:
     body = convert(raw, ClaimBody)
     asked = draft(call, query, coordination_drafts.claim(body), body, raw)
     timeout_ms = levels.timeout_ms(query)
-    found = await call.service.claim(asked, wait_ms=body.wait_ms, timeout_ms=timeout_ms, gone=call.gone)
+    with call.wait(body.wait_ms):
+        found = await call.service.claim(asked, wait_ms=body.wait_ms, timeout_ms=timeout_ms, gone=call.gone)
     if isinstance(found, Point):
         call.point = found  # said under a lease, which must cover the answer
         return Reply(200, memory_views.encode(TasksClaimed([], None)), found.index)

@@ -50,6 +50,7 @@ async def watch(call: Call) -> Reply:
         raise IndexCompacted(first, point.reader.oldest_index())
     if call.method == "HEAD":
         return Reply(200, b"", first - 1, headers=_HEADERS, media_type=media_type, stream=_no_stream)
+    call.shared.shares.watches.check(call.exchange.client)
     follower = call.service.subscribe(wanted.topics())
     items, line = items_of(call.service, wanted), watch_lines.line_of(media_type)
     stream = _Stream(call, follower, items, line, range(first, point.index + 1), resumes=resumes)

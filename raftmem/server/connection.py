@@ -123,14 +123,11 @@ class Connection(asyncio.Protocol):
             self._drains.append(waiting)
             await waiting
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes | memoryview) -> None:
         if len(data) > _PARSED_A_TURN_BYTES or self._unparsed is not None:
-            self._unparsed = memoryview(data if self._unparsed is None else bytes(self._unparsed) + data)
+            self._unparsed = memoryview(data if self._unparsed is None else bytes(self._unparsed) + bytes(data))
             self._parse_some()
-        else:
-            self._parse(data)
-
-    def _parse(self, data: bytes | memoryview) -> None:
+            return
         parser = self._parser
         if parser is None:
             return
@@ -149,12 +146,12 @@ class Connection(asyncio.Protocol):
 
     def _parse_some(self) -> None:
         """A part of a large piece, then other connections have their turn."""
-        unparsed = self._unparsed
-        if unparsed is None or self._waiting:
+        if (unparsed := self._unparsed) is None or self._waiting:
             return
-        rest = unparsed[_PARSED_A_TURN_BYTES:]
-        self._unparsed = rest if rest and self._parser is not None else None
-        self._parse(unparsed[:_PARSED_A_TURN_BYTES])
+        self._unparsed = None
+        self.data_received(unparsed[:_PARSED_A_TURN_BYTES])
+        if self._parser is not None and len(unparsed) > _PARSED_A_TURN_BYTES:
+            self._unparsed = unparsed[_PARSED_A_TURN_BYTES:]
         self._steer_reading()
         if self._unparsed is not None and not self._waiting:
             self._loop.call_soon(self._parse_some)
@@ -192,9 +189,8 @@ class Connection(asyncio.Protocol):
     def _note_progress(self) -> int:
         """Bytes that wait for the reader."""
         unread = self.transport.get_write_buffer_size()
-        taken = self._written - unread
-        if taken != self._taken or not unread:
-            self._taken, self.unread_since = taken, self._loop.time()
+        if self._written - unread != self._taken or not unread:
+            self._taken, self.unread_since = self._written - unread, self._loop.time()
         return unread
 
     @property
@@ -219,7 +215,7 @@ class Connection(asyncio.Protocol):
 
     # --- the parser -----------------------------------------------------------------------------------
     def head_received(
-        self, method: str, path: bytes, query: bytes, headers: list[Header], *, keeps_alive: bool, is_old: bool
+        self, method: str, path: bytes, query: bytes, headers: list[Header], keeps_alive: bool, is_old: bool, /
     ) -> None:
         if self._unfinished_since is None:
             self._unfinished_since = self._loop.time()
@@ -343,7 +339,6 @@ class Connection(asyncio.Protocol):
             self.flush()
 
     def flush(self) -> None:
-        """Write what was gathered in this turn."""
         out, written, self._out, self._out_bytes = self._out, self._out_bytes, [], 0
         if out and not self.transport.is_closing():  # the client may have left in this turn
             self._written += written

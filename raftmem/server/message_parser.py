@@ -32,7 +32,7 @@ class Receiver(Protocol):
     """The connection, as its parser tells it of messages: a head, parts of a body, the end."""
 
     def head_received(
-        self, method: str, path: bytes, query: bytes, headers: list[Header], *, keeps_alive: bool, is_old: bool
+        self, method: str, path: bytes, query: bytes, headers: list[Header], keeps_alive: bool, is_old: bool, /
     ) -> None:
         """`path` is ASCII; names in `headers` are in lower case, values without blanks around them."""
         ...
@@ -44,6 +44,20 @@ class Receiver(Protocol):
 
 class MessageParser:
     """`is_in_head`, `is_in_body`: where the input stands between two pieces."""
+
+    __slots__ = (
+        *(
+            "_body_bytes",
+            "_headers",
+            "_http",
+            "_is_framing_checked",
+            "_is_old",
+            "_piece_bytes",
+            "_receiver",
+            "_upgrades",
+        ),
+        *("_url", "is_in_body", "is_in_head"),
+    )
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
@@ -150,8 +164,8 @@ class MessageParser:
             path,
             query,
             headers,
-            keeps_alive=not self._is_old and parser.should_keep_alive(),
-            is_old=self._is_old,
+            not self._is_old and parser.should_keep_alive(),
+            self._is_old,
         )
 
     def on_chunk_header(self) -> None:

@@ -118,10 +118,7 @@ class Unread:
     def __init__(self, limit: int = UNREAD_BYTES_MAX) -> None:
         self._shares = Shares(limit)
         self._slow: dict[str, dict[Occupant, int]] = {}
-
-    @property
-    def held(self) -> int:
-        return self._shares.total
+        self.held = 0
 
     def note(self, connection: Occupant, count: int) -> None:
         """`count` bytes wait for the reader of `connection` now. Past the limit the slowest readers are hung up on."""
@@ -131,6 +128,7 @@ class Unread:
         slow[connection] = count
         while self._shares.total > self._shares.limit:
             self._hang_up_on_one()
+        self.held = self._shares.total
 
     def forget(self, connection: Occupant) -> None:
         """Its reader is slow no more, or gone."""
@@ -142,10 +140,11 @@ class Unread:
         if not slow:
             del self._slow[client]
         self._shares.add(client, -count)
+        self.held = self._shares.total
 
     def refusal(self, client: str) -> RaftmemError | None:
         """Why an address may ask for nothing more until it has read."""
-        if not self._shares.total or not self._shares.has_half(client):
+        if not self._shares.has_half(client):
             return None
         unread = self._shares.by_address[client]
         return TooManyRequests(

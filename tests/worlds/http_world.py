@@ -70,6 +70,14 @@ class Client:
         """Everything until the server closes."""
         return await asyncio.wait_for(self._reader.read(), PATIENCE)
 
+    async def some(self, count: int) -> bytes:
+        """At most so many bytes, as they come."""
+        return await asyncio.wait_for(self._reader.read(count), PATIENCE)
+
+    def is_ended(self) -> bool:
+        """The server has closed."""
+        return self._reader.at_eof() or self._reader.exception() is not None
+
     def end(self) -> None:
         """Send no more, and still read."""
         self._writer.write_eof()
@@ -94,6 +102,15 @@ class Served:
         """`client`: the address that the connection comes from."""
         opened = asyncio.open_connection("127.0.0.1", self._port, limit=1 << 24, local_addr=(client, 0))
         return Client(*await opened)
+
+    async def connect_silent(self, client: str, kept: int = 4096) -> Client:
+        """A connection that takes about `kept` bytes until it is read."""
+        sending = socket.socket()
+        sending.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, kept)
+        sending.setblocking(False)
+        sending.bind((client, 0))
+        await asyncio.get_running_loop().sock_connect(sending, ("127.0.0.1", self._port))
+        return Client(*await asyncio.open_connection(sock=sending, limit=1))
 
     async def ask(self, data: bytes) -> bytes:
         """Send, then read until the server closes."""
