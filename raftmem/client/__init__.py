@@ -4,14 +4,17 @@
         with client.locks.hold("deploy/prod", ttl=10) as lock:
             client.memories.patch("release", value={"by": "planner-7"}, guards=[lock.guard])
 
-A retry never does a thing twice; reads do not fall behind what this client has seen; a hold is told lost before the
-service could give it to another. It imports nothing of the service.
+The rules: a retry never applies a write twice; reads never fall behind what this client has seen; a hold is reported
+lost before the service can give the lock to another; a call that is cut off gives back what it took. The client
+imports nothing of the service.
 """
 
+from raftmem.client import ops
 from raftmem.client.async_client import AsyncListing, AsyncRaftmemClient, AsyncWatch
 from raftmem.client.async_driver import AsyncFlag
 from raftmem.client.async_hold import AsyncHold
 from raftmem.client.async_worker import AsyncWorker
+from raftmem.client.batch import Batch, BatchItem
 from raftmem.client.coordination_shapes import (
     Approval,
     Claim,
@@ -63,7 +66,7 @@ from raftmem.client.errors import (
     of_problem,
 )
 from raftmem.client.failure import NonRetryable, Retry
-from raftmem.client.shapes import Actor, Batch, BatchItem, Cluster, Entry, Event, Hit, Member, Memory, Scope, Written
+from raftmem.client.shapes import Actor, Cluster, Entry, Event, Hit, Member, Memory, Scope, Written
 from raftmem.client.thread_client import Listing, RaftmemClient, Watch
 from raftmem.client.thread_driver import BlockingFlag
 from raftmem.client.thread_hold import Hold
@@ -144,4 +147,5 @@ __all__ = [
     "Written",
     "WrongState",
     "of_problem",
+    "ops",
 ]

@@ -20,7 +20,7 @@ from raftmem.client.async_hold import AsyncHold
 from raftmem.client.async_worker import AsyncHandler, AsyncWorker
 from raftmem.client.config import configured, limits, socket_options, unique_owner
 from raftmem.client.coordination_shapes import Gate
-from raftmem.client.effects import Randomness
+from raftmem.client.effects import Program, Randomness
 from raftmem.client.endpoints import Endpoints
 from raftmem.client.giving_back import GIVE_BACK_S, Undo, acquire_undone, claim_undone
 from raftmem.client.hold import Places, Want, renewing
@@ -43,7 +43,7 @@ class AsyncRaftmemClient:
 
     def __init__(
         self,
-        endpoints: str | Sequence[str],
+        endpoints: str | Sequence[str] | None = None,
         *,
         actor: str | None = None,
         consistency: Level | None = None,
@@ -68,6 +68,7 @@ class AsyncRaftmemClient:
             randomness=randomness,
             on_restored=on_restored,
         )
+        self._config = config
         clock = time or SystemAsyncTime()
         secure = verify if any(url.startswith("https:") for url in asked.urls) else False
 
@@ -105,6 +106,17 @@ class AsyncRaftmemClient:
     def incarnation(self) -> str | None:
         """`<cluster id>/<incarnation>` that the index belongs to; None: nothing was seen yet."""
         return self.caller.session.seen.cluster
+
+    def __repr__(self) -> str:
+        return self._config.shown(type(self).__name__, self.index)
+
+    async def run(self, program: Program[T]) -> T:
+        """Run a generator that awaits plans by `yield from client.ask(plan)`. The same one runs on RaftmemClient."""
+        return await self.driver.run(program)
+
+    def ask(self, plan: Plan[T]) -> Program[T]:
+        """The request of a plan (see `raftmem.client.memories`, `locks`, …) as part of a program."""
+        return (yield from self.caller.call(plan)).value
 
     @property
     def keeper(self) -> Keeper:
@@ -177,11 +189,14 @@ class _List(Generic[P, T]):
 
 
 class AsyncListing(Generic[T]):
-    """`async for` gives all of them; each iteration asks anew."""
+    """`async for` gives all items; each iteration asks anew."""
 
     def __init__(self, client: AsyncRaftmemClient, plan: ListPlan[T]) -> None:
         self._client = client
         self._plan = plan
+
+    def __repr__(self) -> str:
+        return f"<AsyncListing of {self._plan.first.path}>"
 
     async def pages(self) -> AsyncIterator[Page[T]]:
         plan: Plan[Page[T]] | None = self._plan.first
@@ -206,6 +221,9 @@ class AsyncWatch:
         self._driver = client.driver
         self._stream = AsyncStream()
         self._watching = Watching(client.caller, self._stream, plan)
+
+    def __repr__(self) -> str:
+        return f"<AsyncWatch, delivered up to {self.index}>"
 
     @property
     def index(self) -> int | None:

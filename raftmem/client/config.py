@@ -35,6 +35,11 @@ class Config:
     headers: Pairs
     timeout: float
     connect_timeout: float
+    actor: str | None
+
+    def shown(self, kind: str, index: int) -> str:
+        """The `repr` of a client: no header and no password."""
+        return f"{kind}({str(self.endpoints)!r}, actor={self.actor!r}, index={index})"
 
     def caller(self, clock: Clock) -> Caller:
         return Caller(
@@ -73,7 +78,7 @@ def configured(
             raise ValueError(f"actor {actor!r} is not <type>/<id>, such as agent/planner-7")
         sent.append(("Raftmem-Actor", actor))
     session = Session(consistency, on_restored=on_restored)
-    return Config(endpoints, session, randomness or SystemRandomness(), tuple(sent), timeout, connect_timeout)
+    return Config(endpoints, session, randomness or SystemRandomness(), tuple(sent), timeout, connect_timeout, actor)
 
 
 class SystemRandomness:

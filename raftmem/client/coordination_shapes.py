@@ -1,4 +1,4 @@
-"""What the service answers about locks, tasks, gates and transactions: the shapes of the REST contract, field by field.
+"""The answers about locks, tasks, gates and transactions: the shapes of the REST contract, field by field.
 
 Fields that a newer service adds are passed over. `remaining_ms` is as of the reply.
 """

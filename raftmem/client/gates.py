@@ -43,9 +43,13 @@ def put(
 ) -> Plan[GateWritten]:
     """It opens at `required` approvals (of `approvers`, if any are named) while every pinned memory is as it was given
     here. The same definition again changes nothing; another one drops the approvals."""
-    pinned = [{"memory": pin.memory if isinstance(pin, Pin) else pin.id, "version": pin.version} for pin in pins]
-    body = {"required": required, **given(approvers=names(approvers, "approvers") or None, pins=pinned or None)}
+    body = {"required": required, **given(approvers=names(approvers, "approvers") or None, pins=pinned(pins) or None)}
     return write("PUT", _path(name), _WRITTEN, {**body, **given(guards=guards_of(guards))}, key=key)
+
+
+def pinned(pins: Sequence[Memory | Pin]) -> list[dict[str, object]]:
+    """Pins as the service reads them."""
+    return [{"memory": pin.memory if isinstance(pin, Pin) else pin.id, "version": pin.version} for pin in pins]
 
 
 def approve(name: str, *, comment: str | None = None, key: str | None = None) -> Plan[GateWritten]:

@@ -1,8 +1,9 @@
-"""The requests of the log itself: its events, batches, transactions; and of the group."""
+"""The requests about the log (events, batches, transactions) and about the group."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, Unpack
 
+from raftmem.client.batch import Batch
 from raftmem.client.coordination_shapes import Txn
 from raftmem.client.plan import (
     Guard,
@@ -20,7 +21,7 @@ from raftmem.client.plan import (
     parser,
     write,
 )
-from raftmem.client.shapes import Batch, Cluster, Event, ScopeIds
+from raftmem.client.shapes import Cluster, Event, ScopeIds
 from raftmem.client.values import names
 
 _BATCH: Final = parser(Batch)
@@ -80,8 +81,8 @@ def batch(
     read_index: int | None = None,
     key: str | None = None,
 ) -> Plan[Batch]:
-    """Operations of memories in one entry: `{"op": "ADD", "text": …}`, `{"op": "UPDATE", "memory_id": …}`, …
-    Atomic: all or none. Else what is refused carries its `error`."""
+    """Operations of memories in one entry, made by `raftmem.client.ops` or written out: `{"op": "ADD", "text": …}`.
+    Atomic: all or none. Otherwise each refused operation carries its `error`: see `Batch.raise_for_errors`."""
     body = given(guards=guards_of(guards), read_index=read_index)
     return write("POST", "/v1/events", _BATCH, {"events": _dated(operations), "atomic": atomic, **body}, key=key)
 
@@ -94,8 +95,8 @@ def txn(
     read_index: int | None = None,
     key: str | None = None,
 ) -> Plan[Txn]:
-    """`then` if every guard is true, else `else_`; all of it or nothing, in one entry. Operations are named as events
-    are: `{"op": "LOCK_ACQUIRE", "name": …, "owner": …, "ttl_ms": …}`, with the fields of their routes.
+    """`then` if every guard is true, else `else_`; all of it or nothing, in one entry. `raftmem.client.ops` makes the
+    operations; written out they are `{"op": "LOCK_ACQUIRE", "name": …, "owner": …, "ttl_ms": …}`.
 
     Raises: what the refused operation would; `failed_seq` is its place in the arm.
     """

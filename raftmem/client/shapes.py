@@ -1,4 +1,4 @@
-"""What the service answers about memories, the log and the group: the shapes of the REST contract, field by field.
+"""The answers of the service about memories, the log and the group: the shapes of the REST contract, field by field.
 
 Fields that a newer service adds are passed over. `*_ms` are integers; times are for people and never for deciding.
 """
@@ -151,21 +151,6 @@ class Hit(Struct, frozen=True):
     memory: Memory
     score: float
     score_details: dict[str, float] = {}
-
-
-class BatchItem(Struct, frozen=True):
-    """What came of one operation. `error`: a problem document if it was refused (`errors.of_problem` tells it)."""
-
-    event: Event
-    memory: Memory | None = None
-    error: dict[str, object] | None = None
-
-
-class Batch(Struct, frozen=True):
-    """`results[i]` answers operation i."""
-
-    index: int
-    results: list[BatchItem]
 
 
 # --- the group ----------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
-"""RaftmemClient: the whole client on threads. What a call means is said in the modules of plans; here it is performed.
+"""RaftmemClient: the client on threads. The modules of plans say what a call means; this one performs it.
 
-The rule: any thread may use it; a process that was forked has connections, owners and heartbeats of its own.
+The rule: any thread may use a client. After a fork the child has connections, owners and heartbeats of its own.
 """
 
 import functools
@@ -37,14 +37,14 @@ T = TypeVar("T")
 class RaftmemClient:
     """`RaftmemClient("http://a:8101,http://b:8101", actor="agent/planner-7")`; a context manager too.
 
-    `consistency`: of reads that name none; None: as the service is set, never older than what this client has seen.
-    `timeout`: seconds of one call with all its attempts, its own wait not counted. `on_restored(was, now)`: the group
-    was restored and what this client had seen is forgotten.
+    Without endpoints it takes those of RAFTMEM_URL. `consistency`: of reads that name none; None: as the service is
+    set, never older than this client has seen. `timeout`: seconds of one call with all its attempts, without its own
+    wait. `on_restored(was, now)`: called after a restore of the group; the client forgets the indexes it has seen.
     """
 
     def __init__(
         self,
-        endpoints: str | Sequence[str],
+        endpoints: str | Sequence[str] | None = None,
         *,
         actor: str | None = None,
         consistency: Level | None = None,
@@ -98,6 +98,18 @@ class RaftmemClient:
     def owner(self) -> str:
         """Unique to this client in this process; its holds have owners below it."""
         return self.here.owner
+
+    def __repr__(self) -> str:
+        return self._config.shown(type(self).__name__, self.index)
+
+    def run(self, program: Program[T]) -> T:
+        """Run a generator that waits for plans by `yield from client.ask(plan)`. The same one runs on
+        AsyncRaftmemClient."""
+        return self.here.run(program)
+
+    def ask(self, plan: Plan[T]) -> Program[T]:
+        """The request of a plan (see `raftmem.client.memories`, `locks`, …) as part of a program."""
+        return (yield from self.here.caller.call(plan)).value
 
     @property
     def here(self) -> "_Here":
@@ -186,11 +198,14 @@ class _List(Generic[P, T]):
 
 
 class Listing(Generic[T]):
-    """Iterate over it for all of them; each iteration asks anew."""
+    """Iterate over it for all items; each iteration asks anew."""
 
     def __init__(self, client: RaftmemClient, plan: ListPlan[T]) -> None:
         self._client = client
         self._plan = plan
+
+    def __repr__(self) -> str:
+        return f"<Listing of {self._plan.first.path}>"
 
     def pages(self) -> Iterator[Page[T]]:
         plan: Plan[Page[T]] | None = self._plan.first
@@ -215,6 +230,9 @@ class Watch:
         self._driver = client.here.driver
         self._stream = ThreadStream()
         self._watching = Watching(client.here.caller, self._stream, plan)
+
+    def __repr__(self) -> str:
+        return f"<Watch, delivered up to {self.index}>"
 
     @property
     def index(self) -> int | None:
