@@ -2,6 +2,7 @@
 #   make up          install what is missing, then three replicas on this machine (ARGS="--port 9000")
 #   make test        the tests, but for those that are marked slow: under six minutes on two cores
 #   make test-all    all tests; make test-slow: those that make test leaves out
+#   make fuzz        random bytes against the ports and the command line, EXAMPLES=20000 of each kind
 #   make check       ruff, mypy, pyright, import-linter
 #   make sim         hostile schedules on the simulator (SEEDS=2000, or FRESH=500 that nobody chose; ARGS="--level async")
 #   make jepsen      every workload on real processes under faults, with a report (ARGS="--profile night --minutes 60")
@@ -12,12 +13,13 @@ VENV ?= .venv
 WORKERS ?= 2
 SEEDS ?= 2000
 FRESH ?=
+EXAMPLES ?= 20000
 ARGS ?=
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: up test test-all test-slow check sim jepsen bench bench-full routes lock install
+.PHONY: up test test-all test-slow fuzz check sim jepsen bench bench-full routes lock install
 .DEFAULT_GOAL := up
 
 install: $(VENV)/.installed
@@ -43,6 +45,10 @@ test-slow: install
 
 test-all: install
 	$(PYTEST) $(ARGS)
+
+fuzz: install
+	RAFTMEM_FUZZ_EXAMPLES=$(EXAMPLES) $(PYTEST) --timeout 0 -o faulthandler_timeout=0 \
+	    $(wildcard tests/*/test_*fuzz*.py) $(ARGS)
 
 check: install
 	$(BIN)/ruff check .

@@ -52,8 +52,12 @@ def _check_text(text: str, where: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        utf8(os.fsencode(text), where=where)
-        raise BadRequest(f"{where} is not UTF-8", parameter=where) from None  # of another encoding of the system
+        utf8(text.encode("utf-8", "surrogatepass" if _is_foreign(text) else "surrogateescape"), where=where)
+
+
+def _is_foreign(text: str) -> bool:
+    """It holds half a character that did not come from a byte."""
+    return any("\ud800" <= c < "\udc80" or "\udcff" < c <= "\udfff" for c in text)
 
 
 def utf8(raw: bytes, *, where: str) -> str:

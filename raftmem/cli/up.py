@@ -54,7 +54,7 @@ def up(
         group, left_out = without_leavers(layout, group)
         if not group.replicas:
             raise CommandFailed(f"{layout.data}: all its replicas were removed from their group; use another --data")
-        check_ports(group, wait_s=0.0 if is_new else PORT_WAIT_S)
+        check_ports(layout, group, wait_s=0.0 if is_new else PORT_WAIT_S)
         screen = Screen()
         try:
             return asyncio.run(_run(layout, group, left_out, screen, restart=not no_restart, as_json=as_json))

@@ -1,5 +1,6 @@
 """The folder of `raftmem up`: made once, resumed as it is, never bootstrapped twice."""
 
+import os
 import socket
 from collections.abc import Callable
 from itertools import count
@@ -98,23 +99,38 @@ def test_folder_is_for_one_up_at_a_time(layout: Layout) -> None:
 
 
 @pytest.mark.parametrize("offset", [0, 1, 1000, 1001])
-def test_busy_port_is_named(offset: int) -> None:
+def test_busy_port_is_named(offset: int, layout: Layout) -> None:
     port = free_ports(2)
     group = describe(replicas=2, port=port, token=tokens())
-    check_ports(group, wait_s=0)
+    check_ports(layout, group, wait_s=0)
     with socket.socket() as other:
         other.bind(("127.0.0.1", port + offset))
         other.listen()
-        with pytest.raises(CommandFailed, match=f"port {port + offset} .* is in use"):
-            check_ports(group, wait_s=0)
+        with pytest.raises(CommandFailed, match=f"port {port + offset} .* is in use by another process"):
+            check_ports(layout, group, wait_s=0)
 
 
-def test_port_that_is_being_left_is_waited_for() -> None:
+def test_port_of_a_replica_that_was_left_behind_is_named_with_its_process(layout: Layout) -> None:
+    """A paused replica does not notice that its `up` was killed."""
+    group, _ = opened(layout, replicas=1, port=free_ports(1))
+    (replica,) = group.replicas
+    names = {"node_id": "n1", "cluster_id": group.cluster_id, "folder_id": replica.folder_id}
+    folder = open_folder(layout.folder(replica), **names, bootstrap=True)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", replica.rest_port))
+        other.listen()
+        with pytest.raises(CommandFailed, match=f"an earlier `raftmem up` .* in use by process {os.getpid()}"):
+            check_ports(layout, group, wait_s=0)
+    folder.close()
+
+
+def test_port_that_is_being_left_is_waited_for(layout: Layout) -> None:
     port = free_ports(1)
     with socket.socket() as other:
         other.bind(("127.0.0.1", port))
         other.listen()
-        check_ports(describe(replicas=1, port=port, token=tokens()), wait_s=5, sleep=lambda _: other.close())
+        group = describe(replicas=1, port=port, token=tokens())
+        check_ports(layout, group, wait_s=5, sleep=lambda _: other.close())
 
 
 def test_who_was_removed_or_is_of_an_older_incarnation_stays_down(layout: Layout) -> None:
