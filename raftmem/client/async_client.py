@@ -150,11 +150,16 @@ class _Group:
 
 
 class _Call(Generic[P, T]):
-    """A method that sends the request of a plan and answers its value. `undo`: if the caller is cut off meanwhile."""
+    """A method that sends the request of a plan and answers its value.
 
-    def __init__(self, make: Callable[P, Plan[T]], undo: Undo | None = None) -> None:
+    `undo`: what follows if the caller is cut off meanwhile. `ends`: the request gives something back, so it goes on for
+    `GIVE_BACK_S` although its caller is cancelled.
+    """
+
+    def __init__(self, make: Callable[P, Plan[T]], undo: Undo | None = None, *, ends: bool = False) -> None:
         self._make = make
         self._undo = undo
+        self._ends = ends
 
     def __get__(self, group: _Group, _owner: type[_Group]) -> Callable[P, Coroutine[None, None, T]]:
         client = group._client
@@ -162,13 +167,14 @@ class _Call(Generic[P, T]):
         @functools.wraps(self._make)
         async def call(*args: P.args, **kwargs: P.kwargs) -> T:
             plan, seen = self._make(*args, **kwargs), client.index
+            if self._ends:
+                return (await client.driver.finish(client.caller.call(plan), GIVE_BACK_S)).value
             try:
                 return (await client.driver.run(client.caller.call(plan))).value
             except BaseException as error:
                 if self._undo is not None and not isinstance(error, Exception):
                     given = inspect.signature(self._make).bind(*args, **kwargs).arguments
-                    undone = self._undo(client.caller, given, seen)
-                    await client.driver.finish(undone, GIVE_BACK_S, cut_off=error)
+                    await client.driver.finish_cut_off(self._undo(client.caller, given, seen), GIVE_BACK_S, error)
                 raise
 
         return call
@@ -283,8 +289,8 @@ class Locks(_Group):
     acquire = _Call(locks.acquire, acquire_undone)
     renew = _Call(locks.renew)
     renew_many = _Call(locks.renew_many)
-    release = _Call(locks.release)
-    force_release = _Call(locks.force_release)
+    release = _Call(locks.release, ends=True)
+    force_release = _Call(locks.force_release, ends=True)
     get = _Call(locks.show)
     list = _List(locks.many)
 
@@ -311,7 +317,7 @@ class Locks(_Group):
 class Owners(_Group):
     """Those who hold locks and claims."""
 
-    release = _Call(locks.release_owner)
+    release = _Call(locks.release_owner, ends=True)
 
 
 class Tasks(_Group):
@@ -320,9 +326,9 @@ class Tasks(_Group):
     add = _Call(tasks.add)
     claim = _Call(tasks.claim, claim_undone)
     heartbeat = _Call(tasks.heartbeat)
-    complete = _Call(tasks.complete)
-    fail = _Call(tasks.fail)
-    release = _Call(tasks.release)
+    complete = _Call(tasks.complete, ends=True)
+    fail = _Call(tasks.fail, ends=True)
+    release = _Call(tasks.release, ends=True)
     cancel = _Call(tasks.cancel)
     retry = _Call(tasks.retry)
     get = _Call(tasks.show)

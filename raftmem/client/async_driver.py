@@ -27,7 +27,7 @@ from raftmem.client.effects import (
     Shut,
 )
 from raftmem.client.per_loop import PerLoop
-from raftmem.client.shielded import shielded
+from raftmem.client.shielded import bounded, shielded
 
 T = TypeVar("T")
 
@@ -155,11 +155,16 @@ class AsyncDriver:
             elif loop.is_running():
                 asyncio.run_coroutine_threadsafe(_closed(one), loop)
 
-    async def finish(self, program: Program[None], bound_s: float, *, cut_off: BaseException | None = None) -> None:
-        """As `run`, but a cancellation waits for its end, for `bound_s` seconds at most. `cut_off`: what ends the
-        caller already; the bound counts from now if that is no ordinary error."""
-        at_once = cut_off is not None and not isinstance(cut_off, Exception)
-        await shielded(self.run(program), bound_s=bound_s, sleep=self.clock.sleep, at_once=at_once)
+    async def finish(self, program: Program[T], bound_s: float) -> T:
+        """As `run`, but a cancellation of the caller waits for its end, for `bound_s` seconds at most."""
+        return await shielded(self.run(program), bound_s=bound_s, sleep=self.clock.sleep)
+
+    async def finish_cut_off(self, program: Program[None], bound_s: float, error: BaseException | None) -> None:
+        """As `finish`, of a caller that `error` ends: if that is no ordinary error, the bound counts from now."""
+        if error is None or isinstance(error, Exception):
+            await self.finish(program, bound_s)
+        else:
+            await bounded(self.run(program), bound_s=bound_s, sleep=self.clock.sleep)
 
     async def run(self, program: Program[T]) -> T:
         outcome: Outcome = None

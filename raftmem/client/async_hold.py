@@ -57,7 +57,7 @@ class AsyncHold(HoldBase):
         try:
             await self._driver.run(self._entering(self._tell))
         except BaseException as error:
-            await self._driver.finish(self._giving_up(error), GIVE_BACK_S, cut_off=error)
+            await self._driver.finish_cut_off(self._giving_up(error), GIVE_BACK_S, error)
             raise
         return self
 
@@ -70,4 +70,4 @@ class AsyncHold(HoldBase):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._driver.finish(self._leaving(self._lost_flag, error), GIVE_BACK_S, cut_off=error)
+        await self._driver.finish_cut_off(self._leaving(self._lost_flag, error), GIVE_BACK_S, error)

@@ -131,6 +131,35 @@ def test_cut_off_acquire_releases_no_older_hold_of_its_owner() -> None:
     assert asyncio.run(play(older=True)) == {"l"}
 
 
+def test_bare_release_in_a_cancelled_scope_is_done() -> None:
+    async def play() -> None:
+        world = World()
+        with anyio.CancelScope() as scope:
+            grant = await world.client.locks.acquire("l", owner="me", ttl=TTL)
+            scope.cancel()
+            await world.client.locks.release("l", owner="me", token=grant.token)
+        assert scope.cancelled_caught
+        assert world.service.held == {}
+        await world.client.close()
+
+    asyncio.run(play())
+
+
+def test_cancellation_that_comes_during_a_release_waits_for_it() -> None:
+    async def play() -> None:
+        world = World()
+        grant = await world.client.locks.acquire("l", owner="me", ttl=TTL)
+        task = asyncio.ensure_future(world.client.locks.release("l", owner="me", token=grant.token))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait((task,))
+        assert task.cancelled()
+        assert world.service.held == {}
+        await world.client.close()
+
+    asyncio.run(play())
+
+
 def test_interrupted_hold_on_threads_gives_its_lock_back() -> None:
     time = OwnedTime(jumps=True)
     service = LockService(time.now, time.advance)
