@@ -120,7 +120,7 @@ class AsyncRaftmemClient:
 
     @property
     def keeper(self) -> Keeper:
-        """It renews the holds of the running loop."""
+        """The keeper of the holds on the running loop."""
         return self._keepers.here
 
     async def close(self) -> None:
@@ -315,7 +315,7 @@ class Locks(_Group):
 
 
 class Owners(_Group):
-    """Those who hold locks and claims."""
+    """The owners of locks and claims."""
 
     release = _Call(locks.release_owner, ends=True)
 
@@ -375,7 +375,7 @@ class Gates(_Group):
     list = _List(gates.many)
 
     async def wait_open(self, name: str, wait: float | None = None) -> Gate:
-        """Until it is open; `wait` seconds, None: however long. Raises: WaitTimeout, NotFound."""
+        """Wait until it is open, for `wait` seconds; None: without a limit. Raises: WaitTimeout, NotFound."""
         return await self._client.driver.run(gates.waiting_open(self._client.caller, name, wait))
 
 

@@ -34,15 +34,15 @@ T = TypeVar("T")
 
 @runtime_checkable
 class AsyncFlag(Flag, Protocol):
-    """As asyncio.Event, with a timeout."""
+    """A flag like asyncio.Event, with a timeout."""
 
     async def wait(self, timeout: float | None = None) -> bool:
-        """Whether it is raised; after `timeout` seconds at the latest."""
+        """Wait until it is raised, for `timeout` seconds at most. True: it is raised."""
         ...
 
 
 class AsyncTime(Protocol):
-    """The clock, and what waits by it: given from outside, so that a test can own it."""
+    """The clock and the waits by it. They come from outside, so a test can own them."""
 
     def now(self) -> float: ...
 
@@ -85,7 +85,7 @@ class SystemAsyncTime:
 
 
 class AsyncStream:
-    """One reply at a time that is read as it comes."""
+    """One reply at a time, read while it comes."""
 
     def __init__(self) -> None:
         self.response: httpx.Response | None = None
@@ -98,7 +98,7 @@ class AsyncStream:
 
 
 class _Loop:
-    """What one event loop has."""
+    """The connections and background tasks of one event loop."""
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self.http = http

@@ -55,9 +55,10 @@ class AsyncWorker:
         return f"<AsyncWorker {self.name}: {self.counts}>"
 
     async def run(self) -> Counts:
-        """Until `stop()`, or SIGTERM or SIGINT with `install_signals`; what runs then has `grace` seconds to end.
+        """Work until `stop()`, or until SIGTERM or SIGINT with `install_signals`. Running handlers then have `grace`
+        seconds to end.
 
-        Raises: what no later request can mend (BadRequest, Forbidden, …), after the same.
+        Raises: the errors that no later request can mend (BadRequest, Forbidden, …), after the same `grace`.
         """
         self._run_by = asyncio.current_task()
         with self._signals(), LoopWatch(self._crew.ttl, self._crew.in_hand, self._crew.has_blocked):
@@ -125,7 +126,7 @@ class AsyncWorker:
 
     @property
     def _is_stopping(self) -> bool:
-        """Only then a cancellation is the worker's own, or that of whoever runs it."""
+        """True: a cancellation is the worker's own, or that of its caller."""
         return self._crew.stopping or (self._run_by is not None and self._run_by.cancelling() > 0)
 
     @contextlib.contextmanager

@@ -98,7 +98,7 @@ def boottime() -> float:
 
 
 def unique_owner(randomness: Randomness) -> str:
-    """Of this process and of one client in it."""
+    """An owner that only one client of one process has."""
     return f"{socket.gethostname()[:100]}-{os.getpid()}#{randomness.text()[:8]}"
 
 
@@ -117,7 +117,7 @@ def limits() -> httpx.Limits:
 
 
 def header_bytes(headers: Pairs) -> list[tuple[bytes, bytes]]:
-    """As they are sent: a name in any language is UTF-8."""
+    """The headers as bytes; text in any language is UTF-8."""
     return [(one.encode("ascii"), value.encode()) for one, value in headers]
 
 
@@ -126,7 +126,7 @@ def timeouts(connect_s: float, read_s: float) -> httpx.Timeout:
 
 
 def failed(error: httpx.RequestError) -> Failed:
-    """One of httpx's errors as what is known of the request."""
+    """The meaning of an error of httpx for the request."""
     if isinstance(error, httpx.ConnectTimeout | httpx.ConnectError):
         reason = f"cannot connect ({error or type(error).__name__})"
     elif isinstance(error, httpx.TimeoutException):

@@ -45,7 +45,7 @@ class Grant(Struct, frozen=True):
 
 
 class Renewed(Struct, frozen=True):
-    """Of one of many locks. `error`: a problem document if it was refused; `remaining_ms` is None then."""
+    """The renewal of one of many locks. `error`: a problem document if it was refused; `remaining_ms` is None then."""
 
     name: str
     owner: str
@@ -68,7 +68,7 @@ class Token(Struct, frozen=True):
 
 
 class Released(Struct, frozen=True):
-    """What an owner had."""
+    """The released holds, waits and claims of an owner."""
 
     locks: list[Token] = []
     waits: list[str] = []
@@ -173,7 +173,7 @@ class GateWritten(Struct, frozen=True):
 
 # --- transactions -----------------------------------------------------------------------------------
 class TxnItem(Struct, frozen=True, kw_only=True):
-    """What came of one operation: its event (with the token of a grant), and the thing as it was right after.
+    """The outcome of one operation: its event (with the token of a grant), and the object right after it.
 
     `lock`: as it is now. `cancel_requested`: of a heartbeat.
     """

@@ -1,6 +1,6 @@
-"""What the logic of the client asks of the world, and what it is given: the logic is generators that do no I/O.
+"""Effects: the requests of the client's logic to the outside world. The logic is generators that do no I/O.
 
-A `Program` yields an effect and is sent what it came to. Two drivers perform effects, one on threads and one on
+A `Program` yields an effect and is sent its outcome. Two drivers perform effects, one on threads and one on
 asyncio; everything else is written once. The rule: nothing here or in a program reads a clock, sleeps, draws a random
 number, starts a thread or opens a socket, except through these.
 """
@@ -23,12 +23,12 @@ class Randomness(Protocol):
         ...
 
     def text(self) -> str:
-        """32 hex digits that nobody else has."""
+        """32 hex digits, unique in the world."""
         ...
 
 
 class Flag(Protocol):
-    """Raised or not; something may wait for it. Drivers know how."""
+    """A flag that is raised or not. Each driver has its own way to wait for one."""
 
     def set(self) -> None: ...
 
@@ -38,11 +38,11 @@ class Flag(Protocol):
 
 
 class Stream(Protocol):
-    """A reply that is read as it comes. Only its driver knows what is in it."""
+    """A reply that is read while it comes. Its contents belong to its driver."""
 
 
 class Request(NamedTuple):
-    """`connect_s`, `read_s`: how long to wait for the connection, and for anything to come."""
+    """`connect_s`, `read_s`: the longest wait for the connection, and for the next bytes."""
 
     method: str
     url: str
@@ -78,7 +78,7 @@ class Pause(NamedTuple):
 
 
 class Rest(NamedTuple):
-    """Until the flag is raised (it is lowered then) or the time is over; None: however long -> None."""
+    """Wait until the flag is raised, then lower it; `seconds` None: without a limit -> None."""
 
     flag: Flag
     seconds: float | None
@@ -92,13 +92,13 @@ class Open(NamedTuple):
 
 
 class Read(NamedTuple):
-    """What has come, b"" at the end -> bytes | Failed."""
+    """The next bytes of the stream, b"" at its end -> bytes | Failed."""
 
     stream: Stream
 
 
 class Shut(NamedTuple):
-    """Again is nothing -> None."""
+    """Close the stream; closing it again does nothing -> None."""
 
     stream: Stream
 
@@ -109,7 +109,7 @@ Program = Generator[Effect, Outcome, T]
 
 
 class Driver(Protocol):
-    """What runs programs beside the caller's own."""
+    """Runs programs in the background."""
 
     def flag(self) -> Flag: ...
 
@@ -118,7 +118,7 @@ class Driver(Protocol):
         ...
 
     def call(self, callback: Callable[[], object]) -> None:
-        """Call something of the user's in the background."""
+        """Call a function of the user in the background."""
         ...
 
 

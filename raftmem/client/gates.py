@@ -41,8 +41,8 @@ def put(
     guards: Sequence[Guard] = (),
     key: str | None = None,
 ) -> Plan[GateWritten]:
-    """It opens at `required` approvals (of `approvers`, if any are named) while every pinned memory is as it was given
-    here. The same definition again changes nothing; another one drops the approvals."""
+    """Define a gate. It opens at `required` approvals (of `approvers`, if any are named) while every pinned memory is
+    as it was given here. The same definition again changes nothing; another one drops the approvals."""
     body = {"required": required, **given(approvers=names(approvers, "approvers") or None, pins=pinned(pins) or None)}
     return write("PUT", _path(name), _WRITTEN, {**body, **given(guards=guards_of(guards))}, key=key)
 
@@ -53,7 +53,7 @@ def pinned(pins: Sequence[Memory | Pin]) -> list[dict[str, object]]:
 
 
 def approve(name: str, *, comment: str | None = None, key: str | None = None) -> Plan[GateWritten]:
-    """As this client's actor; one actor counts once. Raises: Forbidden, NotFound, WrongState."""
+    """Approve as this client's actor; one actor counts once. Raises: Forbidden, NotFound, WrongState."""
     return write("POST", f"{_path(name)}/approve", _WRITTEN, given(comment=comment), key=key)
 
 
@@ -63,24 +63,24 @@ def revoke(name: str, *, key: str | None = None) -> Plan[GateWritten]:
 
 
 def consume(name: str, *, guards: Sequence[Guard] = (), key: str | None = None) -> Plan[GateWritten]:
-    """Go through, once. Raises: NotFound, WrongState when it is not open."""
+    """Pass through the gate, once. Raises: NotFound, WrongState when it is not open."""
     return write("POST", f"{_path(name)}/consume", _WRITTEN, given(guards=guards_of(guards)), key=key)
 
 
 def show(name: str, *, consistency: Level | None = None) -> Plan[Gate]:
-    """Raises: NotFound."""
+    """One gate. Raises: NotFound."""
     return get(_path(name), _GATE, reading=Reading(consistency))
 
 
 def many(
     *, prefix: str | None = None, descending: bool = False, consistency: Level | None = None, page_size: int = 100
 ) -> ListPlan[Gate]:
-    """Each page as of its own moment."""
+    """List gates. Each page shows its own moment."""
     return listing("/v1/gates", "gates", list[Gate], given(prefix=prefix), Shape(page_size, descending, consistency))
 
 
 def waiting_open(caller: Caller, name: str, wait: float | None) -> Program[Gate]:
-    """Until it is open; `wait` None: however long. Raises: WaitTimeout, NotFound."""
+    """Wait until it is open; `wait` None: without a limit. Raises: WaitTimeout, NotFound."""
     ends = None if wait is None else caller.clock.now() + seconds(wait, "wait")
     while True:
         left = WAIT_S_MAX if ends is None else min(max(ends - caller.clock.now(), 0.0), WAIT_S_MAX)

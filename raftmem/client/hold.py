@@ -48,7 +48,7 @@ class Taken(NamedTuple):
 
 
 def taking(caller: Caller, want: Want, doubtful: int = 0) -> Program[Taken]:
-    """`doubtful`: see `Places`. Raises: LockHeld when the wait is over, and what `acquire` raises."""
+    """Acquire the lock. `doubtful`: see `Places`. Raises: LockHeld after the wait, and the errors of `acquire`."""
     clock = caller.clock
     ends = None if want.wait is None else clock.now() + want.wait
     while True:
@@ -91,20 +91,20 @@ def taking(caller: Caller, want: Want, doubtful: int = 0) -> Program[Taken]:
 
 
 def _patience_with(caller: Caller, ends: float | None, asked: float) -> Patience:
-    """With a group that does not answer: somewhat more than it would wait for the lock, not a whole minute."""
+    """For a group that does not answer: somewhat longer than the wait for the lock, but no whole minute."""
     if ends is None:
         return caller.patience
     return caller.patience._replace(total_s=min(caller.patience.total_s, max(ends - asked, _UNANSWERED_S)))
 
 
 def patience_of(caller: Caller, ttl: float, total_s: float) -> Patience:
-    """Attempts short enough that another replica can be asked before the lease is over."""
+    """Attempts so short that another replica can be asked before the lease is over."""
     attempt_s = min(max(ttl / 6, 0.1), caller.patience.attempt_s)
     return Patience(total_s, attempt_s, min(ttl * RETRY_SHARE, caller.patience.pause_s))
 
 
 def renewing(caller: Caller, leases: Iterable[Lease]) -> Program[None]:
-    """One heartbeat for leases of one owner and TTL; each is told what came of it."""
+    """One heartbeat for leases of one owner and TTL. Each lease is told its outcome."""
     wanted = sorted(leases, key=lambda lease: lease.renew_at)[:_RENEWALS_MAX]  # the others come next
     one = wanted[0]
     left = min(lease.until for lease in wanted) - caller.clock.now()
@@ -135,9 +135,9 @@ def renewing(caller: Caller, leases: Iterable[Lease]) -> Program[None]:
 
 
 def leaving(caller: Caller, lease: Lease) -> Program[LeaseLost | None]:
-    """Give it back. What comes back says that it was lost before.
+    """Release a lease -> LeaseLost if it was lost before.
 
-    What cannot be given back in the time it would last runs out by itself.
+    A lease that cannot be released while it lasts expires by itself.
     """
     if lease.is_lost() and lease.refused:
         lease.settled = True
@@ -164,10 +164,10 @@ def _lost(lease: Lease) -> LeaseLost:
 
 
 class Places:
-    """Owners for the holds of one client: those of the same lock at the same time are apart.
+    """The owners of the holds of one client. Two holds of one lock at one time have different owners.
 
-    `doubtful`: the newest token of a hold that ended without word of its release, which may come yet: an owner that is
-    told such a token again must not rely on it.
+    `doubtful`: the newest token of a hold whose release was not confirmed and may still be applied. An owner that gets
+    such a token again must not rely on it.
     """
 
     def __init__(self, owner: str) -> None:
@@ -271,7 +271,7 @@ class HoldBase:
         return self._find_keeper()
 
     def _leaving(self, waits_for_loss: Flag, error: BaseException | None) -> Program[None]:
-        """`error`: what ends the block already. Raises: LeaseLost, when nothing does."""
+        """`error`: the exception that leaves the block. Raises: LeaseLost, if there is none."""
         lease = self._held
         self._keeper.drop(lease)
         try:
@@ -305,15 +305,15 @@ class HoldBase:
 
     @property
     def guard(self) -> dict[str, object]:
-        """For `guards=` of a write: it is refused unless this hold is in force when it is applied."""
+        """For `guards=` of a write: the write is refused unless this hold is in force when it is applied."""
         found: dict[str, object] = {"lock": self.name, "token": self.token}
         return found | {"owner": self.owner} if self._want.permits > 1 else found
 
     @property
     def remaining(self) -> float:
-        """Seconds for which it can be relied on without another renewal; 0 once it is lost."""
+        """Seconds for which the hold is reliable without another renewal; 0 once it is lost."""
         return self._held.remaining
 
     def check(self) -> None:
-        """Raises: LeaseLost, from a margin before the service could give it to another."""
+        """Raises: LeaseLost, a margin before the service could give the lock to another."""
         self._held.check()

@@ -1,7 +1,7 @@
-"""Keeps leases alive in the background: those of one owner and TTL share one heartbeat.
+"""Keeps leases alive in the background. Leases of one owner and TTL share one heartbeat.
 
-The rules: a renewal that failed is unknown, and is tried again until the lease's own deadline; what is refused is lost
-at once; what has reached its deadline is told lost by a watch that does no I/O and so cannot hang.
+The rules: a failed renewal has an unknown outcome and is tried again until the lease's own deadline. A refused renewal
+means that the lease is lost at once. A watch that does no I/O, and so cannot hang, reports the loss at the deadline.
 """
 
 import threading
@@ -17,7 +17,7 @@ Renew = Callable[[Sequence[Lease]], Program[None]]
 
 
 class _Group:
-    """The leases of one heartbeat. `wakes_at`: when its loop looks again by itself."""
+    """The leases of one heartbeat. `wakes_at`: when its loop next wakes by itself."""
 
     def __init__(self, flag: Flag) -> None:
         self.leases: list[Lease] = []
@@ -27,7 +27,7 @@ class _Group:
 
 
 class Keeper:
-    """Any thread. `renew`: asks for some leases and tells each what came of it."""
+    """Any thread. `renew`: renews some leases and tells each its outcome."""
 
     def __init__(self, clock: Clock, driver: Driver, renew: Renew) -> None:
         self._clock = clock
@@ -39,7 +39,7 @@ class Keeper:
         self._closed = False
 
     def keep(self, lease: Lease) -> None:
-        """From now on, until it is dropped or lost."""
+        """Renew a lease from now on, until it is dropped or lost."""
         with self._guard:
             group = self._groups.get((lease.owner, lease.ttl))
             if group is None:
@@ -52,7 +52,7 @@ class Keeper:
 
     @staticmethod
     def _add(lease: Lease, group: _Group, due: float) -> bool:
-        """Whether its loop must be begun."""
+        """True: the loop of the group must be started."""
         group.leases.append(lease)
         if group.runs:
             if due < group.wakes_at:
@@ -62,14 +62,14 @@ class Keeper:
         return True
 
     def drop(self, lease: Lease) -> None:
-        """It is over, or given back. Again is nothing."""
+        """Stop to renew a lease that is over or given back. A second call does nothing."""
         with self._guard:
             for group in (self._groups.get((lease.owner, lease.ttl)), self._watched):
                 if group is not None and lease in group.leases:
                     group.leases.remove(lease)
 
     def close(self) -> None:
-        """Both loops end; what is kept runs out."""
+        """End both loops. The leases expire."""
         with self._guard:
             self._closed = True
             for group in (*self._groups.values(), self._watched):

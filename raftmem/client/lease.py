@@ -1,8 +1,9 @@
-"""One hold, or one claim, as far as its holder can know that it still has it.
+"""A lease: one hold or one claim, for as long as its holder can know that it is in force.
 
 The rule: the holder counts from the moment it *sent* the request that renewed it, on a clock that counts suspended
 time, and stops a margin before its TTL is over: `until = sent + ttl * (1 - drift) - margin`. The service counts from
-when the entry was applied, which is later; so a holder always knows first. Lost is lost, whatever an answer says then.
+when the entry was applied, which is later, so the holder always knows first. A lost lease stays lost, whatever a later
+answer says.
 """
 
 import os
@@ -22,13 +23,13 @@ RETRY_SHARE: Final = 1 / 10
 
 
 def span(ttl: float) -> float:
-    """How long a lease of `ttl` seconds may be relied on, from when its request was sent."""
+    """The seconds for which a lease of `ttl` seconds is reliable, counted from the send of its request."""
     margin = min(max(MARGIN_SHARE * ttl, MARGIN_S_MIN), MARGIN_SHARE_MAX * ttl)
     return ttl * (1 - DRIFT) - margin
 
 
 class Lease:
-    """Any thread. `sent`: when the request that gave or renewed it left. `on_lost`: called once, by who notices.
+    """Any thread. `sent`: when the request that gave or renewed it left. `on_lost`: called once, when the loss is seen.
 
     `reason`: why it is over; None: it is not. `refused`: the service said so. `ended`: its holder did. `leaving`: it is
     being given back, and what a renewal comes to that crosses the release says nothing.
@@ -62,7 +63,7 @@ class Lease:
                 self.renew_at = sent + self.ttl * RENEW_SHARE
 
     def retry(self) -> None:
-        """Nobody knows whether it was renewed."""
+        """The outcome of the renewal is unknown: try again soon."""
         self.renew_at = self._clock.now() + min(self.ttl * RETRY_SHARE, 1.0)
 
     def lose(self, reason: str, *, refused: bool = False) -> None:
@@ -75,13 +76,13 @@ class Lease:
         self._on_lost()
 
     def end(self) -> None:
-        """Given back by its holder: nothing relies on it any more, and nobody is told when it runs out."""
+        """The holder gives it back: nothing relies on it any more, and its expiry is not reported."""
         with self._guard:
             self.ended = self.reason is None
             self.reason = self.reason or "it was released"
 
     def is_lost(self) -> bool:
-        """By the clock, now: also after a pause in which nobody could say so."""
+        """True once it is lost by the clock, also right after a pause of the process."""
         if self.reason is None:
             if os.getpid() != self._process:
                 self.lose("this process is a fork of the one that holds it", refused=True)

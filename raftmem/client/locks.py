@@ -51,7 +51,7 @@ def acquire(
     metadata: dict[str, object] | None = None,
     guards: Sequence[Guard] = (),
 ) -> Plan[Grant]:
-    """Take it once, and renew it yourself (`hold` does all of it). Again as the same owner renews it: two threads that
+    """Take the lock once, and renew it yourself (`hold` does both). Again as the same owner renews it: two threads that
     ask as one owner are one holder. `ttl` and `wait` (at most 60) in seconds; `keep`: how long the place in the queue
     stays after the wait, for asking again.
 
@@ -70,7 +70,7 @@ def acquire(
 
 
 def renew(name: str, *, owner: str, token: int, ttl: float | None = None) -> Plan[Grant]:
-    """`ttl` None: as long as before. Raises: StaleToken."""
+    """Renew a hold; `ttl` None: by the same time as before. Raises: StaleToken."""
     path = f"/v1/locks/{segment(name)}/renew"
     return write("POST", path, _GRANT, given(owner=owner, token=token, ttl_ms=ms(ttl, "ttl")), keyed=False)
 
@@ -85,18 +85,18 @@ def renew_many(locks: Sequence[tuple[str, int]], *, owner: str, ttl: float) -> P
 def release(
     name: str, *, owner: str, token: int, guards: Sequence[Guard] = (), key: str | None = None
 ) -> Plan[LockWritten]:
-    """Give it back; who waits is served at once. Raises: StaleToken."""
+    """Release a hold; the next waiter is served at once. Raises: StaleToken."""
     path = f"/v1/locks/{segment(name)}/release"
     return write("POST", path, _WRITTEN, given(owner=owner, token=token, guards=guards_of(guards)), key=key)
 
 
 def force_release(name: str, *, key: str | None = None) -> Plan[LockWritten]:
-    """Whoever holds it holds it no more; audited in the log."""
+    """End the holds of all owners; the log names who did."""
     return write("DELETE", f"/v1/locks/{segment(name)}", _WRITTEN, None, key=key)
 
 
 def show(name: str, *, consistency: Level | None = None) -> Plan[Lock]:
-    """Who holds it and who waits; a free one has no holders."""
+    """The holders and the queue of a lock; a free lock has no holders."""
     return get(f"/v1/locks/{segment(name)}", _LOCK, reading=Reading(consistency))
 
 
@@ -108,11 +108,11 @@ def many(
     consistency: Level | None = None,
     page_size: int = 100,
 ) -> ListPlan[Lock]:
-    """Locks that somebody holds or waits for; each page as of its own moment."""
+    """List the locks with holders or waiters. Each page shows its own moment."""
     shape = Shape(page_size, descending, consistency)
     return listing("/v1/locks", "locks", list[Lock], given(owner=owner, prefix=prefix), shape)
 
 
 def release_owner(owner: str, *, key: str | None = None) -> Plan[OwnerReleased]:
-    """The agent is dead: its locks, waits and claims go at once."""
+    """Release a dead agent: its locks, waits and claims end at once."""
     return write("POST", f"/v1/owners/{segment(owner, 'owner')}/release", _OWNER, {}, key=key)

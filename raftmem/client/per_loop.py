@@ -1,4 +1,4 @@
-"""What belongs to one event loop: made when that loop first asks for it, forgotten when the loop is closed.
+"""Objects of one event loop each: made at the first use on that loop, forgotten when the loop is closed.
 
 The rule: nothing made on one loop is used on another. So one client serves several calls of `asyncio.run`, one after
 the other or on several threads at once.
@@ -32,7 +32,7 @@ class PerLoop(Generic[T]):
             return found
 
     def taken(self) -> dict[asyncio.AbstractEventLoop, T]:
-        """Those of all loops that are not closed; the next `here` makes a new one."""
+        """Take out the objects of all open loops; the next `here` makes a new one."""
         with self._guard:
             made, self._made = self._made, {}
         return {loop: one for loop, one in made.items() if not loop.is_closed()}

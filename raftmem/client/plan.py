@@ -26,7 +26,7 @@ WAIT_S_MAX: Final = 60.0  # that one request may wait on a replica
 
 @dataclass(frozen=True)
 class Reading:
-    """How a read is to be done. `pinned`: its parameters are complete; the session adds nothing."""
+    """The freshness of a read. `pinned`: its parameters are complete, and the session adds nothing."""
 
     level: Level | None = None
     at: int | None = None
@@ -36,8 +36,8 @@ class Reading:
 
 @dataclass(frozen=True)
 class Plan(Generic[T]):
-    """`reading`: None for a write. `keyed`: a write under a key; `key`: the caller's own. `wait_s`: how long a replica
-    may let it wait."""
+    """One request. `reading`: None for a write. `keyed`: a write under a key; `key`: the caller's own key.
+    `wait_s`: the longest wait on a replica that the request asks for."""
 
     method: str
     path: str
@@ -53,7 +53,7 @@ class Plan(Generic[T]):
 
 @dataclass(frozen=True)
 class Shape:
-    """How a list is to be read. `wait_s`: how long its first page may wait for something to show."""
+    """The paging of a list. `wait_s`: the longest wait of its first page for a first item."""
 
     page_size: int
     descending: bool = False
@@ -70,12 +70,12 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True)
 class ListPlan(Generic[T]):
-    """A list, whose pages are asked for one by one."""
+    """A list that is read page by page."""
 
     first: Plan[Page[T]]
 
     def following(self, page: Page[T], sent: Pairs) -> Plan[Page[T]] | None:
-        """The page after one that was asked for with these parameters: a cursor goes with the very same ones."""
+        """The plan of the next page. A cursor is valid only with the parameters that were `sent` with the first."""
         if page.next_cursor is None:
             return None
         kept = tuple(pair for pair in sent if pair[0] != "cursor")
@@ -84,7 +84,7 @@ class ListPlan(Generic[T]):
 
 
 def parser(kind: type[_S]) -> Callable[[bytes], _S]:
-    """How to read a body that is one of these."""
+    """The reader of a body of this kind."""
     return msgspec.json.Decoder(kind).decode
 
 

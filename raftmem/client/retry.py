@@ -1,8 +1,9 @@
-"""One call: which replica, how often, how long, and what it all came to.
+"""The retry engine: one call over all replicas, with its attempts, its pauses, its deadline and its outcome.
 
-The rules: a request is sent again only if that cannot do a thing twice (see `plan.py`). What certainly was not applied
-goes to the next endpoint at once; after all of them, a pause with full jitter, never shorter than the service asked
-for. A call ends at its deadline; a write of which any attempt may have been applied then ends as `WriteOutcomeUnknown`.
+The rules: a request is sent again only if that cannot apply it twice (see `plan.py`). A request that certainly was not
+applied goes to the next endpoint at once. After all endpoints comes a pause with full jitter, never shorter than the
+service asked for. A call ends at its deadline; a write then ends as `WriteOutcomeUnknown` if any attempt may have been
+applied.
 """
 
 from collections.abc import Mapping
@@ -30,8 +31,8 @@ _ELSEWHERE: Final = frozenset({502, 503, 504})
 
 @dataclass(frozen=True)
 class Answer(Generic[T]):
-    """`sent`: when the attempt that was answered left; `first_sent`: when the first one did. `params`: as sent.
-    `headers`: of the reply, their names in lower case."""
+    """The reply of a call. `sent`: when the answered attempt left; `first_sent`: when the first attempt left.
+    `params`: as sent. `headers`: of the reply, with names in lower case."""
 
     value: T
     status: int
@@ -44,8 +45,8 @@ class Answer(Generic[T]):
 
 
 class Patience(NamedTuple):
-    """How long one call may take. `attempt_s`: one attempt, what it waits for on purpose not counted. `for_group`:
-    whether to wait for a group of which no endpoint can be connected to."""
+    """The time limits of one call. `attempt_s`: of one attempt, without its own wait. `for_group`: True waits
+    for a group although no endpoint can be connected to."""
 
     total_s: float
     attempt_s: float = SERVER_WAIT_S + MARGIN_S
@@ -54,7 +55,7 @@ class Patience(NamedTuple):
 
 
 class _Given(NamedTuple):
-    """What an attempt came to when it is not an answer. `unknown`: it may have been applied.
+    """The outcome of an attempt without an answer. `unknown`: the attempt may have been applied.
 
     `stay`: ask the same replica again rather than the next. `pause_s`: no sooner than after this. `heard`: a replica
     was reached.
@@ -69,7 +70,7 @@ class _Given(NamedTuple):
 
 
 class Caller:
-    """What all calls of one client in one process share."""
+    """The common part of all calls of one client in one process."""
 
     def __init__(
         self,
@@ -154,7 +155,7 @@ class Caller:
         return Request(plan.method, f"{endpoint}{plan.path}{query}", tuple(headers), plan.content, connect_s, read_s)
 
     def _judge(self, plan: Plan[T], endpoint: str, got: Reply | Failed, key: str | None) -> Reply | _Given:
-        """Raises: RaftmemClientError for what asking again does not help."""
+        """Raises: RaftmemClientError if another attempt cannot help."""
         is_write = plan.reading is None
         if isinstance(got, Failed):
             return _Given(None, got.reason, unknown=is_write and got.sent, heard=got.sent)
@@ -190,7 +191,7 @@ def _parsed(plan: Plan[T], reply: Reply, endpoint: str, key: str | None) -> T:
 
 
 def _retry_after_s(error: RaftmemClientError, reply: Reply) -> float:
-    """The body says it in milliseconds, the header only in seconds."""
+    """The body gives milliseconds, the header only seconds."""
     exact = error.problem.get("retry_after_ms")
     if isinstance(exact, int):
         return exact / 1000

@@ -1,4 +1,4 @@
-"""What one client has seen of the log: the index that its reads must not fall behind.
+"""The session of one client: the highest index of the log that it has seen, which its reads must not fall behind.
 
 The rule: an index counts only within its cluster and incarnation. After a restore the indexes begin anew; the session
 then forgets what it had seen, says so once, and an answer of an older incarnation is no answer.
@@ -25,7 +25,7 @@ class Seen:
 
 
 class Session:
-    """Any thread. `on_restored(was, now)`: told when the cluster is another one."""
+    """Any thread. `on_restored(was, now)`: called when the cluster is another one."""
 
     def __init__(
         self, level: Level | None, seen: Seen | None = None, on_restored: Callable[[str, str], None] | None = None
@@ -36,11 +36,11 @@ class Session:
         self.seen = seen or Seen()
 
     def again(self) -> "Session":
-        """The same one for another process."""
+        """A copy for another process."""
         return Session(self._level, self.seen, self._on_restored)
 
     def params(self, reading: Reading) -> Pairs:
-        """What a read asks for so that it sees what this client has seen."""
+        """The parameters with which a read sees everything that this client has seen."""
         if reading.pinned:
             return ()
         if reading.at is not None:
@@ -55,12 +55,12 @@ class Session:
         return tuple(found)
 
     def reached(self, index: int) -> None:
-        """What this client was told of the log by other means than a reply's index."""
+        """Take in an index that did not come with a reply, such as that of a watch."""
         with self._guard:
             self.seen = Seen(self.seen.cluster, max(self.seen.index, index))
 
     def saw(self, headers: Mapping[str, str]) -> bool:
-        """Take in a reply. False: it is of an incarnation that is over."""
+        """Take in the headers of a reply. False: the reply is of an incarnation that is over."""
         cluster, index = headers.get(CLUSTER), index_of(headers) or 0
         with self._guard:
             was = self.seen
@@ -84,7 +84,7 @@ def index_of(headers: Mapping[str, str]) -> int | None:
 
 
 def _is_over(cluster: str, known: str) -> bool:
-    """Whether it is an older incarnation of the same cluster."""
+    """True: an older incarnation of the same cluster."""
     name, _, incarnation = cluster.rpartition("/")
     known_name, _, known_incarnation = known.rpartition("/")
     numbers = incarnation.isdigit() and known_incarnation.isdigit()

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 
 class Actor(Struct, frozen=True):
-    """Who asked."""
+    """The author of a request."""
 
     type: str
     id: str
@@ -18,7 +18,7 @@ class Actor(Struct, frozen=True):
 
 
 class Scope(Struct, frozen=True):
-    """What a memory is bound to; None: not bound."""
+    """The ids that a memory is bound to; None: not bound."""
 
     app_id: str | None = None
     user_id: str | None = None
@@ -210,7 +210,7 @@ class ScopedFields(Fields, total=False):
 
 
 class ScopeIds(TypedDict, total=False):
-    """Which memories: an id not given is no constraint."""
+    """A choice of memories: an id that is not given is no constraint."""
 
     app_id: str | None
     user_id: str | None

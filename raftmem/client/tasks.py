@@ -42,8 +42,8 @@ def add(
     guards: Sequence[Guard] = (),
     key: str | None = None,
 ) -> Plan[TaskWritten]:
-    """Higher priority first; `delay` in seconds; `backoff`: `{initial_ms, factor, max_ms}`. With a `unique_key` that an
-    unfinished task of the queue has, that task is answered and its event is a NOOP.
+    """Add a task. A higher priority comes first; `delay` in seconds; `backoff`: `{initial_ms, factor, max_ms}`. If an
+    unfinished task of the queue has this `unique_key`, that task is answered and its event is a NOOP.
 
     Raises: AlreadyExists, DependencyCycle.
     """
@@ -63,7 +63,7 @@ def add(
 def claim(
     queues: Sequence[str], *, worker: str, ttl: float, max: int = 1, wait: float = 0.0, key: str | None = None
 ) -> Plan[Claim]:
-    """Up to `max` tasks; none is an answer too. `wait` at most 60 s. `worker` is unique to one process."""
+    """Claim up to `max` tasks; the answer may hold none. `wait` is 60 s at most. `worker` is unique to one process."""
     body = given(
         queues=names(queues, "queues"), worker=worker, ttl_ms=ms(ttl, "ttl"), max=max, wait_ms=ms(wait, "wait") or None
     )
@@ -71,14 +71,14 @@ def claim(
 
 
 def heartbeat(id: str, *, token: int, ttl: float | None = None) -> Plan[Heartbeat]:
-    """`ttl` None: as long as before. Raises: StaleToken."""
+    """Renew a claim; `ttl` None: by the same time as before. Raises: StaleToken."""
     return write("POST", _path(id, "heartbeat"), _HEARTBEAT, given(token=token, ttl_ms=ms(ttl, "ttl")), keyed=False)
 
 
 def complete(
     id: str, *, token: int, result: object = None, guards: Sequence[Guard] = (), key: str | None = None
 ) -> Plan[TaskWritten]:
-    """Raises: StaleToken when the claim went to another."""
+    """The task is done. Raises: StaleToken when the claim went to another worker."""
     body = {"token": token, "result": result, **given(guards=guards_of(guards))}
     return write("POST", _path(id, "complete"), _WRITTEN, body, key=key)
 
@@ -98,22 +98,22 @@ def fail(
 
 
 def release(id: str, *, token: int, key: str | None = None) -> Plan[TaskWritten]:
-    """Given back; the attempt does not count. Raises: StaleToken."""
+    """Give the task back; the attempt does not count. Raises: StaleToken."""
     return write("POST", _path(id, "release"), _WRITTEN, {"token": token}, key=key)
 
 
 def cancel(id: str, *, key: str | None = None) -> Plan[TaskWritten]:
-    """At once if nobody has claimed it, else its worker is told. Raises: NotFound, WrongState."""
+    """Cancel a task: at once if it is not claimed; otherwise its worker is told. Raises: NotFound, WrongState."""
     return write("POST", _path(id, "cancel"), _WRITTEN, {}, key=key)
 
 
 def retry(id: str, *, key: str | None = None) -> Plan[TaskWritten]:
-    """A dead or cancelled one begins anew, a scheduled one now. Raises: NotFound, WrongState."""
+    """Start a dead or cancelled task anew, a scheduled one now. Raises: NotFound, WrongState."""
     return write("POST", _path(id, "retry"), _WRITTEN, {}, key=key)
 
 
 def show(id: str, *, consistency: Level | None = None) -> Plan[Task]:
-    """Raises: NotFound."""
+    """One task. Raises: NotFound."""
     return get(f"/v1/tasks/{segment(id, 'id')}", _TASK, reading=Reading(consistency))
 
 
@@ -126,7 +126,7 @@ def many(
     consistency: Level | None = None,
     page_size: int = 100,
 ) -> ListPlan[Task]:
-    """Each page as of its own moment."""
+    """List tasks. Each page shows its own moment."""
     asked = given(queue=queue, state=state, worker=worker)
     return listing("/v1/tasks", "tasks", list[Task], asked, Shape(page_size, descending, consistency))
 

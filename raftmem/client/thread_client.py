@@ -113,14 +113,14 @@ class RaftmemClient:
 
     @property
     def here(self) -> "_Here":
-        """Everything that belongs to one process."""
+        """The parts that belong to this process."""
         if self._here.process != os.getpid():
             self._config = replace(self._config, session=self._config.session.again())
             self._here = _Here(self)
         return self._here
 
     def close(self) -> None:
-        """What is held is not renewed any more."""
+        """Close the connections. Holds are not renewed any more."""
         self.here.keeper.close()
         self.here.http.close()
 
@@ -134,7 +134,7 @@ class RaftmemClient:
 
 
 class _Here:
-    """What a client has in one process."""
+    """The parts of a client that belong to one process."""
 
     def __init__(self, client: RaftmemClient) -> None:
         config = client._config
@@ -314,7 +314,7 @@ class Locks(_Group):
 
 
 class Owners(_Group):
-    """Those who hold locks and claims."""
+    """The owners of locks and claims."""
 
     release = _Call(locks.release_owner)
 
@@ -374,7 +374,7 @@ class Gates(_Group):
     list = _List(gates.many)
 
     def wait_open(self, name: str, wait: float | None = None) -> Gate:
-        """Until it is open; `wait` seconds, None: however long. Raises: WaitTimeout, NotFound."""
+        """Wait until it is open, for `wait` seconds; None: without a limit. Raises: WaitTimeout, NotFound."""
         return self._here.run(gates.waiting_open(self._here.caller, name, wait))
 
 

@@ -1,4 +1,4 @@
-"""Performs the effects of programs on threads: the blocking half of the client. No decision is made here."""
+"""Performs the effects of programs on threads. It makes no decision."""
 
 import ssl
 import threading
@@ -30,15 +30,15 @@ T = TypeVar("T")
 
 @runtime_checkable
 class BlockingFlag(Flag, Protocol):
-    """As threading.Event."""
+    """A flag like threading.Event."""
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Whether it is raised; after `timeout` seconds at the latest."""
+        """Wait until it is raised, for `timeout` seconds at most. True: it is raised."""
         ...
 
 
 class BlockingTime(Protocol):
-    """The clock, and what waits by it: given from outside, so that a test can own it."""
+    """The clock and the waits by it. They come from outside, so a test can own them."""
 
     def now(self) -> float: ...
 
@@ -61,7 +61,7 @@ class SystemTime:
 def http_client(
     urls: Sequence[str], *, verify: ssl.SSLContext | bool = True, transport: httpx.BaseTransport | None = None
 ) -> httpx.Client:
-    """What requests to these addresses are sent with; no proxy and no setting of the environment changes where."""
+    """The connections to these addresses. Proxies and other settings of the environment are not used."""
     if transport is None:
         verify = verify if any(url.startswith("https:") for url in urls) else False
         transport = httpx.HTTPTransport(
@@ -71,7 +71,7 @@ def http_client(
 
 
 class ThreadStream:
-    """One reply at a time that is read as it comes."""
+    """One reply at a time, read while it comes."""
 
     def __init__(self) -> None:
         self.response: httpx.Response | None = None

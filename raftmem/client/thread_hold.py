@@ -12,7 +12,7 @@ from raftmem.client.thread_driver import BlockingFlag, ThreadDriver
 
 
 class Lost:
-    """Raised, like a threading.Event, when the hold is over: by the clock, also after a pause of the process."""
+    """The loss of a hold: raised, like an Event, once the clock says so, also right after a pause of the process."""
 
     def __init__(self, lease: Lease, flag: BlockingFlag) -> None:
         self._lease = lease
@@ -22,7 +22,7 @@ class Lost:
         return self._lease.is_lost() and not self._lease.ended
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Whether it is lost; at the end of the block, or after `timeout` seconds, at the latest."""
+        """Wait for the loss, until the block ends, for `timeout` seconds at most. True: the hold is lost."""
         self._flag.wait(timeout)
         return self.is_set()
 

@@ -46,9 +46,10 @@ class Worker:
         return f"<Worker {self.name}: {self.counts}>"
 
     def run(self) -> Counts:
-        """Until `stop()`, or SIGTERM or SIGINT with `install_signals`; what runs then has `grace` seconds to end.
+        """Work until `stop()`, or until SIGTERM or SIGINT with `install_signals`. Running handlers then have `grace`
+        seconds to end.
 
-        Raises: what no later request can mend (BadRequest, Forbidden, …), after the same.
+        Raises: the errors that no later request can mend (BadRequest, Forbidden, …), after the same `grace`.
         """
         with self._signals():
             try:

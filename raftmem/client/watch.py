@@ -1,4 +1,4 @@
-"""Following the log: entries as they are applied, from one replica or the next, without a gap or a repeat.
+"""A watch of the log: entries as they are applied, from one replica or the next, without a gap or a repeat.
 
 The rule: `index` is the place up to which everything was delivered; a stream that ends, stalls, is told `lagged` or
 `goodbye`, or shows that an entry was missed, is left, and another begins right after the place. What a replica says
@@ -41,7 +41,7 @@ _DECODE: Final = msgspec.json.Decoder(_Item).decode
 
 
 class WatchPlan(NamedTuple):
-    """What to watch, from where, and how patiently. See `watch`."""
+    """The filter, the start and the patience of a watch. See `watch`."""
 
     from_index: int | None
     params: Pairs
@@ -95,7 +95,7 @@ def watch(
 
 
 class Watching:
-    """One watch, on one stream at a time."""
+    """One watch. It reads one stream at a time."""
 
     def __init__(self, caller: Caller, stream: Stream, plan: WatchPlan) -> None:
         self._caller = caller
@@ -114,7 +114,7 @@ class Watching:
 
     # --- the loop -----------------------------------------------------------------------------------
     def next_entry(self) -> Program[Entry]:
-        """The next one, once there is one. Raises: IndexCompacted, ClusterChanged, Unreachable, BadRequest, …"""
+        """Wait for the next entry. Raises: IndexCompacted, ClusterChanged, Unreachable, BadRequest, …"""
         while not self._ready:
             if not self._open:
                 yield from self._opening()
@@ -169,13 +169,13 @@ class Watching:
         return Request("GET", url, headers, None, self._caller.connect_s, self._stall_s)
 
     def _leave(self, reason: str) -> Program[None]:
-        """What was left unread is asked for again."""
+        """Leave the stream. Its unread entries are asked for again."""
         self._open, self._rest = False, b""
         yield Shut(self._stream)
         yield from self._failed(self._caller.endpoints.current, reason)
 
     def _failed(self, endpoint: str, reason: str) -> Program[None]:
-        """Go on at the next replica; a pause after each round of failures."""
+        """Go on at the next replica, with a pause after each round of failures."""
         clock = self._caller.clock
         now = clock.now()
         self._failing_since = now if self._failing_since is None else self._failing_since
@@ -191,7 +191,7 @@ class Watching:
 
     # --- what comes -----------------------------------------------------------------------------------
     def _take(self, data: bytes) -> str | None:
-        """Take in what has come. Why to leave the stream, if it is over. Raises: IndexCompacted."""
+        """Take in bytes of the stream -> the reason to leave it, or None. Raises: IndexCompacted."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > _LINE_BYTES_MAX:
             raise ServerError(f"a line of the watch is longer than {_LINE_BYTES_MAX} bytes")
@@ -226,5 +226,5 @@ class Watching:
         return None
 
     def _place(self) -> int | None:
-        """Up to which everything was delivered, or is about to be."""
+        """The index up to which everything was delivered, or is about to be."""
         return self._ready[-1].index if self._ready else self.index

@@ -82,7 +82,7 @@ class Job(Generic[F]):
 
     @property
     def attempt(self) -> int:
-        """From 1."""
+        """The number of this attempt, from 1."""
         return self.task.attempt
 
     def __repr__(self) -> str:
@@ -101,7 +101,7 @@ class Job(Generic[F]):
 
 
 def _bare(end: End, refused: RaftmemClientError) -> Failure:
-    """What is told instead of an end that the service refuses as it is: its result, its delay or its size."""
+    """The failure that is told instead of an end whose result, delay or size the service refuses."""
     why = described(refused)
     if not isinstance(end, Failure) or not isinstance(end.error, dict):
         return Failure(why, retryable=False)
@@ -156,7 +156,7 @@ class Crew(Generic[F]):
 
     # --- claiming -----------------------------------------------------------------------------------
     def claiming(self, start: Callable[[Job[F]], None]) -> Program[None]:
-        """Until it is told to stop. Raises: what no later request can mend (BadRequest, Forbidden, …)."""
+        """Claim tasks until it is told to stop. Raises: the errors that no later request can mend (BadRequest, …)."""
         clock = self._caller.clock
         plan: Plan[Claim] | None = None
         first = 0.0
@@ -231,7 +231,7 @@ class Crew(Generic[F]):
 
     # --- keeping ------------------------------------------------------------------------------------
     def _beating(self, leases: Sequence[Lease]) -> Program[None]:
-        """Those that are due, one by one."""
+        """Renew the claims that are due, one by one."""
         jobs = {id(job.lease): job for job in list(self._jobs.values())}
         for lease in leases:
             job, now = jobs.get(id(lease)), self._caller.clock.now()
