@@ -114,8 +114,8 @@ def test_port_of_a_replica_that_was_left_behind_is_named_with_its_process(layout
     """A paused replica does not notice that its `up` was killed."""
     group, _ = opened(layout, replicas=1, port=free_ports(1))
     (replica,) = group.replicas
-    names = {"node_id": "n1", "cluster_id": group.cluster_id, "folder_id": replica.folder_id}
-    folder = open_folder(layout.folder(replica), **names, bootstrap=True)
+    path, cluster_id = layout.folder(replica), group.cluster_id
+    folder = open_folder(path, node_id="n1", cluster_id=cluster_id, folder_id=replica.folder_id, bootstrap=True)
     with socket.socket() as other:
         other.bind(("127.0.0.1", replica.rest_port))
         other.listen()
