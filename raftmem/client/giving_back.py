@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from raftmem.client import locks, tasks
-from raftmem.client.effects import Program
+from raftmem.client.effects import Pause, Program
 from raftmem.client.errors import LockHeld, RaftmemClientError, StaleToken, WriteOutcomeUnknown
 from raftmem.client.retry import Caller, Patience
 
 _log = logging.getLogger("raftmem.client")
 GIVE_BACK_S: Final = 5.0
 _PATIENCE: Final = Patience(GIVE_BACK_S, attempt_s=1.0, pause_s=0.2)
+_UNDER_WAY_S: Final = 0.25  # for a request that a replica has read to be applied
 _TTL_S: Final = 1.0  # of a grant that comes although its place is being left
 _WAIT_S: Final = 0.001  # a wait that ends at once leaves the queue
 _STALE: Final = (LockHeld, StaleToken)
@@ -46,21 +47,33 @@ def unacquire(caller: Caller, name: str, *, owner: str, seen: int) -> Program[No
 
 
 def unclaim(caller: Caller, worker: str, *, seen: int) -> Program[int]:
-    """Release the claims of this worker that are newer than `seen` -> how many."""
+    """Release the claims of this worker that are newer than `seen` -> how many.
+
+    The request that was cut off may still be on its way to the leader, so a look that finds nothing is repeated.
+    """
     released = 0
     try:
-        claimed = tasks.many(state="claimed", worker=worker, consistency="linearizable", page_size=1000)
-        for task in (yield from caller.call(claimed.first, _PATIENCE)).value.items:
-            if task.token is None or task.token <= seen:
-                continue
-            try:
-                yield from caller.call(tasks.release(task.id, token=task.token), _PATIENCE)
-                released += 1
-            except StaleToken:
-                continue
+        for again in (True, False):
+            found = yield from _claimed(caller, worker, seen)
+            for task_id, token in found:
+                try:
+                    yield from caller.call(tasks.release(task_id, token=token), _PATIENCE)
+                    released += 1
+                except StaleToken:
+                    continue
+            if found or not again:
+                break
+            yield Pause(_UNDER_WAY_S)
     except RaftmemClientError as error:
         _log.warning("tasks may be claimed by %s until they expire, its request was cut off: %s", worker, error)
     return released
+
+
+def _claimed(caller: Caller, worker: str, seen: int) -> Program[list[tuple[str, int]]]:
+    """The id and token of each."""
+    plan = tasks.many(state="claimed", worker=worker, consistency="linearizable", page_size=1000).first
+    page = (yield from caller.call(plan, _PATIENCE)).value
+    return [(task.id, task.token) for task in page.items if task.token is not None and task.token > seen]
 
 
 # --- of the bare requests: `given` are the arguments of the method ------------------------------------

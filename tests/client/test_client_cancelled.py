@@ -177,7 +177,11 @@ def test_interrupted_hold_on_threads_gives_its_lock_back() -> None:
         assert service.held == {}
 
 
-def test_worker_that_is_cancelled_in_a_claim_gives_its_tasks_back() -> None:
+@pytest.mark.parametrize("looks", [1, 2])
+def test_worker_that_is_cancelled_in_a_claim_gives_its_tasks_back(looks: int) -> None:
+    """At the second look, if the claim was still on its way at the first."""
+    left = [looks]
+
     async def play() -> None:
         time = OwnedAsyncTime()
         service = TaskService([task("a", 10)], lambda _seconds: None)
@@ -185,7 +189,8 @@ def test_worker_that_is_cancelled_in_a_claim_gives_its_tasks_back() -> None:
 
         def script(asked: Asked):  # type: ignore[no-untyped-def]  # as a Script
             if asked.method == "GET" and asked.path == "/v1/tasks":
-                return answer({"tasks": claimed, "next_cursor": None})
+                left[0] -= 1
+                return answer({"tasks": claimed if left[0] == 0 else claimed[1:], "next_cursor": None})
             return service(asked)
 
         replicas = Hanging(script, lambda asked: asked.path.endswith("/claim"))
