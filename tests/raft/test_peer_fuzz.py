@@ -44,7 +44,13 @@ class Timer(asyncio.AbstractEventLoop):
     def call_soon(self, callback: Callable[..., object], *args: Any, context: object = None) -> Any:  # noqa: ARG002
         self.due.append(lambda: callback(*args))
 
-    def call_later(self, _delay: float, _callback: Callable[..., object], *_args: Any, context: object = None) -> Any:  # noqa: ARG002
+    def call_later(
+        self,
+        delay: float,  # noqa: ARG002
+        callback: Callable[..., object],  # noqa: ARG002
+        *args: Any,  # noqa: ARG002
+        context: object = None,  # noqa: ARG002
+    ) -> Any:
         return asyncio.TimerHandle(0.0, lambda: None, (), self)
 
     def get_debug(self) -> bool:
@@ -89,11 +95,11 @@ class Watcher:
         self.told: list[tuple[str, object]] = []
         self._draw = Draw()
 
-    def opened(self, _connection: PeerConnection) -> None: ...
-    def may_greet(self, _connection: PeerConnection) -> bool:
+    def opened(self, connection: PeerConnection) -> None: ...
+    def may_greet(self, connection: PeerConnection) -> bool:  # noqa: ARG002
         return True
 
-    def greeted(self, _connection: PeerConnection, greeting: Hello) -> bool:
+    def greeted(self, connection: PeerConnection, greeting: Hello) -> bool:  # noqa: ARG002
         self.told.append(("greeted", greeting))
         return True
 
@@ -103,15 +109,15 @@ class Watcher:
     def refused(self, connection: PeerConnection, bye: Bye) -> None:
         self.told.append(("refused", (connection.is_authentic, bye)))
 
-    def heard(self, _connection: PeerConnection, data: bytes) -> bool:
+    def heard(self, connection: PeerConnection, data: bytes) -> bool:  # noqa: ARG002
         self.told.append(("heard", data))
         return True
 
-    def broken(self, _connection: PeerConnection, error: Exception) -> None:
+    def broken(self, connection: PeerConnection, error: Exception) -> None:  # noqa: ARG002
         self.told.append(("broken", error))
 
-    def left(self, _connection: PeerConnection) -> None: ...
-    def asked(self, _connection: PeerConnection, ask: Ask) -> None:
+    def left(self, connection: PeerConnection) -> None: ...
+    def asked(self, connection: PeerConnection, ask: Ask) -> None:  # noqa: ARG002
         self.told.append(("asked", ask))
 
     def hello(self, to_node: str) -> Hello:
