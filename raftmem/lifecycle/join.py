@@ -12,24 +12,20 @@ must hold: the folder is ready only when the group has taken it in and the first
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 import httpx
 from msgspec import Meta, Struct
 
-from raftmem import client
-from raftmem.client.effects import Failed, Pause, Program, Reply
-from raftmem.client.endpoints import Endpoints
-from raftmem.client.plan import Plan, Reading, get, parser, write
-from raftmem.client.retry import Caller, Patience
-from raftmem.client.session import Session
-from raftmem.client.thread_driver import BlockingTime, SystemTime, ThreadDriver, http_client
+from raftmem.client.plan import Reading, get, parser, write
+from raftmem.client.thread_driver import BlockingTime, SystemTime
 from raftmem.errors import BadRequest, FolderRefused, NoLeader, WrongState
+from raftmem.lifecycle.asked_group import GROUP_S, PAUSE_S, AskedGroup
 from raftmem.lifecycle.group_greeting import ask_members
 from raftmem.lifecycle.peer_credentials import find, require
 from raftmem.model import codec
-from raftmem.model.addresses import check_rest_url, is_unspecified, split_address
+from raftmem.model.addresses import is_unspecified, split_address
 from raftmem.model.commands import Members
 from raftmem.raft.transport.frames import Hello
 from raftmem.runtime.interfaces import Randomness
@@ -39,16 +35,6 @@ from raftmem.storage.log.contract import Append, HardState, LogEntry
 from raftmem.storage.log.store import SegmentLogStore
 
 log = logging.getLogger("raftmem.joining")
-GROUP_S: Final = 120.0  # many elections
-PAUSE_S: Final = 1.0  # at most, between two rounds over all members that were named
-ANSWER_S: Final = 10.0  # a member that has not answered so long is passed over
-# The engine has tried these again until the time was over.
-_LATER: Final = (
-    *(client.Unreachable, client.WriteOutcomeUnknown, client.NoLeader, client.NoQuorum, client.NoSpace),
-    client.TooManyRequests,
-)
-
-_A = TypeVar("_A")
 Greet = Callable[[Sequence[tuple[str, str]], str], Hello]
 _Positive = Annotated[int, Meta(ge=1)]
 
@@ -105,7 +91,7 @@ def prepare_joining(
         return
     clock = time or SystemTime()
     greet = greet or _greeting(settings, randomness)
-    group = _Remote(settings.join, settings.node_id, transport, clock, randomness)
+    group = AskedGroup(settings.join, settings.node_id, transport, clock, randomness)
     try:
         cluster = group.ask(get("/v1/cluster", _cluster, reading=Reading(pinned=True)))
         if settings.cluster_id not in (None, cluster.cluster_id):
@@ -172,7 +158,7 @@ def _greeted(settings: Settings, cluster: _Cluster, greet: Greet, time: Blocking
 def _enter(
     settings: Settings,
     folder: Folder,
-    group: "_Remote",
+    group: AskedGroup,
     greeting: Hello,
     addresses: tuple[str, str],
     *,
@@ -232,94 +218,3 @@ def _write_first_entry(folder: Folder, group: _Group) -> None:
         store.commit([HardState(0, None), Append((first,))])
     finally:
         store.close()
-
-
-# --- asking -----------------------------------------------------------------------------------------
-class _Remote:
-    """The members that were named, asked until one has an answer that stands.
-
-    `unsure`: the group may have taken the folder in, although the last answer was a refusal.
-    """
-
-    def __init__(
-        self,
-        urls: str,
-        node_id: str,
-        transport: httpx.BaseTransport | None,
-        time: BlockingTime,
-        randomness: Randomness,
-    ) -> None:
-        """`node_id`: who asks. Raises: BadRequest."""
-        try:
-            for url in urls.split(","):
-                check_rest_url(url.strip().rstrip("/"), name="join")
-            endpoints = Endpoints(urls)
-        except ValueError as error:
-            raise BadRequest(str(error), parameter="join") from error
-        self.unsure = False
-        self._client = http_client(endpoints.urls, transport=transport)
-        self._driver = ThreadDriver(self._client, time)
-        self._caller = Caller(
-            endpoints,
-            Session(None),
-            time,
-            _Randomness(randomness),
-            headers=(("Raftmem-Actor", f"service/{node_id}"),),
-            patience=Patience(GROUP_S, ANSWER_S, PAUSE_S),
-            connect_s=ANSWER_S,
-        )
-
-    def close(self) -> None:
-        self._client.close()
-
-    def ask(self, plan: Plan[_A]) -> _A:
-        """Raises: NoLeader when no answer stands after so long, WrongState when the group refuses."""
-        try:
-            return self._driver.run(_told(self._caller.call(plan))).value
-        except client.RaftmemClientError as error:
-            if _says_nothing(error):
-                reason = error.reason if isinstance(error, client.WriteOutcomeUnknown) else error
-                raise NoLeader(
-                    f"the group has not taken this replica in within {GROUP_S:.0f} s: {reason}; start it again"
-                ) from error
-            self.unsure = error.after_unknown or not error.code  # without a code it is no replica that refuses
-            raise WrongState(f"the group refuses: {error.code}: {error}" if error.code else str(error)) from error
-
-
-def _says_nothing(error: client.RaftmemClientError) -> bool:
-    """True if the error is about the group and not about this replica: no answer, or none possible at the moment."""
-    if isinstance(error, client.ServerError):
-        return bool(error.code)
-    return isinstance(error, _LATER)
-
-
-class _Randomness:
-    """The replica's randomness, as the client library draws it."""
-
-    def __init__(self, randomness: Randomness) -> None:
-        self._randomness = randomness
-
-    def random(self) -> float:
-        return self._randomness.random()
-
-    def text(self) -> str:
-        return self._randomness.bytes(16).hex()
-
-
-def _told(program: Program[_A]) -> Program[_A]:
-    """Run the same program, and log once that it waits, with the reason."""
-    effect, reason, is_said = next(program), "", False
-    while True:
-        if isinstance(effect, Pause) and not is_said:
-            log.warning("waiting for the group to answer: %s", reason)
-            is_said = True
-        outcome = yield effect
-        if isinstance(outcome, Failed):
-            reason = outcome.reason
-        elif isinstance(outcome, Reply):
-            reason = f"answered {outcome.status}"
-        try:
-            effect = program.send(outcome)
-        except StopIteration as ended:
-            value: _A = ended.value
-            return value

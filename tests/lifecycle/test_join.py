@@ -10,7 +10,8 @@ from api_world import World
 
 from raftmem import errors
 from raftmem.client.thread_driver import SystemTime
-from raftmem.lifecycle.join import GROUP_S, prepare_joining
+from raftmem.lifecycle.asked_group import GROUP_S
+from raftmem.lifecycle.join import prepare_joining
 from raftmem.lifecycle.open_folder import open_stores
 from raftmem.model import codec
 from raftmem.model.commands import Members
