@@ -135,12 +135,12 @@ class Connection(asyncio.Protocol):
             parser.feed(data)
         except Malformed as error:
             self._refuse(BadRequest(error.detail))
+        if (parser.is_in_head or parser.is_in_body) and self._unfinished_since is None:
+            self._unfinished_since = self._loop.time()
         if self._arriving is not None:
             self._hold(self._arriving)
             if self._arriving is not None and not self._arriving.is_queued:
                 self._queue(self._arriving)
-        elif parser.is_in_head and self._unfinished_since is None:
-            self._unfinished_since = self._loop.time()
         if self._waiting or self._refusal is not None:
             self._serve_waiting()
 
@@ -217,8 +217,6 @@ class Connection(asyncio.Protocol):
     def head_received(
         self, method: str, path: bytes, query: bytes, headers: list[Header], keeps_alive: bool, is_old: bool, /
     ) -> None:
-        if self._unfinished_since is None:
-            self._unfinished_since = self._loop.time()
         self._arriving = Request(self, method, path, query, headers, keeps_alive=keeps_alive, is_old=is_old)
 
     def body_received(self, part: bytes) -> None:

@@ -19,16 +19,18 @@ _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE: Final = b"connection: close\r\n"
 _CHUNKED: Final = b"transfer-encoding: chunked\r\n"
 _NO_BODY: Final = (204, 304)
-_date = (0, b"")  # a second of wall time, and its header
+_date = b""
+_date_until = 0.0  # wall time from which on `_date` is another second's
 
 
 def _date_line() -> bytes:
-    """`Date` as of now (RFC 9110, 6.6.1); made anew once a second."""
-    global _date
-    second = int(time.time())
-    if _date[0] != second:
-        _date = (second, b"date: %b\r\n" % formatdate(second, usegmt=True).encode())
-    return _date[1]
+    """`Date` as of now (RFC 9110, 6.6.1); made anew once a second, and when the clock was set back."""
+    global _date, _date_until
+    now = time.time()
+    if not _date_until - 1 <= now < _date_until:
+        _date_until = int(now) + 1.0
+        _date = b"date: %b\r\n" % formatdate(int(now), usegmt=True).encode()
+    return _date
 
 
 class Wire(Protocol):
