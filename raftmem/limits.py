@@ -58,6 +58,11 @@ BODY_BYTES_UNCOUNTED: Final = 8 << 10  # a body that came whole and is no larger
 PROPOSALS_IN_FLIGHT_MAX: Final = 10_000  # per replica, then 429
 ENTRY_BYTES_MAX: Final = 4 << 20  # one encoded log entry: a body with its defaults spelled out
 
+# --- the work of one entry in apply: decides outcomes (docs/format.md); some 50 ms at most --------------
+ENTRY_ROWS_MAX: Final = 4_000  # rows looked at or written
+ENTRY_HASHED_BYTES_MAX: Final = 1 << 20  # content hashed: text, value, metadata, and a value before it is merged
+ENTRY_PINS_MAX: Final = 10_000  # pins looked at, of gates whose memories change
+
 # --- coordination: those of the first group decide outcomes in apply (docs/format.md) --------
 WAITERS_MAX: Final = 1000  # in the queue of one lock, then 429
 LOCK_TTL_MS_MIN: Final = 100  # a shorter lease is over before its holder hears of it

@@ -32,6 +32,8 @@ def problem(written: Written, seq: int, about: About) -> Problem:
     code = outcome.code if outcome.code in KINDS else "internal"
     if code in _NOT_OF_IT:
         return _plain(written, outcome, code)
+    if code == "too-large" and outcome.path == "entry":
+        return _plain(written, outcome, code)
     if about.lock is not None:
         return _of_lock(written, outcome, about, about.lock, code)
     if about.gate is not None:
@@ -46,6 +48,7 @@ def _plain(written: Written, outcome: Outcome, code: str) -> Problem:
         "idempotency-key-reused": "this Idempotency-Key was used for another request; use a new key for a new request",
         "too-many-requests": "the table of idempotency keys is full; retry later, or without a key",
         "batch-refused": "another operation of this atomic batch was refused",
+        "too-large": "the operations before it have used up what one entry may look at; send fewer in one request",
     }
     detail = details.get(code, f"{outcome.path or 'the operation'} cannot be applied as it is")
     return Problem(code, detail, index=written.row.index)

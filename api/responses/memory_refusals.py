@@ -125,6 +125,8 @@ def _detail(code: str, outcome: Outcome) -> str:
             return "this Idempotency-Key was used for another request; use a new key for a new request"
         case "too-many-requests":
             return "the table of idempotency keys is full; retry later, or without a key"
+        case "too-large" if outcome.path == "entry":
+            return "the operations before it have used up what one entry may look at; send fewer in one request"
         case "too-large":
             return f"{outcome.path or 'the memory'} would be past its limit; store less"
         case "wrong-state":

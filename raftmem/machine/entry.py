@@ -13,6 +13,7 @@ from typing import Final
 from msgspec import Struct
 
 from raftmem.machine import gates, locks, memory, tasks
+from raftmem.machine.budget import PATH
 from raftmem.machine.guards import false_guards
 from raftmem.machine.idempotency import Admitted, Replay, admit, used
 from raftmem.machine.overlay import Moment, Overlay, Refusal
@@ -32,6 +33,7 @@ from raftmem.model.records import About, Change, IdempotencyRow, Outcome, Positi
 
 _NOTHING: Final = Step(Result(), ())
 _BATCH_REFUSED: Final = Refusal("batch-refused")
+_TOO_LARGE: Final = Refusal("too-large", path=PATH)
 
 
 class _Run(Struct, frozen=True):
@@ -114,7 +116,10 @@ class _Entry:
         for seq, place in enumerate(places, first_seq):
             operation = self._header.operations[place]
             moment = Moment(Position(self._index, seq), self._now, entry.wall_ms, self._header.actor, self._term)
-            outcome = _perform(overlay, moment, operation, entry.contents[place], entry.salts[place])
+            if seq > first_seq and overlay.count().is_spent(overlay.looked, overlay.changes):
+                outcome: Outcome | Refusal = _TOO_LARGE
+            else:
+                outcome = _perform(overlay, moment, operation, entry.contents[place], entry.salts[place])
             if isinstance(outcome, Refusal):
                 if atomic:
                     return _Refused(seq, outcome)

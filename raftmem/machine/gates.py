@@ -64,7 +64,7 @@ def follow(overlay: Overlay, moment: Moment, memory_id: str) -> None:
 
     Each that was open and is not any more is a consequence `GATE_CLOSE`.
     """
-    record = overlay.memory(memory_id) if overlay.scan(PINS, limit=1) else None
+    record = overlay.memory(memory_id) if overlay.has(PINS) else None
     if record is None:  # the usual case: no memory is pinned
         return
     prefix = pinned_by(memory_id)
@@ -117,6 +117,7 @@ def _is_open(overlay: Overlay, gate: Gate) -> bool:
 
 
 def _pin_holds(overlay: Overlay, pin: Pin) -> bool:
+    overlay.count().pins += 1
     record = overlay.active(pin.memory)
     return record is not None and record.version == pin.version
 

@@ -6,6 +6,9 @@ The version numbers of an id only rise, also through delete and re-add, so an ol
 
 from typing import assert_never
 
+from msgspec import UNSET
+
+from raftmem.machine.budget import merge_bytes
 from raftmem.machine.identity import blank, born, keeps_scope, next_version, scope_of
 from raftmem.machine.overlay import Moment, Overlay, Refusal
 from raftmem.machine.revision import NOTHING, revise
@@ -123,6 +126,8 @@ def _update(overlay: Overlay, moment: Moment, operation: Update, content: Conten
     stood = overlay.active(operation.memory_id)
     if stood is None:
         return Refusal("not-found")
+    if content.merge is not UNSET:
+        overlay.count().hashed_bytes += merge_bytes(stood.value, content.merge)
     revision = revise(next_version(stood, moment), operation.fields, content, moment)
     if isinstance(revision, Refusal):
         return revision

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from itertools import takewhile
 from typing import NamedTuple
 
+from raftmem.machine.budget import Budget
 from raftmem.model.commands import Actor, Scope
 from raftmem.model.coordination_rows import (
     CoordinationRow,
@@ -52,7 +53,8 @@ class Refusal(NamedTuple):
 class Overlay:
     """Later operations of an entry see the earlier ones through it. `changes`: the changes of the entry.
 
-    `consequences`: events that followed from its operations (a grant, a gate that closed).
+    `budget`: the work of the entry so far. `consequences`: events that followed from its operations (a grant, a gate
+    that closed).
     """
 
     __slots__ = (
@@ -63,13 +65,17 @@ class Overlay:
         "_rows",
         "_taken",
         "_view",
+        "budget",
         "changes",
         "consequences",
+        "looked",
         "told",
     )
 
     def __init__(self, view: View) -> None:
         self._view = view
+        self.looked = 0  # rows
+        self.budget: Budget | None = None  # made when a second operation comes
         self._newest: dict[str, Record] = {}
         self._rows: dict[bytes, CoordinationRow | None] = {}
         self._left: list[bytes] = []  # index keys of the state below whose rows have changed; in order
@@ -82,7 +88,11 @@ class Overlay:
 
     def memory(self, memory_id: str) -> Record | None:
         """The newest version, tombstones too."""
-        return self._newest.get(memory_id) or self._view.memory(memory_id)
+        known = self._newest.get(memory_id)
+        if known is not None:
+            return known
+        self.looked += 1
+        return self._view.memory(memory_id)
 
     def active(self, memory_id: str) -> Record | None:
         record = self.memory(memory_id)
@@ -90,6 +100,7 @@ class Overlay:
 
     def duplicate(self, sha256: bytes, scope: Scope) -> Record | None:
         """The oldest active memory with this content hash and exactly these four scope ids."""
+        self.looked += 1
         if not self._newest:
             return self._view.duplicate(sha256, scope)
         below = self._view.duplicate(sha256, scope, self._newest.keys())
@@ -109,7 +120,10 @@ class Overlay:
 
     # --- coordination ---------------------------------------------------------------------------------
     def coordination_row(self, key: bytes) -> CoordinationRow | None:
-        return self._rows[key] if key in self._rows else self._view.coordination_row(key)
+        if key in self._rows:
+            return self._rows[key]
+        self.looked += 1
+        return self._view.coordination_row(key)
 
     def lock(self, name: str) -> Lock | None:
         found = self.coordination_row(lock_key(name))
@@ -139,11 +153,14 @@ class Overlay:
     def scan(self, prefix: bytes, *, limit: int, start: bytes = b"", stop: bytes | None = None) -> list[IndexedRow]:
         """As `View.scan`, with the changes of the entry so far."""
         if not self._rows:
-            return self._view.scan(prefix, limit=limit, start=start, stop=stop)
+            rows = self._view.scan(prefix, limit=limit, start=start, stop=stop)
+            self.looked += len(rows)
+            return rows
         seek = max(prefix, start)
         seek_below = max(seek, self._gone.get(prefix, b""))
         left = set(_under(self._left, prefix, seek_below, stop))
         below = self._view.scan(prefix, limit=limit + len(left), start=seek_below, stop=stop)
+        self.looked += len(below)
         found = [one for one in below if one.index_key not in left]
         if left and seek == prefix:
             gone = next((at for at, one in enumerate(below) if one.index_key not in left), len(below))
@@ -153,6 +170,18 @@ class Overlay:
             IndexedRow(index_key, self._indexed[index_key]) for index_key in _under(self._taken, prefix, seek, stop)
         ]
         return sorted(found, key=lambda one: one.index_key)[:limit]
+
+    def count(self) -> Budget:
+        """The budget with the work so far; most entries have one operation, and never ask."""
+        if self.budget is None:
+            self.budget = Budget()
+        return self.budget
+
+    def has(self, prefix: bytes) -> bool:
+        """True if a scan of this prefix finds a row; the rows that the entry put are looked at first."""
+        if self._taken and next(_under(self._taken, prefix, prefix, None), None) is not None:
+            return True
+        return bool(self.scan(prefix, limit=1))
 
     def put_row(self, key: bytes, new: CoordinationRow | None, at: Position) -> None:
         """Put `new` under `key`; None removes the row."""

@@ -205,7 +205,8 @@ def test_a_claim_takes_by_priority_then_by_age_over_all_its_queues() -> None:
 @pytest.mark.parametrize("queues", [1, 40])
 def test_claims_of_an_entry_look_at_little_more_than_they_take(monkeypatch: pytest.MonkeyPatch, queues: int) -> None:
     world, names = World(), [f"q{n}" for n in range(queues)]
-    world.run(*(add_task(f"t{n}", queue=names[n % queues]) for n in range(2000)))
+    for start in range(0, 2000, 500):
+        world.run(*(add_task(f"t{n}", queue=names[n % queues]) for n in range(start, start + 500)))
     reader = world.store.read()
     scan, seen = reader.scan, []
 
@@ -216,7 +217,7 @@ def test_claims_of_an_entry_look_at_little_more_than_they_take(monkeypatch: pyte
 
     monkeypatch.setattr(reader, "scan", counted)
     overlay = Overlay(reader)
-    moment = Moment(Position(2, 0), world.time, 0, ALICE)
+    moment = Moment(Position(5, 0), world.time, 0, ALICE)
     for _ in range(20):
         tasks.perform(overlay, moment, TaskClaim(tuple(names), "w", 1000, 50), None)
     assert len(overlay.changes) == 1000
