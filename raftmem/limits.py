@@ -27,6 +27,7 @@ TTL_MS_MAX: Final = 10 * 366 * 86_400_000  # ten years: a longer life is no TTL
 LIST_LIMIT_DEFAULT: Final = 100
 LIST_LIMIT_MAX: Final = 1000
 LIST_SCAN_ROWS_MAX: Final = 4_000  # rows one page may look at before it answers what it has: some 25 ms of the loop
+LIST_SCAN_BYTES_MAX: Final = 4 << 20  # bytes of records one page may look at, times the conditions of its filter
 FILTER_NODES_MAX: Final = 64  # conditions of one filter expression
 FILTER_VALUES_MAX: Final = 1000  # values of one `in` or `nin`
 TOP_K_DEFAULT: Final = 10

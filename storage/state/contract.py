@@ -26,7 +26,8 @@ class EventRow(Struct, frozen=True, array_like=True):
 class Query(NamedTuple):
     """A selection of memories. `scope`: (field name, id) pairs that must all be equal. `tags`: all must be there.
 
-    `accept`: a further condition on the record (the parsed filter), or None.
+    `accept`: a further condition on the record (the parsed filter), or None. `conditions`: how often `accept` may read
+    a record; the bytes that a page may look at are divided by it.
     """
 
     scope: tuple[tuple[str, str], ...] = ()
@@ -35,12 +36,13 @@ class Query(NamedTuple):
     memory_type: str | None = None
     status: str = "active"
     accept: Callable[[Record], bool] | None = None
+    conditions: int = 1
 
 
 class Page(NamedTuple):
     """`after`: (created index, id) to go on from, None when no further record matches.
 
-    A page may hold fewer records than asked for and still go on: one page looks at a bounded number of rows.
+    A page may hold fewer records than asked for and still go on: one page looks at a bounded number of rows and bytes.
     """
 
     records: list[Record]
