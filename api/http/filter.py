@@ -27,12 +27,13 @@ _INSTANT: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(
 
 
 class Filter:
-    """A parsed filter: immutable, any thread."""
+    """A parsed filter: immutable, any thread. `conditions`: how many it has, at least one."""
 
-    __slots__ = ("_match",)
+    __slots__ = ("_match", "conditions")
 
-    def __init__(self, match: _Match) -> None:
+    def __init__(self, match: _Match, conditions: int = 1) -> None:
         self._match = match
+        self.conditions = conditions
 
     def matches(self, record: Record) -> bool:
         return self._match(Look(record))
@@ -40,7 +41,8 @@ class Filter:
 
 def parse(raw: object) -> Filter:
     """The filter that a decoded JSON value says. Raises: BadRequest naming the place (`filter.and[1].op`)."""
-    return Filter(_Parser().node(raw, "filter"))
+    parser = _Parser()
+    return Filter(parser.node(raw, "filter"), parser.nodes)
 
 
 # --- comparisons ----------------------------------------------------------------------------------
@@ -126,11 +128,11 @@ class _Parser:
     """One filter being read; counts its nodes, which bounds the depth too."""
 
     def __init__(self) -> None:
-        self._nodes = 0
+        self.nodes = 0
 
     def node(self, raw: object, place: str) -> _Match:
-        self._nodes += 1
-        if self._nodes > FILTER_NODES_MAX:
+        self.nodes += 1
+        if self.nodes > FILTER_NODES_MAX:
             raise BadRequest(f"a filter has at most {FILTER_NODES_MAX} conditions; this one has more", parameter=place)
         if not isinstance(raw, dict):
             raise BadRequest(f"{place} must be an object: a condition, and, or, not", parameter=place)

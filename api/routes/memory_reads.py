@@ -150,6 +150,7 @@ def _list_query(given: Parameters) -> Query:
         memory_type=given.choice("memory_type", get_args(MemoryType)),
         status=given.choice("status", get_args(Status)) or "active",
         accept=None if accept is None else accept.matches,
+        conditions=1 if accept is None else accept.conditions,
     )
 
 

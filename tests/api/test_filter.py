@@ -250,3 +250,8 @@ def test_any_json_is_parsed_or_refused_and_a_match_never_raises(raw: object) -> 
         return
     assert parsed.matches(RECORD) in (True, False)
     assert parsed.matches(BARE) in (True, False)
+
+
+def test_a_filter_says_how_many_conditions_it_has() -> None:
+    one = {"field": "text", "op": "icontains", "value": "x"}
+    assert [parse(raw).conditions for raw in (one, {"or": [one, one]}, {"not": {"and": [one] * 3}})] == [1, 3, 5]
