@@ -26,8 +26,11 @@ TTL_MS_MAX: Final = 10 * 366 * 86_400_000  # ten years: a longer life is no TTL
 # --- reads ----------------------------------------------------------------------------------
 LIST_LIMIT_DEFAULT: Final = 100
 LIST_LIMIT_MAX: Final = 1000
-LIST_SCAN_ROWS_MAX: Final = 4_000  # rows one page may look at before it answers what it has: some 25 ms of the loop
-LIST_SCAN_BYTES_MAX: Final = 4 << 20  # bytes of records one page may look at, times the conditions of its filter
+LIST_SCAN_ROWS_MAX: Final = 4_000  # rows one page may look at before it answers what it has
+PAGE_BYTES_MAX: Final = 16 << 20  # content that one page shows before it ends with a cursor; a search past it is 413
+SLICE_ROWS_MAX: Final = 500  # rows that a request looks at before others get the loop: some 3 ms
+SLICE_BYTES_MAX: Final = 1 << 20  # content that a request looks at before others get the loop: some 3 ms
+FILTER_BYTES_AT_ONCE: Final = 256 << 10  # content times conditions that a filter looks at on the loop, not on a thread
 FILTER_NODES_MAX: Final = 64  # conditions of one filter expression
 FILTER_VALUES_MAX: Final = 1000  # values of one `in` or `nin`
 TOP_K_DEFAULT: Final = 10

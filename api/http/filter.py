@@ -112,15 +112,16 @@ def _contains(wanted: object) -> _Test:
     return test
 
 
-def _icontains(wanted: str) -> _Test:
+def _icontains(get: Get, wanted: str) -> _Match:
     folded = wanted.casefold()
 
-    def test(found: object) -> bool:
+    def match(look: Look) -> bool:
+        found = get(look)
         if isinstance(found, str):
-            return folded in found.casefold()
+            return folded in look.fold(found)
         return isinstance(found, list) and any(isinstance(item, str) and item.casefold() == folded for item in found)
 
-    return test
+    return match
 
 
 # --- parsing --------------------------------------------------------------------------------------
@@ -170,6 +171,10 @@ def _condition(raw: dict[str, object], place: str) -> _Match:
         return lambda look: (get(look) is not UNSET) is wanted
     if field in INSTANTS:
         wanted = _instants(op, wanted, place)
+    if op == "icontains":
+        if not isinstance(wanted, str):
+            raise BadRequest(f"{place}.value must be a string for icontains", parameter=f"{place}.value")
+        return _icontains(get, wanted)
     test = _test(op, wanted, place)
     if op in ("ne", "nin"):
         return lambda look: (found := get(look)) is UNSET or not test(found)
@@ -203,10 +208,6 @@ def _test(op: object, wanted: object, place: str) -> _Test:
         return _ordered(str(op), wanted)
     if op == "contains":
         return _contains(wanted)
-    if op == "icontains":
-        if not isinstance(wanted, str):
-            raise BadRequest(f"{at_value} must be a string for icontains", parameter=at_value)
-        return _icontains(wanted)
     ops = "eq, ne, gt, gte, lt, lte, in, nin, contains, icontains, exists"
     raise BadRequest(f"{place}.op must be one of {ops}", parameter=f"{place}.op")
 

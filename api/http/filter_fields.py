@@ -18,12 +18,13 @@ _decode = msgspec.json.Decoder().decode
 
 
 class Look:
-    """One record under one match: its JSON is decoded at most once, and only when asked for."""
+    """One record under one match: its JSON is decoded, and a text is folded, at most once and only when asked for."""
 
-    __slots__ = ("_metadata", "_value", "record")
+    __slots__ = ("_folded", "_metadata", "_value", "record")
 
     def __init__(self, record: Record) -> None:
         self.record = record
+        self._folded: dict[str, str] = {}
         self._value: object = UNSET
         self._metadata: object = UNSET
 
@@ -31,6 +32,13 @@ class Look:
         if self._value is UNSET and self.record.value is not None:
             self._value = _decode(self.record.value)
         return self._value
+
+    def fold(self, text: str) -> str:
+        """A text of this record without the difference of upper and lower case."""
+        folded = self._folded.get(text)
+        if folded is None:
+            folded = self._folded[text] = text.casefold()
+        return folded
 
     def metadata(self) -> object:
         if self._metadata is UNSET:

@@ -6,7 +6,7 @@ and changes of the members show only under `include=internal`, the latter also w
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from raftmem.api.http import levels
@@ -15,12 +15,12 @@ from raftmem.api.http.cursors import Cursors, EventCursor
 from raftmem.api.http.parameters import Conflict, Parameters, memory_id
 from raftmem.api.http.problems import not_found
 from raftmem.api.responses import memory_views
-from raftmem.api.responses.memory_replies import EventList
 from raftmem.api.responses.payloads import payload
 from raftmem.api.routes.memory_reads import ORDERS, SCOPE_IDS, page_limit, read_page, scope_pairs
+from raftmem.api.routes.slices import Slices, item_text, list_text
 from raftmem.api.schema.parts import OPS
 from raftmem.errors import BadRequest, IndexCompacted
-from raftmem.limits import JSON_INTEGER_MAX, LIST_SCAN_ROWS_MAX, WAIT_MS_MAX
+from raftmem.limits import JSON_INTEGER_MAX, LIST_SCAN_ROWS_MAX, PAGE_BYTES_MAX, WAIT_MS_MAX
 from raftmem.model.codec import Entry, decode
 from raftmem.model.commands import Scope
 from raftmem.model.records import SEQ_LAST, About, Outcome, Position
@@ -135,9 +135,9 @@ class Range(NamedTuple):
 
 
 class Found(NamedTuple):
-    """One page. `after`: where the next one goes on; None at the end."""
+    """One page. `texts`: the events as JSON. `after`: where the next one goes on; None at the end."""
 
-    events: list[memory_views.EventView]
+    texts: list[bytes]
     after: Position | None
 
 
@@ -158,12 +158,11 @@ async def many(call: Call) -> Reply:
         raise IndexCompacted(first, point.reader.oldest_index())
     after = cursor.after if cursor else None
     span = Range(first or point.reader.oldest_index(), min(last or point.index, point.index), descending, after)
-    found = _page(point.reader, span, wanted, limit)
-    if wait_ms and cursor is None and not found.events:
+    found = await _page(call, point, span, wanted, limit)
+    if wait_ms and cursor is None and not found.texts:
         point, found = await _wait(call, point, found, span, last, wanted, limit, wait_ms)
     following = None if found.after is None else cursors.next(EventCursor(point.index, found.after))
-    text = memory_views.encode(EventList(found.events, following))
-    return Reply(200, text, point.index, options.level.value)
+    return Reply(200, list_text("events", found.texts, following), point.index, options.level.value)
 
 
 async def one(call: Call) -> Reply:
@@ -181,9 +180,14 @@ async def one(call: Call) -> Reply:
     row = point.reader.event(index)
     if row is None:
         raise not_found(f"index {index} is above the applied index {point.index}", index=point.index)
-    events = [event for _, event in shown(point.reader, row, Wanted(internal=internal))]
-    text = memory_views.encode(EventList(events, None))
-    return Reply(200, text, point.index, point.level)
+    slices = Slices(call, point, at=None)
+    texts: list[bytes] = []
+    for _, event in shown(point.reader, row, Wanted(internal=internal)):
+        texts.append(item_text(event))
+        slices.spend(rows=1, count=len(texts[-1]))
+        if slices.is_over:
+            await slices.next()
+    return Reply(200, list_text("events", texts, None), point.index, point.level)
 
 
 def wanted_of(given: Parameters) -> Wanted:
@@ -215,29 +219,60 @@ def _wait_ms(given: Parameters, first: int | None, last: int | None, *, descendi
 
 
 # --- looking --------------------------------------------------------------------------------------
-def _page(reader: StateReader, span: Range, wanted: Wanted, limit: int) -> Found:
+async def _page(call: Call, point: Point, span: Range, wanted: Wanted, limit: int) -> Found:
+    """A page, looked at in slices. It ends with a cursor once it has shown, or looked at, as much as one may."""
     start, last = span.first, span.last
     if span.after is not None:
         start, last = (start, min(last, span.after.index)) if span.descending else (max(start, span.after.index), last)
-    events: list[memory_views.EventView] = []
+    slices = Slices(call, point, at=point.index)
+    texts: list[bytes] = []
     newest: Position | None = None
-    for looked, row in enumerate(reader.events(start, last + 1, descending=span.descending)):
-        if looked == LIST_SCAN_ROWS_MAX:
-            return Found(
-                events, Position(row.index, SEQ_LAST) if span.descending else Position(row.index - 1, SEQ_LAST)
-            )
-        for place, event in shown(reader, row, wanted, span):
-            if len(events) == limit:
-                return Found(events, newest)
-            events.append(event)
-            newest = place
-    return Found(events, None)
+    looked = size = 0
+    while start <= last:
+        scanned = slices.count
+        for row in slices.reader.events(start, last + 1, descending=span.descending):
+            if looked == LIST_SCAN_ROWS_MAX:
+                return Found(
+                    texts, Position(row.index, SEQ_LAST) if span.descending else Position(row.index - 1, SEQ_LAST)
+                )
+            looked += 1
+            slices.spend(rows=1, count=len(row.data))
+            for place, event in looked_at(lambda: slices.reader, row, wanted, span):
+                if event is None:
+                    slices.spend(rows=1)
+                elif len(texts) == limit or size >= PAGE_BYTES_MAX:
+                    return Found(texts, newest)
+                else:
+                    texts.append(item_text(event))
+                    size += len(texts[-1])
+                    slices.spend(rows=1, count=len(texts[-1]))
+                    newest = place
+                if slices.is_over:
+                    await slices.next()
+            if span.descending:
+                last = row.index - 1
+            else:
+                start = row.index + 1
+            if slices.is_over or slices.count != scanned:
+                break  # a scan ends with the slice whose reader it reads
+        else:
+            break
+        if slices.is_over:
+            await slices.next()
+    return Found(texts, None)
 
 
-def shown(
-    reader: StateReader, row: EventRow, wanted: Wanted, span: Range | None = None
-) -> Iterator[tuple[Position, memory_views.EventView]]:
-    """The events of one entry that a list or a stream shows, in its order."""
+def shown(reader: StateReader, row: EventRow, wanted: Wanted) -> Iterator[tuple[Position, memory_views.EventView]]:
+    """The events of one entry that a stream shows, in order."""
+    for place, event in looked_at(lambda: reader, row, wanted):
+        if event is not None:
+            yield place, event
+
+
+def looked_at(
+    reader: Callable[[], StateReader], row: EventRow, wanted: Wanted, span: Range | None = None
+) -> Iterator[tuple[Position, memory_views.EventView | None]]:
+    """The events of one entry, in the order of a list; None: it does not show. `reader`: the one that is good now."""
     count = len(row.result.outcomes)
     if count == 0:
         if wanted.raft() and (span is None or span.past(Position(row.index, 0))):
@@ -246,16 +281,17 @@ def shown(
             if wanted.asked(row, entry, 0) and wanted.op in (None, event.op):
                 yield Position(row.index, 0), event
         return
-    descending = span is not None and span.descending
-    places = [Position(row.index, seq) for seq in (reversed(range(count)) if descending else range(count))]
-    places = [place for place in places if span is None or span.past(place)]
-    places = [place for place in places if wanted.event(reader, row, place.seq)]
-    if not places:
-        return
-    entry = decode(row.data, index=row.index)
-    for place in places:
-        if wanted.asked(row, entry, place.seq):
-            yield place, memory_views.event(row, entry, place.seq, payload=payload(row, entry, place.seq))
+    decoded: Entry | None = None
+    for seq in reversed(range(count)) if span is not None and span.descending else range(count):
+        place = Position(row.index, seq)
+        if span is not None and not span.past(place):
+            continue
+        if wanted.event(reader(), row, seq):
+            decoded = decoded or decode(row.data, index=row.index)
+            if wanted.asked(row, decoded, seq):
+                yield place, memory_views.event(row, decoded, seq, payload=payload(row, decoded, seq))
+                continue
+        yield place, None
 
 
 async def _wait(
@@ -266,7 +302,7 @@ async def _wait(
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_ms / 1000
     seen = max(point.index, span.first - 1) if found.after is None else found.after.index
-    while not found.events and (last is None or seen < last):
+    while not found.texts and (last is None or seen < last):
         left_ms = int((deadline - loop.time()) * 1000)
         if left_ms <= 0:
             break
@@ -276,6 +312,6 @@ async def _wait(
         await asyncio.sleep(0)  # others get their turn between two pages
         point = await call.read(ReadOptions(Level.EVENTUAL, min_index=seen + 1))
         upto = point.index if last is None else min(last, point.index)
-        found = _page(point.reader, Range(seen + 1, upto, descending=False, after=None), wanted, limit)
+        found = await _page(call, point, Range(seen + 1, upto, descending=False, after=None), wanted, limit)
         seen = upto if found.after is None else found.after.index
     return point, found

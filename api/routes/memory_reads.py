@@ -19,14 +19,17 @@ from raftmem.api.http.problems import not_found
 from raftmem.api.http.settings import stronger
 from raftmem.api.requests.memory_bodies import SearchBody, convert
 from raftmem.api.responses import memory_refusals, memory_views
-from raftmem.api.responses.memory_replies import EventList, MemoryList, ScoreDetails, SearchHit, SearchResults
+from raftmem.api.responses.memory_replies import ScoreDetails, SearchHit
 from raftmem.api.responses.payloads import payload
-from raftmem.limits import LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX
-from raftmem.model.codec import decode
+from raftmem.api.routes.memory_pages import MemoryQuery, memory_page
+from raftmem.api.routes.slices import Slices, item_text, joined, list_text, vector_bytes
+from raftmem.errors import TooLarge
+from raftmem.limits import LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX, PAGE_BYTES_MAX
+from raftmem.model.codec import Entry, decode
 from raftmem.model.commands import MemoryType, Scope
 from raftmem.model.records import SEQ_LAST, Position, Record, Status
 from raftmem.service.interface import Level, Point, ReadOptions
-from raftmem.storage.state.contract import Query, StateReader
+from raftmem.storage.state.contract import EventRow, Query, StateReader
 from raftmem.storage.vectors.contract import VectorQuery
 
 SCOPE_IDS: Final = ("app_id", "user_id", "agent_id", "run_id")
@@ -103,7 +106,7 @@ async def many(call: Call) -> Reply:
     """`GET /v1/memories`."""
     given = call.parameters(once=_LIST, repeatable=_LIST_REPEATABLE)
     query = _list_query(given)
-    limit = page_limit(given)
+    accept, limit = given.filter(), page_limit(given)
     descending = given.choice("order", ORDERS) == "desc"
     with_vector = "embedding" in given.choices("include", _INCLUDE)
     cursors = Cursors(MemoryCursor, call, given)
@@ -111,13 +114,11 @@ async def many(call: Call) -> Reply:
     options = levels.read_options(given, call.settings.level(query.tags, Scope(**dict(query.scope))))
     point = await read_page(call, options, cursor)
     pinned = None if cursor is None and options.at is None else point.index
-    page = point.reader.memories(
-        query, at=pinned, after=cursor.after if cursor else None, limit=limit, descending=descending
-    )
-    memories = [memory_views.memory_of(point.reader, record, with_vector=with_vector) for record in page.records]
+    after = cursor.after if cursor else None
+    wanted = MemoryQuery(query, accept, after, pinned, limit, descending, with_vector)
+    page = await memory_page(call, point, wanted, timeout_ms=options.timeout_ms)
     following = None if page.after is None else cursors.next(MemoryCursor(point.index, page.after))
-    text = memory_views.encode(MemoryList(memories, following))
-    return Reply(200, text, point.index, _shown_level(point, options))
+    return Reply(200, list_text("memories", page.texts, following), point.index, _shown_level(point, options))
 
 
 def page_limit(given: Parameters) -> int:
@@ -142,15 +143,12 @@ def scope_pairs(given: Parameters) -> tuple[tuple[str, str], ...]:
 
 
 def _list_query(given: Parameters) -> Query:
-    accept = given.filter()
     return Query(
         scope=scope_pairs(given),
         ids=tuple(memory_id(value) for value in given.many("id")),
         tags=given.many("tag"),
         memory_type=given.choice("memory_type", get_args(MemoryType)),
         status=given.choice("status", get_args(Status)) or "active",
-        accept=None if accept is None else accept.matches,
-        conditions=1 if accept is None else accept.conditions,
     )
 
 
@@ -162,31 +160,37 @@ async def search(call: Call) -> Reply:
     scope = tuple((field, name(value, field)) for field, value in _scope_of(body) if value is not None)
     tags = tuple(name(tag, "tags") for tag in body.tags)
     accept: Filter | None = None if body.filter is UNSET or body.filter is None else parse_filter(body.filter)
-    query = Query(scope=scope, tags=tags, accept=None if accept is None else accept.matches)
+    query = Query(
+        scope=scope,
+        tags=tags,
+        accept=None if accept is None else accept.matches,
+        conditions=0 if accept is None else accept.conditions,
+    )
     wanted = VectorQuery(embedding.pack(body.embedding), body.top_k, body.threshold, query)
     point = await call.read(levels.read_options(given, call.settings.level(tags, Scope(**dict(scope)))))
     index, level = point.index, point.level
     with call.shared.shares.searches.hold(call.exchange.client):
         hits = await call.service.search(point, wanted)
-    reader = await _reader_again(call, index) if "embedding" in body.include and hits else None
-    results = [
-        SearchHit(
-            memory_views.memory(hit.record, reader.vector(hit.record) if reader else None),
-            hit.score,
-            ScoreDetails(hit.score),
-        )
-        for hit in hits
-    ]
-    return Reply(200, memory_views.encode(SearchResults(results)), index, level)
+    with_vector = "embedding" in body.include
+    slices = Slices(call, point, at=index)
+    if with_vector and hits:
+        await slices.again()
+    texts: list[bytes] = []
+    shown = 0
+    for hit in hits:
+        if slices.is_over:
+            await slices.next()
+        view = memory_views.memory(hit.record, slices.reader.vector(hit.record) if with_vector else None)
+        texts.append(item_text(SearchHit(view, hit.score, ScoreDetails(hit.score))))
+        shown += len(texts[-1])
+        if shown > PAGE_BYTES_MAX:
+            raise TooLarge(f"the results are larger than {PAGE_BYTES_MAX} bytes; ask for a smaller top_k")
+        slices.spend(rows=1, count=len(texts[-1]) + vector_bytes(hit.record.dimension if with_vector else None))
+    return Reply(200, joined(b'{"results":[', texts, b"]}"), index, level)
 
 
 def _scope_of(body: SearchBody) -> Iterable[tuple[str, str | None]]:
     return zip(SCOPE_IDS, (body.app_id, body.user_id, body.agent_id, body.run_id), strict=True)
-
-
-async def _reader_again(call: Call, index: int) -> StateReader:
-    """A reader is good until the next await, and the search has awaited."""
-    return (await call.service.read(ReadOptions(at=index))).reader
 
 
 # --- history --------------------------------------------------------------------------------------
@@ -203,17 +207,29 @@ async def history(call: Call) -> Reply:
     places = [place for place in places if place.index <= point.index]
     if not places and cursor is None:
         raise not_found(f"there is no memory {target}, and there never was", index=point.index)
-    events = [_past(point.reader, target, place) for place in places[:limit]]
-    following = cursors.next(EventCursor(point.index, places[limit - 1])) if len(places) > limit else None
-    text = memory_views.encode(EventList(events, following))
-    return Reply(200, text, point.index, _shown_level(point, options))
+    slices = Slices(call, point, at=point.index)
+    texts: list[bytes] = []
+    shown = 0
+    row: EventRow | None = None
+    for place in places[:limit]:
+        if slices.is_over:
+            await slices.next()
+        if row is None or row.index != place.index:
+            row = slices.reader.event(place.index)
+            assert row is not None, "the history names events that are kept"
+            entry = decode(row.data, index=row.index)
+            slices.spend(count=len(row.data))
+        texts.append(item_text(_past(slices.reader, target, row, entry, place)))
+        slices.spend(rows=1, count=len(texts[-1]))
+        shown += len(texts[-1])
+        if shown >= PAGE_BYTES_MAX:
+            break
+    following = cursors.next(EventCursor(point.index, places[len(texts) - 1])) if len(places) > len(texts) else None
+    return Reply(200, list_text("events", texts, following), point.index, _shown_level(point, options))
 
 
-def _past(reader: StateReader, target: str, place: Position) -> memory_views.EventView:
+def _past(reader: StateReader, target: str, row: EventRow, entry: Entry, place: Position) -> memory_views.EventView:
     """One event with the memory before and after it."""
-    row = reader.event(place.index)
-    assert row is not None  # the history names events that are kept
-    entry = decode(row.data, index=row.index)
     previous = Position(place.index, place.seq - 1) if place.seq else Position(place.index - 1, SEQ_LAST)
     before, after = reader.memory(target, previous), reader.memory(target, place)
     return memory_views.event(

@@ -26,8 +26,8 @@ class EventRow(Struct, frozen=True, array_like=True):
 class Query(NamedTuple):
     """A selection of memories. `scope`: (field name, id) pairs that must all be equal. `tags`: all must be there.
 
-    `accept`: a further condition on the record (the parsed filter), or None. `conditions`: how often `accept` may read
-    a record; the bytes that a page may look at are divided by it.
+    `accept`: a further condition on the record (the parsed filter), or None. `conditions`: how many it has, so how
+    often it looks at the content of a record.
     """
 
     scope: tuple[tuple[str, str], ...] = ()
@@ -36,17 +36,26 @@ class Query(NamedTuple):
     memory_type: str | None = None
     status: str = "active"
     accept: Callable[[Record], bool] | None = None
-    conditions: int = 1
+    conditions: int = 0
+
+
+class Bounds(NamedTuple):
+    """How much one page may look at: rows, and bytes of their content. It looks at one row at least."""
+
+    rows: int
+    bytes: int
 
 
 class Page(NamedTuple):
     """`after`: (created index, id) to go on from, None when no further record matches.
 
-    A page may hold fewer records than asked for and still go on: one page looks at a bounded number of rows and bytes.
+    A page may hold fewer records than asked for and still go on: one page looks at a bounded number of rows, and of
+    bytes. `looked`: how many rows it looked at.
     """
 
     records: list[Record]
     after: tuple[int, str] | None
+    looked: int = 0
 
 
 class StateReader(View, Protocol):
@@ -57,9 +66,19 @@ class StateReader(View, Protocol):
         ...
 
     def memories(
-        self, query: Query, *, at: int | None, after: tuple[int, str] | None, limit: int, descending: bool = False
+        self,
+        query: Query,
+        *,
+        at: int | None,
+        after: tuple[int, str] | None,
+        limit: int,
+        descending: bool = False,
+        bounds: Bounds | None = None,
     ) -> Page:
-        """Oldest created index first, then id (or the reverse); as the state was after entry `at`."""
+        """Oldest created index first, then id (or the reverse); as the state was after entry `at`.
+
+        `bounds`: what the page may look at; None: as many rows as the store was opened for.
+        """
         ...
 
     def history(self, memory_id: str, *, after: Position | None, limit: int) -> list[Position]:

@@ -6,6 +6,7 @@ An entry that is not the next one is refused.
 """
 
 import errno
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ from raftmem.model.records import (
     Step,
 )
 from raftmem.storage.snapshots.contract import SnapshotMeta
-from raftmem.storage.state.contract import EventRow, Page, PreparedState, Query
+from raftmem.storage.state.contract import Bounds, EventRow, Page, PreparedState, Query
 from raftmem.storage.state.in_memory_copy import GrowingCopy, InMemoryFiles, doubt, lines_of
 from raftmem.storage.state.in_memory_rows import InMemoryRows
 from raftmem.storage.state.query import Cursor, end_of, page
@@ -166,7 +167,14 @@ class InMemoryReader:
         return 1
 
     def memories(
-        self, query: Query, *, at: int | None, after: Cursor | None, limit: int, descending: bool = False
+        self,
+        query: Query,
+        *,
+        at: int | None,
+        after: Cursor | None,
+        limit: int,
+        descending: bool = False,
+        bounds: Bounds | None = None,
     ) -> Page:
         moment = self._moment(None if at is None else end_of(at))
         found: dict[Cursor, Record | None] = {}
@@ -178,7 +186,8 @@ class InMemoryReader:
         cursors = sorted(found, reverse=descending)
         if after is not None:
             cursors = [cursor for cursor in cursors if (cursor < after if descending else cursor > after)]
-        return page(((cursor, found[cursor]) for cursor in cursors), query, limit=limit, rows_max=self._rows_max)
+        candidates = ((cursor, found[cursor]) for cursor in cursors)
+        return page(candidates, query, limit=limit, bounds=bounds or Bounds(self._rows_max, sys.maxsize))
 
     def history(self, memory_id: str, *, after: Position | None, limit: int) -> list[Position]:
         found: list[Position] = []

@@ -26,6 +26,8 @@ class Rows(Protocol):
 
     def memory(self, memory_id: str, at: Position | None = None) -> Record | None: ...
 
+    def row_of(self, memory_id: str) -> bytes | None: ...
+
     def newest(self, row: bytes) -> Record: ...
 
     def version(self, row: bytes, at: Position) -> Record | None: ...
@@ -48,11 +50,25 @@ class Listing:
         return self._by_rows(query, after)
 
     def _by_ids(self, query: Query, after: Cursor | None) -> Iterator[Candidate]:
-        records = (self._rows.memory(memory_id, self._moment) for memory_id in set(query.ids))
-        found = {(record.created.index, record.id): record for record in records if record is not None}
+        """Reads the content of a record only when its turn comes."""
+        found: dict[Cursor, str] = {}
+        for memory_id in set(query.ids):
+            created = self._created_index(memory_id)
+            if created is not None:
+                found[created, memory_id] = memory_id
         for cursor in sorted(found, reverse=self._descending):
             if self._follows(cursor, after):
-                yield cursor, found[cursor]
+                yield cursor, self._rows.memory(found[cursor], self._moment)
+
+    def _created_index(self, memory_id: str) -> int | None:
+        """Of the life that an id had at the moment; None for one that had none yet."""
+        row = self._rows.row_of(memory_id)
+        if row is None:
+            return None
+        if self._moment is None or row <= position_key(self._moment):
+            return index_of(row)
+        earlier = self._rows.memory(memory_id, self._moment)
+        return None if earlier is None else earlier.created.index
 
     def _by_rows(self, query: Query, after: Cursor | None) -> Iterator[Candidate]:
         for index, probes in groupby(self._probes(query, self._start(after)), key=_index_of_probe):

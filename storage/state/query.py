@@ -6,9 +6,8 @@ page that reached its bound returns the last row that it looked at.
 
 from collections.abc import Iterable
 
-from raftmem.limits import LIST_SCAN_BYTES_MAX
 from raftmem.model.records import SEQ_LAST, Position, Record
-from raftmem.storage.state.contract import Page, Query
+from raftmem.storage.state.contract import Bounds, Page, Query
 
 Cursor = tuple[int, str]  # (created index, id)
 
@@ -34,25 +33,25 @@ def matches(query: Query, record: Record) -> bool:
     return query.accept is None or query.accept(record)
 
 
-def page(candidates: Iterable[tuple[Cursor, Record | None]], query: Query, *, limit: int, rows_max: int) -> Page:
+def content_bytes(record: Record) -> int:
+    """About how many bytes the content of a version has: its text counted in characters."""
+    return len(record.text or "") + len(record.value or b"") + len(record.metadata)
+
+
+def page(candidates: Iterable[tuple[Cursor, Record | None]], query: Query, *, limit: int, bounds: Bounds) -> Page:
     """Fill one page from candidates in their order; None stands for a row that is not there at that moment."""
     records: list[Record] = []
     last: Cursor | None = None
-    left = LIST_SCAN_BYTES_MAX // max(1, query.conditions)
-    for looked, (cursor, record) in enumerate(candidates):
-        if looked == rows_max or left < 0:
-            return Page(records, last)
+    looked = spent = 0
+    for cursor, record in candidates:
+        if looked == bounds.rows or spent >= bounds.bytes:
+            return Page(records, last, looked)
         if record is not None:
-            left -= bytes_of(record)
-        if record is not None and matches(query, record):
-            if len(records) == limit:
-                return Page(records, (records[-1].created.index, records[-1].id))
-            records.append(record)
+            spent += content_bytes(record)
+            if matches(query, record):
+                if len(records) == limit:
+                    return Page(records, (records[-1].created.index, records[-1].id), looked)
+                records.append(record)
         last = cursor
-    return Page(records, None)
-
-
-def bytes_of(record: Record) -> int:
-    """The bytes of a record that a filter may read, about: a text counts a byte for a character."""
-    text, value = record.text, record.value
-    return (0 if text is None else len(text)) + (0 if value is None else len(value)) + len(record.metadata)
+        looked += 1
+    return Page(records, None, looked)

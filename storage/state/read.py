@@ -5,6 +5,7 @@ The rule that must hold: a memory at position p is its newest row created at or 
 at or before p. The base class reads the coordination rows (`coordination_read.py`).
 """
 
+import sys
 from bisect import insort
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
@@ -13,7 +14,7 @@ from raftmem.errors import Corrupt
 from raftmem.model.commands import Actor, Scope
 from raftmem.model.records import Head, IdempotencyRow, Position, Record
 from raftmem.storage.lmdb.environment import ReadTxn
-from raftmem.storage.state.contract import EventRow, Page, Query
+from raftmem.storage.state.contract import Bounds, EventRow, Page, Query
 from raftmem.storage.state.coordination_read import CoordinationReader
 from raftmem.storage.state.listing import Listing
 from raftmem.storage.state.query import Cursor, end_of, page
@@ -69,6 +70,11 @@ class LmdbReader(CoordinationReader):
             if record.previous is None:
                 return None
             row = position_key(record.previous)
+
+    def row_of(self, memory_id: str) -> bytes | None:
+        """The row of the newest life of an id; None for an id that never was."""
+        found = self._txn.get(self._tables.ids, id_key(memory_id))
+        return None if found is None else found[:ROW_BYTES]
 
     def newest(self, row: bytes) -> Record:
         """The newest version of a row that must be there."""
@@ -140,12 +146,19 @@ class LmdbReader(CoordinationReader):
         return 1
 
     def memories(
-        self, query: Query, *, at: int | None, after: Cursor | None, limit: int, descending: bool = False
+        self,
+        query: Query,
+        *,
+        at: int | None,
+        after: Cursor | None,
+        limit: int,
+        descending: bool = False,
+        bounds: Bounds | None = None,
     ) -> Page:
         moment = None if at is None or at >= self._head.index else end_of(at)
         listing = Listing(self, self._txn, self._tables, moment, descending=descending)
         found = listing.candidates(query, after)
-        return page(found, query, limit=limit, rows_max=self._rows_max)
+        return page(found, query, limit=limit, bounds=bounds or Bounds(self._rows_max, sys.maxsize))
 
     def expiring(self, time: int, limit: int) -> list[tuple[str, int]]:
         found: list[tuple[str, int]] = []

@@ -6,6 +6,7 @@ itself refuse candidates, more are asked for, in growing steps, up to all of the
 every candidate had been judged before the search.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from raftmem.errors import Corrupt
 from raftmem.model.records import SEQ_LAST, Position
 from raftmem.storage.state.contract import StateReader
+from raftmem.storage.state.query import content_bytes
 from raftmem.storage.vectors.contract import Hit, VectorQuery
 from raftmem.storage.vectors.cosine import BLOCK_ROWS, Floats, Places, Probe, ranking, reached, shown
 from raftmem.storage.vectors.faiss_index import FlatIndex
@@ -23,6 +25,7 @@ from raftmem.storage.vectors.rows import Capture
 SPARE_ROWS: Final = 8  # asked for beyond what is wanted, so that a tie at the end rarely needs a second search
 JUDGED_FIRST: Final = 128  # asked for at once when the query has a condition on the record
 JUDGED_MAX: Final = 1024  # records that may be looked at on the loop: 4 ms
+JUDGED_BYTES_MAX: Final = 1 << 20  # content, as often as it is looked at, that may be read on the loop: 3 ms
 GROWTH: Final = 8
 NEAREST_MAX: Final = 8192  # past this FAISS's heap costs more than scoring all candidates
 SHORT_FLOATS: Final = 1 << 19  # scanned at once: 0.1 ms, about what handing it to a thread costs a busy loop
@@ -85,7 +88,7 @@ class VectorSearch:
         ranked = rank(self._capture, self._probe, found, late, self._least)
         if len(ranked.ids) > JUDGED_MAX:
             ranked = Ranked(ranked.scores[:JUDGED_MAX], ranked.ids[:JUDGED_MAX], whole=False)
-        return judged(ranked, self._query, reader, self._moment)
+        return judged(ranked, self._query, reader, self._moment, bytes_max=JUDGED_BYTES_MAX)
 
     def further(self) -> Callable[[], list[Hit]]:
         reader = self._snapshot()
@@ -112,14 +115,22 @@ class VectorSearch:
         return judged(ranked, self._query, reader, self._moment) or []
 
 
-def judged(ranked: Ranked, query: VectorQuery, reader: StateReader, moment: Position) -> list[Hit] | None:
-    """The first that the query's condition on the record accepts, as many as it wants; None when more are needed."""
-    accept = query.query.accept
+def judged(
+    ranked: Ranked, query: VectorQuery, reader: StateReader, moment: Position, *, bytes_max: int = sys.maxsize
+) -> list[Hit] | None:
+    """The first that the query's condition on the record accepts, as many as it wants.
+
+    None when more are needed, or when `bytes_max` of content was looked at before.
+    """
+    accept, looks = query.query.accept, 1 + query.query.conditions
     hits: list[Hit] = []
     for score, memory_id in zip(ranked.scores, ranked.ids, strict=True):
+        if bytes_max <= 0:
+            return None
         record = reader.memory(memory_id, moment)
         if record is None or record.status != "active":
             raise Corrupt("vector index", f"holds memory {memory_id}, which the state does not", index=moment.index)
+        bytes_max -= content_bytes(record) * looks
         if accept is None or accept(record):
             hits.append(Hit(record, shown(score)))
             if len(hits) == query.top_k:
