@@ -11,7 +11,7 @@ from raftmem.api.requests.coordination_bodies import ApproveBody, BareBody, Gate
 from raftmem.api.requests.memory_bodies import convert
 from raftmem.api.requests.memory_drafts import Step
 from raftmem.api.responses import coordination_views, memory_views
-from raftmem.api.responses.coordination_replies import GateChanged, GateList
+from raftmem.api.responses.coordination_replies import GateChanged
 from raftmem.api.responses.coordination_views import GateView
 from raftmem.api.routes import listing
 from raftmem.api.routes.coordination import Applied, optional_body, write
@@ -93,7 +93,10 @@ async def many(call: Call) -> Reply:
     """`GET /v1/gates`."""
     given = call.parameters(once=_LIST)
     prefix = given.name("prefix") or ""
-    source = listing.Source(Gate, GATES, lambda _, gate: gate.name.startswith(prefix))
-    page = await listing.read(call, given, source)
-    gates = [coordination_views.gate(page.point.reader, gate) for gate in page.rows]
-    return Reply(200, memory_views.encode(GateList(gates, page.next_cursor)), page.point.index, page.point.level)
+    source = listing.Source(
+        Gate,
+        GATES,
+        lambda _, gate: gate.name.startswith(prefix),
+        view=lambda reader, gate, _: coordination_views.gate(reader, gate),
+    )
+    return (await listing.read(call, given, source)).reply("gates")

@@ -8,12 +8,15 @@ short, or empty, and still go on.
 from collections.abc import Callable, Iterator
 from typing import Final, Generic, NamedTuple, TypeVar
 
+from msgspec import Struct
+
 from raftmem.api.http import levels
-from raftmem.api.http.call import Call
+from raftmem.api.http.call import Call, Reply
 from raftmem.api.http.cursors import Cursors, PlaceCursor
 from raftmem.api.http.parameters import Parameters
 from raftmem.api.routes.memory_reads import ORDERS, page_limit
-from raftmem.limits import LIST_SCAN_ROWS_MAX, OPERATIONS_MAX
+from raftmem.api.routes.slices import item_text, list_text
+from raftmem.limits import LIST_NOW_BYTES_MAX, LIST_NOW_ROWS_MAX, OPERATIONS_MAX
 from raftmem.model.coordination_rows import Gate, Lock, Task, after, place_key
 from raftmem.model.records import Position
 from raftmem.service.interface import Point
@@ -25,17 +28,23 @@ _START: Final = Position(0, 0)
 _Row = TypeVar("_Row", Lock, Task, Gate)
 
 
-class Page(NamedTuple, Generic[_Row]):
-    """`level`: the one to show. `next_cursor`: None on the last page."""
+class Page(NamedTuple):
+    """`texts`: the rows as JSON. `next_cursor`: None on the last page."""
 
-    rows: list[_Row]
+    texts: list[bytes]
     point: Point
     next_cursor: str | None
+
+    def reply(self, name: str) -> Reply:
+        """The page under the name of what it lists."""
+        text = list_text(name, self.texts, self.next_cursor)
+        return Reply(200, text, self.point.index, self.point.level)
 
 
 class Source(NamedTuple, Generic[_Row]):
     """Which rows a list is about. `prefix`: an index that is ordered by `created`. `accept`: which of them show.
 
+    `view`: what is shown of one, at this log time.
     `among`: rows to choose from instead of the index, None where there are too many of them. `weight`: how many rows
     of the state the view of one takes.
     """
@@ -43,29 +52,32 @@ class Source(NamedTuple, Generic[_Row]):
     kind: type[_Row]
     prefix: bytes
     accept: Callable[[StateReader, _Row], bool]
+    view: Callable[[StateReader, _Row, int], Struct]
     among: Callable[[StateReader], list[_Row] | None] | None = None
     weight: Callable[[_Row], int] = lambda _: 1
 
 
-async def read(call: Call, given: Parameters, source: Source[_Row]) -> Page[_Row]:
+async def read(call: Call, given: Parameters, source: Source[_Row]) -> Page:
     """One page, at the level that the query asks for. Raises: BadRequest, and as `Service.read`."""
     limit, descending = page_limit(given), given.choice("order", ORDERS) == "desc"
     cursors = Cursors(PlaceCursor, call, given)
     cursor = cursors.given()
     point = await call.read(levels.read_options(given, call.settings.level()))
     place = None if cursor is None else cursor.after
-    rows: list[_Row] = []
-    looked = 0
+    now = call.service.log_time()
+    texts: list[bytes] = []
+    looked = size = 0
     for row in _walk(point.reader, source, place, descending=descending):
-        if len(rows) == limit or looked >= LIST_SCAN_ROWS_MAX:
+        if len(texts) == limit or looked >= LIST_NOW_ROWS_MAX or size >= LIST_NOW_BYTES_MAX:
             assert place is not None, "a row was looked at"
-            return Page(rows, point, cursors.next(PlaceCursor(place)))
+            return Page(texts, point, cursors.next(PlaceCursor(place)))
         looked += 1
         if source.accept(point.reader, row):
-            rows.append(row)
+            texts.append(item_text(source.view(point.reader, row, now)))
             looked += source.weight(row)
+            size += len(texts[-1])
         place = row.created
-    return Page(rows, point, None)
+    return Page(texts, point, None)
 
 
 def _walk(reader: StateReader, source: Source[_Row], place: Position | None, *, descending: bool) -> Iterator[_Row]:

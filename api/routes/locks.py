@@ -18,7 +18,6 @@ from raftmem.api.responses.coordination_refusals import waited_in_vain
 from raftmem.api.responses.coordination_replies import (
     Granted,
     LockChanged,
-    LockList,
     OwnerReleased,
     Released,
     ReleasedHold,
@@ -180,13 +179,12 @@ async def many(call: Call) -> Reply:
             Lock,
             LOCKS,
             lambda reader, lock: lock.name.startswith(prefix) and (owner is None or _concerns(reader, lock, owner)),
+            view=lambda reader, lock, now: coordination_views.lock(reader, lock.name, now),
             among=None if owner is None else lambda reader: _of_owner(reader, owner),
             weight=lambda lock: lock.held + lock.waiting,
         ),
     )
-    now = call.service.log_time()
-    locks = [coordination_views.lock(page.point.reader, lock.name, now) for lock in page.rows]
-    return Reply(200, memory_views.encode(LockList(locks, page.next_cursor)), page.point.index, page.point.level)
+    return page.reply("locks")
 
 
 def _concerns(reader: StateReader, lock: Lock, owner: str) -> bool:

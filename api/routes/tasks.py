@@ -26,7 +26,7 @@ from raftmem.api.requests.coordination_bodies import (
 from raftmem.api.requests.memory_bodies import convert
 from raftmem.api.requests.memory_drafts import Step
 from raftmem.api.responses import coordination_views, memory_views
-from raftmem.api.responses.coordination_replies import Heartbeat, TaskChanged, TaskList, TasksClaimed
+from raftmem.api.responses.coordination_replies import Heartbeat, TaskChanged, TasksClaimed
 from raftmem.api.responses.coordination_views import TaskView
 from raftmem.api.routes import listing
 from raftmem.api.routes.coordination import Applied, applied, draft, optional_body, write
@@ -189,12 +189,11 @@ async def many(call: Call) -> Reply:
             lambda _, task: (
                 queue in (None, task.queue) and state in (None, task.state) and worker in (None, task.worker)
             ),
+            view=coordination_views.task,
             among=None if worker is None else lambda reader: _of_worker(reader, worker),
         ),
     )
-    now = call.service.log_time()
-    tasks = [coordination_views.task(page.point.reader, task, now) for task in page.rows]
-    return Reply(200, memory_views.encode(TaskList(tasks, page.next_cursor)), page.point.index, page.point.level)
+    return page.reply("tasks")
 
 
 def _of_worker(reader: StateReader, worker: str) -> list[Task] | None:
