@@ -7,8 +7,7 @@ import pytest
 from storage_world import World, ids, put, store
 
 from raftmem.model.records import Record
-from raftmem.storage.state import query as query_module
-from raftmem.storage.state.contract import Query, StateStore
+from raftmem.storage.state.contract import Bounds, Query, StateStore
 from raftmem.storage.state.in_memory import InMemoryStateStore
 from raftmem.storage.state.store import LmdbStateStore
 
@@ -17,8 +16,7 @@ COUNT = 40
 
 
 @pytest.fixture(params=["memory", "lmdb"])
-def state(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StateStore]:
-    monkeypatch.setattr(query_module, "LIST_SCAN_BYTES_MAX", 10 * len(TEXT))
+def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StateStore]:
     world = World()
     made: StateStore = InMemoryStateStore() if request.param == "memory" else LmdbStateStore(tmp_path / "state")
     store(made, *(world.entry(put(f"m{number:02}", text=TEXT)) for number in range(COUNT)))
@@ -26,9 +24,9 @@ def state(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     made.close(clean=False)
 
 
-@pytest.mark.parametrize("conditions", [1, 2, 5, 100])
+@pytest.mark.parametrize("bounds", [Bounds(100, 10 * len(TEXT)), Bounds(10, 1 << 20), Bounds(1, 1), Bounds(100, 1)])
 @pytest.mark.parametrize("at", [None, COUNT])
-def test_a_page_ends_at_its_bytes_and_the_list_goes_on(state: StateStore, conditions: int, at: int | None) -> None:
+def test_a_page_ends_at_its_bounds_and_the_list_goes_on(state: StateStore, bounds: Bounds, at: int | None) -> None:
     looked: list[str] = []
 
     def accept(record: Record) -> bool:
@@ -36,16 +34,30 @@ def test_a_page_ends_at_its_bytes_and_the_list_goes_on(state: StateStore, condit
         return record.id == f"m{COUNT - 1}"
 
     reader = state.read()
-    query = Query(accept=accept, conditions=conditions)
-    page = reader.memories(query, at=at, after=None, limit=9)
-    assert page.records == []
-    assert page.after is not None
-    assert 1 <= len(looked) <= 10 // conditions + 1
-    assert ids(reader, query, at=at) == [f"m{COUNT - 1}"]
+    query = Query(accept=accept)
+    most = max(1, min(bounds.rows, bounds.bytes // len(TEXT)))
+    found: list[str] = []
+    after = None
+    for _ in range(COUNT + 1):
+        looked.clear()
+        page = reader.memories(query, at=at, after=after, limit=9, bounds=bounds)
+        assert len(looked) == page.looked <= most
+        found += [record.id for record in page.records]
+        after = page.after
+        if after is None:
+            break
+    assert found == [f"m{COUNT - 1}"]
 
 
 def test_a_page_without_a_filter_ends_at_its_bytes_too(state: StateStore) -> None:
-    page = state.read().memories(Query(), at=None, after=None, limit=COUNT)
+    page = state.read().memories(Query(), at=None, after=None, limit=COUNT, bounds=Bounds(100, 10 * len(TEXT)))
     assert 9 <= len(page.records) <= 11
     assert page.after is not None
     assert len(ids(state.read(), Query())) == COUNT
+
+
+def test_ids_are_read_as_far_as_a_page_goes(state: StateStore) -> None:
+    query = Query(ids=tuple(f"m{number:02}" for number in range(COUNT)))
+    page = state.read().memories(query, at=None, after=None, limit=COUNT, bounds=Bounds(5, 1 << 20))
+    assert [record.id for record in page.records] == [f"m{number:02}" for number in range(5)]
+    assert page.after == (page.records[-1].created.index, "m04")
