@@ -210,22 +210,26 @@ async def history(call: Call) -> Reply:
     slices = Slices(call, point, at=point.index)
     texts: list[bytes] = []
     shown = 0
-    row: EventRow | None = None
+    kept: tuple[EventRow, Entry] | None = None
     for place in places[:limit]:
         if slices.is_over:
             await slices.next()
-        if row is None or row.index != place.index:
-            row = slices.reader.event(place.index)
-            assert row is not None, "the history names events that are kept"
-            entry = decode(row.data, index=row.index)
-            slices.spend(count=len(row.data))
-        texts.append(item_text(_past(slices.reader, target, row, entry, place)))
+        if kept is None or kept[0].index != place.index:
+            kept = _entry(slices.reader, place.index)
+            slices.spend(count=len(kept[0].data))
+        texts.append(item_text(_past(slices.reader, target, *kept, place)))
         slices.spend(rows=1, count=len(texts[-1]))
         shown += len(texts[-1])
         if shown >= PAGE_BYTES_MAX:
             break
     following = cursors.next(EventCursor(point.index, places[len(texts) - 1])) if len(places) > len(texts) else None
     return Reply(200, list_text("events", texts, following), point.index, _shown_level(point, options))
+
+
+def _entry(reader: StateReader, index: int) -> tuple[EventRow, Entry]:
+    row = reader.event(index)
+    assert row is not None, "the history names events that are kept"
+    return row, decode(row.data, index=row.index)
 
 
 def _past(reader: StateReader, target: str, row: EventRow, entry: Entry, place: Position) -> memory_views.EventView:
