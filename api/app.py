@@ -16,6 +16,7 @@ from raftmem.api.http import asgi
 from raftmem.api.http.call import Call, Reply, Shared
 from raftmem.api.http.exchange import Disconnected, Exchange
 from raftmem.api.http.fair_share import fair_shares
+from raftmem.api.http.loop_stalls import LoopStalls
 from raftmem.api.http.origin import PREFLIGHT, OriginPolicy
 from raftmem.api.http.respond import answer, cut_off, defect, head, refused, unserved
 from raftmem.api.http.sealed import KEY_BYTES, Sealer, key_from
@@ -51,11 +52,16 @@ def create_app(service: Service, *, settings: ApiSettings | None = None, group_s
 class App:
     def __init__(self, service: Service, settings: ApiSettings, group_secret: bytes) -> None:
         self._requests = Requests()
-        exposition = Exposition(service, self._requests)
+        self._stalls = LoopStalls()
+        exposition = Exposition(service, self._requests, self._stalls)
         sealer = Sealer(key_from(group_secret, b"raftmem.cursors"))
         origins, shares = OriginPolicy(settings), fair_shares()
         self._shared = Shared(service, settings, JsonCache(), exposition.text, _document, origins, sealer, shares)
         self._framework = framework.create(ROUTES)
+
+    def watch_loop(self) -> None:
+        """Count from now on how long the running loop is held."""
+        self._stalls.watch(asyncio.get_running_loop())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI."""
@@ -100,7 +106,8 @@ class App:
         if match is None:
             return None
         route, endpoint, call.segments = match
-        call.route, call.reads = route.path, route.reads
+        call.route = self._stalls.route = route.path
+        call.reads = route.reads
         return await answer(call, endpoint) if endpoint else None
 
     async def _send(self, call: Call, reply: Reply) -> None:

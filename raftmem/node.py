@@ -285,8 +285,9 @@ class Node:
                 consistency=settings.default_consistency,
                 overrides=settings.overrides,
             ),
-            group_secret=bytes.fromhex(self._disks.folder.identity.genesis),
+            group_secret=self._group_secret(),
         )
+        app.watch_loop()
         most = descriptors.connections_max(self._descriptors)
         server = HttpServer(app, drain_seconds=DRAIN_MS // 1000, connections_max=most)
         gc.freeze()
@@ -305,6 +306,12 @@ class Node:
         await serving
         if self._failure is not None:
             raise self._failure
+
+    def _group_secret(self) -> bytes:
+        """For cursors, the same on every replica. A group that knows itself by certificates alone has only its genesis,
+        which REST never tells."""
+        secret = self._credentials.secret
+        return bytes.fromhex(self._disks.folder.identity.genesis) if secret is None else secret.derive("cursors")
 
     def _fail(self, error: Stop) -> None:
         self._failure = self._failure or error

@@ -4,13 +4,15 @@ Prometheus has one home: this file. The registry is the app's own, so two replic
 """
 
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Final
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
+from raftmem.api.http.loop_stalls import BOUNDS, LoopStalls
 from raftmem.service.interface import Service
 
 MEDIA_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4.encode()
@@ -33,9 +35,10 @@ class Requests:
 class Exposition(Collector):
     """The numbers of one replica, read when they are asked for."""
 
-    def __init__(self, service: Service, requests: Requests) -> None:
+    def __init__(self, service: Service, requests: Requests, stalls: LoopStalls) -> None:
         self._service = service
         self._requests = requests
+        self._stalls = stalls
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -48,6 +51,15 @@ class Exposition(Collector):
         for (method, route, status), count in sorted(self._requests.counts.items()):
             replies.add_metric([method, route, str(status)], count)
         yield replies
+        yield self._stalled()
+
+    def _stalled(self) -> Metric:
+        bounds = [*map(str, BOUNDS), "+Inf"]
+        up_to = list(zip(bounds, accumulate(self._stalls.counts), strict=True))
+        told = "Times that the event loop was held for 10 ms or more, in seconds."
+        family = HistogramMetricFamily("raftmem_loop_stall_seconds", told)
+        family.add_metric([], buckets=up_to, sum_value=self._stalls.seconds)
+        return family
 
     def text(self) -> bytes:
         return generate_latest(self._registry)
