@@ -5,11 +5,12 @@ somebody would write it who did not know of the obligation, and no worse. The co
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Final
 
 from jepsen_like.simulator import replicas
 from jepsen_like.simulator.disk import MemoryDisk
+from raftmem.limits import APPEND_BYTES_MAX
 from raftmem.machine import lock_release, locks, tasks
 from raftmem.machine.overlay import Moment, Overlay, Refusal
 from raftmem.model.commands import LockExpire, TaskExpire
@@ -24,14 +25,13 @@ from raftmem.raft.follower.snapshot_receiver import SnapshotReceiver
 from raftmem.raft.leader.leadership import Leadership, OnIndex
 from raftmem.raft.leader.progress import Progress
 from raftmem.raft.leader.rounds import Rounds
-from raftmem.raft.log.apply_queue import ApplyQueue
+from raftmem.raft.log.apply_queue import CHUNK, ApplyQueue
 from raftmem.raft.log.durable_outbox import DurableOutbox
 from raftmem.raft.log.journal import Journal
 from raftmem.raft.log_time import LogTime
 from raftmem.raft.pending_requests import PendingRequests
 from raftmem.raft.pysyncobj_core import Core
 from raftmem.raft.transport import frames
-from raftmem.storage.log.contract import LogEntry
 from raftmem.storage.snapshots.in_memory import InMemorySnapshotStore
 from raftmem.storage.state.in_memory import InMemoryStateStore
 
@@ -98,12 +98,11 @@ def _trusts_what_was_not_synced(self: MemoryDisk, *, power_lost: bool) -> None:
     self.snapshots = InMemorySnapshotStore(self._files, self.state)
 
 
-def _skips_what_found_no_room(self: ApplyQueue, entries: list[LogEntry]) -> bool:
-    try:
+def _skips_what_found_no_room(self: ApplyQueue, stop: int) -> None:
+    entries = self._journal.read(self.index + 1, stop, APPEND_BYTES_MAX, CHUNK)
+    with suppress(OSError):
         self._apply(entries)
-    except OSError:
-        return True
-    return True
+    self.index = entries[-1].index
 
 
 # --- log matching and commit -------------------------------------------------------------------------------
@@ -212,7 +211,7 @@ SWITCHES: Final[dict[str, tuple[Swap, ...]]] = {
     "termed-answers": ((Dispatch, "handle", _takes_any_answer),),
     "vote-set": ((Votes, "voted", _counts_votes),),
     "whole-snapshots": ((SnapshotReceiver, "_needs", lambda _self, _meta: True),),
-    "apply-once": ((ApplyQueue, "_try", _skips_what_found_no_room),),
+    "apply-once": ((ApplyQueue, "_apply_some", _skips_what_found_no_room),),
     "pre-vote": ((Votes, "ask_around", _stands_unasked),),
     "stickiness": ((timer, "is_sticky", lambda **_: False),),
     "learn-terms": ((Dispatch, "_learn", _learns_nothing),),

@@ -29,6 +29,13 @@ def layout(tmp_path: Path) -> Layout:
     return layout
 
 
+def taken(other: socket.socket, port: int) -> None:
+    """Somebody else listens there. Connections of earlier tests may still linger on the port."""
+    other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    other.bind(("127.0.0.1", port))
+    other.listen()
+
+
 def opened(layout: Layout, *, replicas: int | None = None, port: int | None = None) -> tuple[Group, bool]:
     return open_group(layout, replicas=replicas, port=port, token=tokens())
 
@@ -104,8 +111,7 @@ def test_busy_port_is_named(offset: int, layout: Layout) -> None:
     group = describe(replicas=2, port=port, token=tokens())
     check_ports(layout, group, wait_s=0)
     with socket.socket() as other:
-        other.bind(("127.0.0.1", port + offset))
-        other.listen()
+        taken(other, port + offset)
         with pytest.raises(CommandFailed, match=f"port {port + offset} .* is in use by another process"):
             check_ports(layout, group, wait_s=0)
 
@@ -117,8 +123,7 @@ def test_port_of_a_replica_that_was_left_behind_is_named_with_its_process(layout
     path, cluster_id = layout.folder(replica), group.cluster_id
     folder = open_folder(path, node_id="n1", cluster_id=cluster_id, folder_id=replica.folder_id, bootstrap=True)
     with socket.socket() as other:
-        other.bind(("127.0.0.1", replica.rest_port))
-        other.listen()
+        taken(other, replica.rest_port)
         with pytest.raises(CommandFailed, match=f"an earlier `raftmem up` .* in use by process {os.getpid()}"):
             check_ports(layout, group, wait_s=0)
     folder.close()
@@ -127,8 +132,7 @@ def test_port_of_a_replica_that_was_left_behind_is_named_with_its_process(layout
 def test_port_that_is_being_left_is_waited_for(layout: Layout) -> None:
     port = free_ports(1)
     with socket.socket() as other:
-        other.bind(("127.0.0.1", port))
-        other.listen()
+        taken(other, port)
         group = describe(replicas=1, port=port, token=tokens())
         check_ports(layout, group, wait_s=5, sleep=lambda _: other.close())
 
