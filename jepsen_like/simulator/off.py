@@ -44,6 +44,7 @@ def swapped(swaps: tuple[Swap, ...]) -> Iterator[None]:
     """Each attribute is the other one inside, and itself again after."""
     with ExitStack() as undo:
         for owner, name, other in swaps:
+            getattr(owner, name)  # a switch that changes nothing is a defect
             before = vars(owner).get(name, _ABSENT)
             undo.callback(_put_back, owner, name, before)
             setattr(owner, name, other)
