@@ -4,6 +4,7 @@ Bodies are read up to their limit and no further (413); headers that may stand o
 twice (400). Nothing here knows a route.
 """
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -21,7 +22,7 @@ from raftmem.api.http.sealed import Sealer
 from raftmem.api.http.settings import ApiSettings
 from raftmem.api.responses.json_cache import JsonCache
 from raftmem.errors import BadRequest, TooLarge
-from raftmem.limits import BODY_BYTES_MAX
+from raftmem.limits import BODY_BYTES_MAX, DECODE_BYTES_AT_ONCE
 from raftmem.service.interface import Point, ReadOptions, Service
 
 Headers = tuple[Header, ...]
@@ -179,7 +180,7 @@ class Call:
         if self._json is not UNSET:
             return self._json
         self._check_type()
-        self._json = strict_json.decode(await self._body())
+        self._json = await _decoded(await self._body())
         return self._json
 
     async def json_if_any(self) -> object:
@@ -187,7 +188,7 @@ class Call:
         text = await self._body()
         if text:
             self._check_type()
-            self._json = strict_json.decode(text)
+            self._json = await _decoded(text)
         return self._json
 
     def _check_type(self) -> None:
@@ -220,3 +221,10 @@ class Call:
 
 
 Endpoint = Callable[[Call], Awaitable[Reply]]
+
+
+async def _decoded(text: bytes) -> object:
+    """A body; a long one on a thread, so that the loop serves others meanwhile. Raises: as `strict_json.decode`."""
+    if len(text) <= DECODE_BYTES_AT_ONCE:
+        return strict_json.decode(text)
+    return await asyncio.get_running_loop().run_in_executor(None, strict_json.decode, text)
