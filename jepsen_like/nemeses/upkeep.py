@@ -1,15 +1,19 @@
 """Upkeep of a healthy group: leadership is handed over, snapshots are taken, and logs are compacted."""
 
 import random
+import re
 import signal
+from contextlib import suppress
 
-from jepsen_like.cluster.client import Client, Lost
+from jepsen_like.cluster.client import Client, Lost, Trouble, until
 from jepsen_like.cluster.served import Served
 from jepsen_like.nemeses.contract import Nemesis, Struck
 from jepsen_like.nemeses.standing import leader, spare, standing
 from jepsen_like.runs.world import World
 
 ANSWER_S = 6.0
+FORGOTTEN_S = 4.0
+STILL_TAKEN = 20  # entries that it may take between that look and its end
 HANDOVERS = (1, 4)
 
 
@@ -22,6 +26,13 @@ def _tell(replica: Served, target: str, body: object = None) -> bool:
         return False
     finally:
         client.close()
+
+
+def _log_index(replica: Served, which: str) -> int | None:
+    """`first` or `last` of its log, as its metrics tell."""
+    answer = replica.look("/metrics")
+    found = None if answer is None else re.search(rf"^raftmem_log_{which}_index (\S+)$", answer.raw.decode(), re.M)
+    return None if found is None else int(float(found[1]))
 
 
 class Transfer(Nemesis):
@@ -55,6 +66,7 @@ class Snapshot(Nemesis):
 
     def __init__(self) -> None:
         self._down: Served | None = None
+        self._last = 0  # last index of its log, about, when it went down
 
     def begin(self, world: World, chance: random.Random) -> Struck | None:
         group = world.group
@@ -63,6 +75,7 @@ class Snapshot(Nemesis):
         if leads is None or not others or not spare(group):
             return None
         down = self._down = chance.choice(others)
+        self._last = (_log_index(down, "last") or 0) + STILL_TAKEN
         down.send(signal.SIGKILL)
         down.ended()
         return Struck((down.id,), f"killed {down.id}; {self._taken(world)}")
@@ -71,10 +84,16 @@ class Snapshot(Nemesis):
         down = self._down
         if down is None:
             return
-        self._taken(world)
+        with suppress(Trouble):  # too little was written meanwhile: then it comes back by the log
+            until(lambda: self._is_forgotten(world), what=f"{self._last} is forgotten", seconds=FORGOTTEN_S)
         self._down = None
         if down in world.group.replicas and not down.runs:
             down.start()
+
+    def _is_forgotten(self, world: World) -> bool:
+        """No log of the others still holds the entries that the one that is down lacks."""
+        self._taken(world)
+        return all((_log_index(one, "first") or 0) > self._last for one in standing(world.group))
 
     def _taken(self, world: World) -> str:
         taken = [replica.id for replica in standing(world.group) if _tell(replica, "/v1/admin/snapshot")]
