@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from api_world import World, run
+from api_world import World, at_once, run
 
 GATE = "/v1/gates/release/1.2"
 MIA, BO = {"Raftmem-Actor": "user/mia"}, {"Raftmem-Actor": "agent/bo"}
@@ -109,8 +109,9 @@ def test_wait_ends_when_the_gate_opens_or_the_time_is_over(world: World) -> None
     async def work() -> None:
         wait = asyncio.ensure_future(world.ask("GET", GATE + "?wait_ms=30000"))
         await asyncio.sleep(0)
-        await world.ask("POST", GATE + "/approve", headers=MIA)
-        reply = await wait
+        with at_once():
+            await world.ask("POST", GATE + "/approve", headers=MIA)
+            reply = await wait
         assert (reply.json()["open"], reply.headers["raftmem-consistency"]) == (True, "lease")
 
     run(work())

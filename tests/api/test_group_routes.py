@@ -52,7 +52,9 @@ def test_new_member_is_answered_with_itself_its_event_and_what_it_must_know(worl
     assert [one["role"] for one in world("GET", "/v1/cluster").json()["members"]][-1] == "learner"
 
 
-def test_member_that_stands_already_is_200_with_the_entry_that_made_it(world: World) -> None:
+def test_member_that_stands_already_is_200_with_the_entry_of_the_membership_in_force(world: World) -> None:
+    first = world("POST", MEMBERS, {"id": "n3", "peer_url": "127.0.0.1:9103", "rest_url": "http://127.0.0.1:8103"})
+    assert (first.status_code, first.json()["event"]["index"], first.json()["event"]["op"]) == (200, 1, "RAFT")
     world("POST", MEMBERS, N4, headers=OPS)
     world("POST", "/v1/memories", {"text": "x"})
     again = world("POST", MEMBERS, N4)
@@ -60,7 +62,7 @@ def test_member_that_stands_already_is_200_with_the_entry_that_made_it(world: Wo
     voter = {"id": "n1", "peer_url": "127.0.0.1:9101", "rest_url": "http://127.0.0.1:8101"}
     stood = world("POST", MEMBERS, voter)
     assert (stood.status_code, stood.json()["member"]["role"]) == (200, "leader")
-    assert stood.json()["event"]["op"] == "RAFT"
+    assert stood.json()["event"]["index"] == 101
     moved = world("POST", MEMBERS, {**N4, "peer_url": "127.0.0.1:9204"})
     assert (moved.status_code, moved.json()["event"]["change"]) == (201, "update")
 
@@ -103,8 +105,10 @@ def test_removed_member_is_told_and_stays_out(world: World) -> None:
         "replaces": None,
     }
     assert (reply.json()["event"]["op"], reply.json()["event"]["change"]) == ("MEMBER", "remove")
-    gone = world("DELETE", f"{MEMBERS}/n3")
-    assert (gone.status_code, gone.json()["code"], gone.json()["retryable"]) == (404, "not-found", False)
+    again = world("DELETE", f"{MEMBERS}/n3")
+    assert (again.status_code, again.json()["member"]["role"], again.json()["event"]["index"]) == (200, "removed", 101)
+    never = world("DELETE", f"{MEMBERS}/n9")
+    assert (never.status_code, never.json()["code"], never.json()["retryable"]) == (404, "not-found", False)
     back = world("POST", MEMBERS, {**N4, "id": "n3"})
     assert (back.status_code, back.json()["code"]) == (409, "wrong-state")
     assert "retry-after" not in back.headers
@@ -143,8 +147,10 @@ def test_lead_is_handed_to_who_is_named_or_to_the_furthest(world: World) -> None
         "leader": {"id": "n2", "url": "http://127.0.0.1:8102"}
     }
     assert world("GET", "/v1/cluster").json()["leader"] == "n2"
-    for body in ({}, None):
-        assert world("POST", "/v1/cluster/leader", body).json()["leader"]["id"] == "n3"
+    for body, furthest in (({}, "n1"), (None, "n2")):
+        assert world("POST", "/v1/cluster/leader", body).json()["leader"]["id"] == furthest
+    silent = world("POST", "/v1/cluster/leader", {"id": "n3"})
+    assert (silent.status_code, silent.json()["code"]) == (409, "wrong-state")
     assert world("POST", "/v1/cluster/leader", {"id": "n9"}).json()["code"] == "not-found"
     assert world("POST", "/v1/cluster/leader", {"id": "n 9"}).json()["parameter"] == "id"
     assert world("POST", "/v1/cluster/leader", content=b"{}", headers={"content-type": "text/x"}).status_code == 415
@@ -154,11 +160,12 @@ def test_snapshot_is_taken_and_listed_newest_first(world: World) -> None:
     assert world("GET", "/v1/admin/snapshots").json() == {"snapshots": [], "next_cursor": None}
     first = world("POST", "/v1/admin/snapshot")
     assert (first.status_code, first.headers["raftmem-index"]) == (201, "100")
+    (taken,) = world.service.snapshots()
     assert first.json()["snapshot"] == {
         "index": 100,
         "term": 3,
-        "bytes": 4096,
-        "checksum": "07" * 32,
+        "bytes": taken.size,
+        "checksum": taken.checksum.hex(),
         "digest": world.service.store.head().digest.hex(),
         "time": "2026-11-20T09:00:00.120Z",
     }

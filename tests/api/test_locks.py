@@ -4,13 +4,11 @@ import asyncio
 from collections.abc import Callable, Coroutine
 
 import httpx
-import msgspec
 import pytest
-from api_world import MemoryService, World, run
+from api_world import World, at_once, run
 
 from raftmem.limits import OWNER_RELEASE_MAX, TXN_OPERATIONS_MAX, WAITERS_MAX
-from raftmem.model.commands import Actor, Draft, Header, LockAcquire, LockRenew
-from raftmem.service.interface import Written
+from raftmem.model.commands import Actor, Draft, Header, LockAcquire
 
 A, B, C = "a#1", "b#2", "c#3"
 LOCK = "/v1/locks/deploy/prod"
@@ -59,9 +57,9 @@ def test_renewal_counts_from_its_own_entry_and_keeps_the_ttl_if_none_is_given(wo
 
 def test_read_shows_what_remains_now_and_never_less_than_nothing(world: World) -> None:
     taken(world, A)
-    world.service.later_us = 2_500_400
+    world.skip(2.5004)
     assert world("GET", LOCK).json()["holders"][0]["remaining_ms"] == 7499
-    world.service.later_us = 99_000_000
+    world.skip(96.5)
     reply = world("GET", LOCK)
     assert reply.json()["holders"][0]["remaining_ms"] == 0
     assert (reply.headers["raftmem-index"], reply.headers["raftmem-consistency"]) == ("101", "lease")
@@ -131,11 +129,11 @@ def test_force_release_takes_it_away_and_names_whom(world: World) -> None:
 def test_replayed_acquire_shows_what_remains_of_the_first_grant(world: World) -> None:
     key = {"Idempotency-Key": "k"}
     first = world("POST", LOCK + "/acquire", ask(A), headers=key)
-    world.service.later_us = 4_000_000
+    world.skip(4)
     again = world("POST", LOCK + "/acquire", ask(A), headers=key)
     assert again.headers["idempotent-replayed"] == "true"
     assert (again.json()["token"], again.headers["raftmem-index"]) == (first.json()["token"], "101")
-    assert again.json()["remaining_ms"] == 5000  # the second request is an entry too, one second later
+    assert again.json()["remaining_ms"] == 6000
     world("DELETE", LOCK)
     assert world("POST", LOCK + "/acquire", ask(A), headers=key).json()["remaining_ms"] == 0
 
@@ -222,8 +220,9 @@ def test_waiter_is_granted_by_the_release_and_answers_with_that_event(world: Wor
         held = (await world.ask("POST", LOCK + "/acquire", ask(B))).json()
         assert (held["queue_position"], held["queue_length"]) == (1, 1)
         assert "b#2 stands at place 1 of its queue" in held["detail"]
-        release = await world.ask("POST", LOCK + "/release", {"owner": A, "token": token})
-        reply = await wait
+        with at_once():
+            release = await world.ask("POST", LOCK + "/release", {"owner": A, "token": token})
+            reply = await wait
         assert (reply.status_code, reply.headers["raftmem-index"]) == (200, release.headers["raftmem-index"])
         body = reply.json()
         assert (body["token"], body["remaining_ms"]) == (int(release.headers["raftmem-index"]), 10_000)
@@ -275,8 +274,9 @@ def test_client_that_hangs_up_leaves_the_queue(world: World) -> None:
         await waiting(world, LOCK, 1)
         hung_up.set()
         await request
-        assert world.service.left == 1
         assert (await world.ask("GET", LOCK)).json()["queue"] == []
+        (left,) = (await world.ask("GET", "/v1/events/103")).json()["events"]
+        assert (left["op"], left["owner"]) == ("LOCK_LEAVE", B)
 
     together(work)
 
@@ -333,31 +333,24 @@ def test_full_queue_is_429_with_its_length_and_limit(world: World) -> None:
     assert "retry-after" in reply.headers
 
 
-class Grouping(MemoryService):
-    """Its leader renews for others in the same entry."""
-
-    async def write(self, draft: Draft, *, timeout_ms: int) -> Written:
-        asked, operation = draft.header, draft.header.operations[0]
-        if not isinstance(operation, LockRenew):
-            return await super().write(draft, timeout_ms=timeout_ms)
-        mine = msgspec.structs.replace(operation, actor=asked.actor, request_id=asked.request_id)
-        other = LockRenew("other", "z", 1, actor=Actor("agent", "zoe"), request_id="req-z")
-        header = Header(Actor("system", "raft"), "group", (other, mine), atomic=False)
-        written = await super().write(Draft(header, (None, None)), timeout_ms=timeout_ms)
-        return written._replace(first_seq=1)
-
-
-def test_renewal_that_shares_its_entry_answers_with_its_own_event_and_actor() -> None:
-    world = World(service=Grouping())
+def test_renewal_that_shares_its_entry_answers_with_its_own_event_and_actor(world: World) -> None:
     token = taken(world, A)
-    mia = {"Raftmem-Actor": "user/mia", "X-Request-Id": "req-m"}
-    reply = world("POST", LOCK + "/renew", {"owner": A, "token": token, "ttl_ms": 700}, headers=mia)
+    zoe, mia = ({"Raftmem-Actor": f"user/{name}", "X-Request-Id": f"req-{name}"} for name in ("zoe", "mia"))
+
+    async def together() -> tuple[httpx.Response, httpx.Response]:
+        return await asyncio.gather(
+            world.ask("POST", "/v1/locks/other/renew", {"owner": "z", "token": 1}, headers=zoe),
+            world.ask("POST", LOCK + "/renew", {"owner": A, "token": token, "ttl_ms": 700}, headers=mia),
+        )
+
+    refused, reply = run(together())
     event = reply.json()["event"]
     assert (reply.status_code, event["seq"], event["outcome"]) == (200, 1, "applied")
-    assert (event["actor"]["id"], event["request_id"]) == ("mia", "req-m")
+    assert (event["actor"]["id"], event["request_id"]) == ("mia", "req-mia")
     theirs, mine = events(world, event["index"])
-    assert (theirs["code"], theirs["request_id"]) == ("stale-token", "req-z")
-    assert (mine["request_id"], mine["payload"]) == ("req-m", {"owner": A, "token": token, "ttl_ms": 700})
+    assert (theirs["code"], theirs["request_id"]) == ("stale-token", "req-zoe")
+    assert (mine["request_id"], mine["payload"]) == ("req-mia", {"owner": A, "token": token, "ttl_ms": 700})
+    assert (refused.json()["code"], refused.headers["raftmem-index"]) == ("stale-token", str(event["index"]))
     lost = world("POST", LOCK + "/renew", {"owner": B, "token": 9}).json()
     assert (lost["code"], lost["current_token"], lost["instance"]) == ("stale-token", token, LOCK + "/renew")
 

@@ -52,13 +52,13 @@ def seeded() -> World:
         body = {"id": f"m{n}", "text": f"text {n}", "tags": ["t"], "app_id": "a", "embedding": [1.0, float(n)]}
         world("POST", "/v1/memories", body)
     world("DELETE", "/v1/memories/m0")
-    world("POST", "/v1/locks/l/acquire", {"owner": "o", "ttl_ms": 1000, "metadata": {"host": "h"}})
+    world("POST", "/v1/locks/l/acquire", {"owner": "o", "ttl_ms": 86_400_000, "metadata": {"host": "h"}})
     world("POST", "/v1/tasks", {"queue": "q", "id": "t", "payload": [1]})
     world("PUT", "/v1/gates/g", {"required": 1, "pins": [{"memory": "m1", "version": 1}]})
     return world
 
 
-schema = schemathesis.openapi.from_asgi("/openapi.json", seeded().app)
+schema = schemathesis.openapi.from_asgi("/openapi.json", seeded().on_virtual_time)
 SLOW = [HealthCheck.too_slow, HealthCheck.filter_too_much]
 CHECKS = [
     status_code_conformance,

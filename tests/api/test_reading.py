@@ -4,14 +4,14 @@ import asyncio
 import struct
 
 import pytest
-from api_world import World, run
+from api_world import World, at_once, run
 
 from raftmem import errors
 from raftmem.api.http import embedding, times
 from raftmem.api.http.settings import ApiSettings, Override
 from raftmem.errors import BadRequest
 from raftmem.limits import LIST_SCAN_ROWS_MAX
-from raftmem.model import codec
+from raftmem.service.expiry import PERIOD_SECONDS
 from raftmem.service.interface import Level, ReadOptions
 
 
@@ -143,8 +143,10 @@ def test_failure_of_a_read_applied_nothing() -> None:
 def test_replica_that_cannot_read_is_not_ready() -> None:
     world = World()
     assert world("GET", "/readyz").json() == {"ready": True, "checks": {"leader": "ok", "read": "ok"}}
-    world.service.failure = errors.NoLeader("no leader is known")
-    world.service.leader_id = None
+    leader, _ = world.group.replicas
+    leader.kill()
+    world.skip(2 * world.group.timing.election_timeout)
+    world.pass_time(world.group.timing.heartbeat)
     reply = world("GET", "/readyz")
     assert (reply.status_code, reply.json()["ready"]) == (503, False)
     assert "raftmem-leader" not in reply.headers
@@ -270,8 +272,13 @@ def test_events_are_filtered() -> None:
 
 def test_replay_under_a_key_leaves_no_event_but_its_entry_is_explained() -> None:
     world = World()
-    for _ in range(2):
-        world("POST", "/v1/memories", {"text": "a"}, headers={"Idempotency-Key": "k"})
+
+    async def at_the_same_time() -> None:
+        asked = [world.ask("POST", "/v1/memories", {"text": "a"}, headers={"Idempotency-Key": "k"}) for _ in range(2)]
+        first, second = await asyncio.gather(*asked)
+        assert first.content == second.content
+
+    run(at_the_same_time())
     assert world("GET", "/v1/events/102").json() == {"events": [], "next_cursor": None}
     (shown,) = world("GET", "/v1/events/102?include=internal").json()["events"]
     assert (shown["op"], shown["decision"]["reason"]) == ("RAFT", "first applied at index 101")
@@ -312,8 +319,9 @@ def test_long_poll_answers_when_an_event_comes() -> None:
         while not world.service.reads:
             await asyncio.sleep(0)
         await world.ask("POST", "/v1/memories", {"id": "m", "text": "not waited for"})
-        await world.ask("DELETE", "/v1/memories/m")
-        reply = await waiting
+        with at_once():
+            await world.ask("DELETE", "/v1/memories/m")
+            reply = await waiting
         assert [event["index"] for event in reply.json()["events"]] == [102]
         assert reply.headers["raftmem-index"] == "102"
 
@@ -322,9 +330,7 @@ def test_long_poll_answers_when_an_event_comes() -> None:
 
 def test_long_poll_over_more_entries_than_a_page_looks_at_goes_on_to_the_end_and_waits_there() -> None:
     async def scenario() -> None:
-        world = World()
-        for _ in range(LIST_SCAN_ROWS_MAX + 10):
-            world.service.entry(codec.no_op(time=0, wall_ms=0))
+        world = World(entries=LIST_SCAN_ROWS_MAX + 110)
         waiting = asyncio.create_task(world.ask("GET", "/v1/events?from=1&op=ADD&wait_ms=30000"))
         while len(world.service.reads) < 2:
             await asyncio.sleep(0)
@@ -352,7 +358,7 @@ def test_if_none_match_of_a_read(given: str, status: int) -> None:
 def test_expired_memory_is_404_and_says_so() -> None:
     world = World()
     world("POST", "/v1/memories", {"id": "m", "text": "a", "ttl_ms": 1})
-    world.service.expire("m", 1)
+    world.pass_time(2 * PERIOD_SECONDS)
     reply = world("GET", "/v1/memories/m")
     assert (reply.status_code, reply.json()["memory_status"], reply.json()["updated_index"]) == (404, "expired", 102)
     assert reply.headers["raftmem-consistency"] == "lease"

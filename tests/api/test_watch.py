@@ -4,19 +4,15 @@ import asyncio
 import json
 import random
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from api_world import FIRST, MemoryService, World, run
-from msgspec.structs import replace
+from api_world import FIRST, World, run
 
-from raftmem.api.app import create_app
 from raftmem.api.http import streaming
 from raftmem.api.http.streaming import Outlet
 from raftmem.api.routes import watch
-from raftmem.machine.run import Applied
-from raftmem.model import codec
 from raftmem.model.commands import (
     Actor,
     Draft,
@@ -25,15 +21,11 @@ from raftmem.model.commands import (
     LockAcquire,
     LockRelease,
     LockRenew,
-    MemberChange,
     Operation,
     TaskAdd,
 )
-from raftmem.runtime.system import AsyncioLoop, SystemClock
 from raftmem.server.server import HttpServer
 from raftmem.service import watch_hub
-from raftmem.service.interface import Topic
-from raftmem.service.watch_hub import HubSubscription, WatchHub
 from raftmem.storage.state.in_memory import InMemoryReader
 
 PATIENCE = 20.0
@@ -41,41 +33,14 @@ Json = dict[str, object]
 NDJSON = {"accept": "application/x-ndjson"}
 
 
-class WatchedService(MemoryService):
-    """With the real hub, which is told of each entry as a replica tells it."""
-
-    _hub: WatchHub | None = None
-
-    @property
-    def hub(self) -> WatchHub:
-        if self._hub is None:
-            self._hub = WatchHub(loop=AsyncioLoop(asyncio.get_running_loop()), clock=SystemClock())
-        return self._hub
-
-    def entry(self, data: bytes) -> Applied:
-        applied = super().entry(data)
-        if self._hub is not None:
-            self._hub.applied([applied])
-        return applied
-
-    def subscribe(self, topics: Sequence[Topic]) -> HubSubscription:  # type: ignore[override]  # the twin has its own
-        return self.hub.subscribe(topics)
-
-    def leave(self) -> None:
-        """As the service of a replica that stops."""
-        self.closing = True
-        self.hub.close()
-
-
 class Streams(World):
     """A replica whose streams can be read while it goes on."""
 
-    service: WatchedService
     server: HttpServer
 
-    def __init__(self) -> None:
-        self.service = WatchedService()
-        self.app = create_app(self.service)
+    async def leave(self) -> None:
+        """The replica that answers stops, as on SIGTERM."""
+        await self.service.close(1000)
 
     async def add(self, **fields: object) -> None:
         reply = await self.ask("POST", "/v1/memories", {"text": "x", **fields})
@@ -219,7 +184,7 @@ def test_a_stream_has_exactly_these_bytes(accept: str | None, media_type: str, t
             body = {"id": "m1", "text": "line\n break", "app_id": "shop"}
             await world.ask("POST", "/v1/memories", body, headers={"x-request-id": "req-1"})
             await stream.until(1)
-            world.service.leave()
+            await world.leave()
             await stream.rest()
             assert stream.text.decode() == text
             assert stream.status == 200
@@ -303,7 +268,7 @@ def test_what_cannot_be_watched_is_refused_before_a_stream_begins(
         await world.add()
         reply = await world.ask("GET", f"/v1/watch?{query}", headers=headers)
         assert (reply.status_code, reply.json()["code"], reply.json()["parameter"]) == (status, code, parameter)
-        assert world.service.hub.subscriptions == 0
+        assert world.service.watchers == 0
 
     run(work())
 
@@ -337,7 +302,7 @@ def test_streams_past_the_bound_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
 
 # --- what shows -------------------------------------------------------------------------------------------
 async def fill(world: Streams) -> None:
-    """Indexes 101 to 110."""
+    """Indexes 101 to 111."""
     await world.add(id="m1", app_id="shop", user_id="u", tags=["a", "b"])  # 101
     await world.add(id="m2", app_id="bank", agent_id="ag", run_id="r")  # 102
     await world.ask("PATCH", "/v1/memories/m1", {"confidence": 0.5}, headers={"raftmem-actor": "agent/mia"})  # 103
@@ -352,16 +317,17 @@ async def fill(world: Streams) -> None:
     )  # 107
     await world.operate(TaskAdd("t1", "review"))  # 108
     await world.operate(GatePut("g/1", 1))  # 109
-    world.service.entry(codec.no_op(time=0, wall_ms=0))  # 110
+    for leader in ("n2", "n1"):
+        await world.service.transfer(leader, timeout_ms=1000)  # 110 and 111
 
 
 @pytest.mark.parametrize(
     ("query", "shown"),
     [
         ("", [101, 102, 103, 104, 105, 106, 107, 108, 109]),
-        ("include=internal", list(range(101, 111))),
+        ("include=internal", list(range(101, 112))),
         ("op=ADD", [101, 102, 105]),
-        ("op=RAFT&include=internal", [110]),
+        ("op=RAFT&include=internal", [110, 111]),
         ("op=RAFT", []),
         ("op=LOCK_RENEW", [107]),
         ("memory_id=m1", [101, 103, 104]),
@@ -397,10 +363,9 @@ def test_a_filter_shows_the_same_in_a_stream_and_in_a_list(query: str, shown: li
             if live:
                 await fill(world)
             found = await stream.until(len(shown))
-            world.service.leave()
-            await stream.rest()
-            world.service.closing = False
             listed = await listing(world, f"from=101&{query}".strip("&"))
+            await world.leave()
+            await stream.rest()
             assert indexes(stream.entries) == shown
             assert [event for entry in found for event in entry["events"]] == listed  # type: ignore[attr-defined]
 
@@ -422,9 +387,7 @@ def test_a_change_of_the_members_shows_when_it_is_asked_for() -> None:
     async def work() -> None:
         world = Streams()
         async with world.watch("op=MEMBER") as named, world.watch("include=internal") as all_, world.watch() as plain:
-            members = world.service.members
-            change = MemberChange("remove", "n3", Actor("user", "ops"), "req")
-            world.service.entry(codec.membership(replace(members, change=change), time=0, wall_ms=0))
+            await world.ask("DELETE", "/v1/cluster/members/n3")
             await world.add()
             assert indexes(await named.until(1)) == [101]
             assert indexes(await all_.until(2)) == [101, 102]
@@ -492,7 +455,7 @@ def test_streams_of_every_pace_show_the_log_without_gap_or_repeat(seed: int, mon
                 for _ in range(draw.choice([1, 1, 3, 12])):
                     await world.add(app_id=draw.choice(["a", "b"]))
                 if draw.random() < 0.1:
-                    world.service.hub.installed()
+                    world.service.pass_over()
                 for stream in streams[:4]:  # the fifth reads only at the end
                     if draw.random() < 0.4:
                         await stream.read()
@@ -585,7 +548,7 @@ def test_a_stream_ends_with_goodbye_when_the_replica_leaves() -> None:
         world = Streams()
         async with world.watch() as quiet, world.watch("from=1&include=internal") as reading:
             await quiet.read()
-            world.service.leave()
+            await world.leave()
             assert (await quiet.rest())[-1] == {"type": "goodbye", "index": 100}
             *before, last = await reading.rest()
             assert last == {"type": "goodbye", "index": before[-1]["index"]}
@@ -623,15 +586,16 @@ def test_a_client_that_leaves_ends_its_stream_at_once() -> None:
         world = Streams()
         async with world.watch() as quiet, world.watch("from=1&include=internal") as reading:
             await quiet.read()
-            assert world.service.hub.subscriptions == 2
+            assert world.service.watchers == 2
             await reading.leave()
-            assert world.service.hub.subscriptions == 1
-        assert world.service.hub.subscriptions == 0
+            assert world.service.watchers == 1
+        assert world.service.watchers == 0
 
     run(work())
 
 
 # --- on a socket --------------------------------------------------------------------------------------------
+# Their loop waits in real time: bytes in a socket are nothing that a virtual clock knows of.
 class Reader:
     """A client that reads only when it is told to, with little room in the system's own buffers."""
 
@@ -713,9 +677,9 @@ def test_who_reads_nothing_is_told_that_it_lagged_behind_all_that_was_sent(monke
         async with served(world) as port:
             reader = Reader(port)
             await reader.ask("/v1/watch?from=101")
-            while world.service.hub.subscriptions == 0:
+            while world.service.watchers == 0:
                 await asyncio.sleep(0)
-            while world.service.hub.subscriptions:  # until it is given up
+            while world.service.watchers:  # until it is given up
                 await asyncio.sleep(0.01)
             monkeypatch.setattr(streaming, "WATCH_STALL_SECONDS", PATIENCE)
             *items, word = [json.loads(line) for line in unchunked(await reader.rest()).splitlines()]
@@ -724,7 +688,7 @@ def test_who_reads_nothing_is_told_that_it_lagged_behind_all_that_was_sent(monke
             assert word == {"type": "lagged", "index": shown[-1]}
             assert shown[-1] < last
 
-    run(work())
+    asyncio.run(work())
 
 
 class FullLine:
@@ -784,7 +748,7 @@ def test_who_reads_slowly_is_waited_for_and_who_takes_nothing_for_the_bound_is_n
         assert await outlet.put(b"piece") == waited_for
         assert len(reply.pieces) == waited_for
 
-    run(work())
+    asyncio.run(work())
 
 
 def test_a_replica_that_leaves_waits_for_no_reader(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -798,16 +762,16 @@ def test_a_replica_that_leaves_waits_for_no_reader(monkeypatch: pytest.MonkeyPat
             stalled, quiet = Reader(port), Reader(port)
             await stalled.ask("/v1/watch?from=101")
             await quiet.ask("/v1/watch")
-            while world.service.hub.subscriptions < 2:
+            while world.service.watchers < 2:
                 await asyncio.sleep(0)
             began = loop.time()
-            world.service.leave()
+            await world.leave()
             said = unchunked(await quiet.until(LAST_CHUNK))
         assert loop.time() - began < 2  # the drain of the server allows for 3
         assert said.endswith(b'{"type":"goodbye","index":140}\n')
         stalled.socket.close()
 
-    run(work())
+    asyncio.run(work())
 
 
 def test_streams_that_are_cut_off_with_their_replica_still_say_goodbye() -> None:
@@ -817,12 +781,12 @@ def test_streams_that_are_cut_off_with_their_replica_still_say_goodbye() -> None
             reader = Reader(port)
             await reader.ask("/v1/watch")
             found = await reader.until(b"}\n\r\n")
-            world.service.leave()
+            await world.leave()
             world.server.leave(drains=False)
             body = unchunked(found + await reader.rest())
             assert body.endswith(b'{"type":"goodbye","index":100}\n')
 
-    run(work())
+    asyncio.run(work())
 
 
 def test_a_connection_that_is_lost_ends_its_stream() -> None:
@@ -832,12 +796,12 @@ def test_a_connection_that_is_lost_ends_its_stream() -> None:
             reader = Reader(port)
             await reader.ask("/v1/watch")
             await reader.some()
-            assert world.service.hub.subscriptions == 1
+            assert world.service.watchers == 1
             reader.socket.close()
-            while world.service.hub.subscriptions:
+            while world.service.watchers:
                 await asyncio.sleep(0)
 
-    run(work())
+    asyncio.run(work())
 
 
 def test_a_connection_serves_the_next_request_after_a_stream_has_ended() -> None:
@@ -847,10 +811,10 @@ def test_a_connection_serves_the_next_request_after_a_stream_has_ended() -> None
             reader = Reader(port)
             await reader.ask("/v1/watch")
             await reader.until(b"}\n\r\n")
-            world.service.leave()
+            await world.leave()
             assert b"goodbye" in await reader.until(LAST_CHUNK)
             await reader.ask("/livez")
             await reader.until(b'{"live":true}')
             reader.socket.close()
 
-    run(work())
+    asyncio.run(work())

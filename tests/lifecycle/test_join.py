@@ -140,8 +140,8 @@ def test_empty_folder_becomes_a_learner_s_with_a_first_entry_that_names_no_voter
 
 
 def test_learner_of_a_recovered_group_knows_its_incarnation_while_its_log_is_of_an_older_one(machine: Machine) -> None:
-    before = machine.world.service.members
-    machine.world.service.members = msgspec.structs.replace(before, incarnation=2)
+    machine.world = World(incarnation=2)
+    before = msgspec.structs.replace(machine.world.service.members, incarnation=1)
     machine.start()
     log = SegmentLogStore(machine.path / "log")
     log.commit([HardState(5, None), Append((LogEntry(1, 0, codec.membership(before, time=0, wall_ms=0)),))])
@@ -234,7 +234,7 @@ def test_refusal_after_a_request_that_may_have_been_taken_keeps_the_folder(resta
     if restarted:
         with pytest.raises(Killed):
             machine.start(node_id="n3")
-    with pytest.raises(errors.WrongState, match=r"n3 was removed for good.*stays n3's.*delete the folder"):
+    with pytest.raises(errors.WrongState, match=r"n3 was removed, and an id.*stays n3's.*delete the folder"):
         machine.start(node_id="n3")
     assert asked == 2
     kept = read_identity(machine.path)
@@ -304,7 +304,7 @@ def test_folder_begun_for_another_group_is_refused(machine: Machine) -> None:
 def test_refusal_leaves_a_folder_that_another_id_may_take(machine: Machine) -> None:
     machine.world("DELETE", "/v1/cluster/members/n3")
     machine.fault = lambda request: down(request) if posts(request) and request.url.port == 1 else None
-    with pytest.raises(errors.WrongState, match="n3 was removed for good"):
+    with pytest.raises(errors.WrongState, match="n3 was removed, and an id is used once"):
         machine.start(node_id="n3", join=f"http://127.0.0.1:1, {JOIN}")
     assert read_identity(machine.path) is None
     machine.start(node_id="n4")

@@ -17,18 +17,19 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from jepsen_like.simulator.life import first_entry
-from raftmem.errors import Stop
+from raftmem.errors import Removed, Stop
 from raftmem.machine.run import Applied
 from raftmem.model.commands import Actor, Content, Draft, Header, Idempotency, Operation
 from raftmem.raft.assembly import Seams, assemble
 from raftmem.raft.interfaces import Timing
 from raftmem.replica.apply_loop import Replica
 from raftmem.replica.snapshot_keeper import SnapshotKeeper
+from raftmem.runtime.interfaces import Clock, Loop
 from raftmem.runtime.system import AsyncioLoop
 from raftmem.service.expiry import Expiry
 from raftmem.service.interface import Gone
 from raftmem.service.replica_service import ReplicaService
-from raftmem.storage.log.contract import Append, HardState
+from raftmem.storage.log.contract import Append, HardState, LogEntry
 from raftmem.storage.log.in_memory import InMemoryLogStore
 from raftmem.storage.snapshots.in_memory import InMemorySnapshotStore
 from raftmem.storage.space import Space
@@ -53,16 +54,23 @@ class _Jumping(selectors.SelectSelector):
         return ready
 
 
+class _VirtualLoop(asyncio.SelectorEventLoop):
+    """Work for other threads is done at once: time must not jump while one of them computes."""
+
+    def __init__(self) -> None:
+        self._jumping = _Jumping()
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        return self._jumping.now
+
+    def run_in_executor(self, executor, func, *args):  # type: ignore[no-untyped-def]  # as in the standard library
+        return super().run_in_executor(executor or _Here(), func, *args)
+
+
 def run(work: Coroutine[object, object, T]) -> T:
     """On a loop whose time is its own."""
-
-    def new_loop() -> asyncio.AbstractEventLoop:
-        jumping = _Jumping()
-        loop = asyncio.SelectorEventLoop(jumping)
-        loop.time = lambda: jumping.now  # type: ignore[method-assign]  # the only way to give asyncio a clock
-        return loop
-
-    with asyncio.Runner(loop_factory=new_loop) as runner:
+    with asyncio.Runner(loop_factory=_VirtualLoop) as runner:
         return runner.run(work)
 
 
@@ -75,18 +83,26 @@ class _Here(Pool):
         return done
 
 
-class _Machine:
-    """Clock, randomness and executor of one replica, on the loop's time."""
+class LoopClock:
+    """A clock on the time of the running loop."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._random = random.Random(name)
 
     def boottime(self) -> float:
         return self._loop.time()
 
     def wall_ms(self) -> int:
         return int(self._loop.time() * 1000)
+
+
+class _Machine:
+    """Randomness and executor of one replica. `delay`: seconds that its disk takes."""
+
+    def __init__(self, name: str, loop: Loop, delay: float) -> None:
+        self._loop = loop
+        self._delay = delay
+        self._random = random.Random(name)
 
     def random(self) -> float:
         return self._random.random()
@@ -99,7 +115,15 @@ class _Machine:
             work()
             done(None)
 
-        self._loop.call_later(0.0005, do)
+        after(self._loop, self._delay, do)
+
+
+def after(loop: Loop, seconds: float, work: Callable[[], None]) -> None:
+    """In the next turn if it takes no time."""
+    if seconds:
+        loop.call_later(seconds, work)
+    else:
+        loop.call_soon(work)
 
 
 class _Roomy(NamedTuple):
@@ -116,19 +140,20 @@ class One:
         self.log: list[Applied] = []
         self.runs = True
         self._group = group
-        machine, loop = _Machine(name), AsyncioLoop(asyncio.get_running_loop())
+        loop, clock = group.loop, group.clock
+        machine = _Machine(name, loop, group.delay)
         store, state = InMemoryLogStore(), InMemoryStateStore()
-        first = first_entry(group.names, TIMING)
-        store.commit([HardState(0, None), Append((first,))])
+        entries = group.first_entries()
+        store.commit([HardState(entries[-1].term, None), Append(tuple(entries))])
         self.replica = Replica(state, InMemoryVectorIndex())
         self.replica.observers.append(self)
-        self.replica.apply([first])
+        self.replica.apply(entries)
         snapshots = SnapshotKeeper(
             store=InMemorySnapshotStore(InMemoryFiles(), state),
             replica=self.replica,
             executor=machine,
             loop=loop,
-            clock=machine,
+            clock=clock,
             members_at=lambda index: self.consensus.journal.membership_at(index),
             holds=lambda meta: self.consensus.journal.term_at(meta.index) == meta.term,
             vectors=InMemoryVectorIndex.open,
@@ -138,13 +163,13 @@ class One:
             Seams(
                 node_id=name,
                 store=store,
-                applied=1,
+                applied=entries[-1].index,
                 apply=self.replica.apply,
                 settle=self.replica.settle,
                 on_stop=self._stop,
-                timing=TIMING,
+                timing=group.timing,
                 loop=loop,
-                clock=machine,
+                clock=clock,
                 randomness=machine,
                 executor=machine,
                 network=self,
@@ -152,14 +177,14 @@ class One:
             )
         )
         self.expiry = Expiry(consensus=self.consensus, replica=self.replica, loop=loop, randomness=machine)
-        self.service = ReplicaService(
-            incarnation=1,
+        self.service = group.service_type(
+            incarnation=group.incarnation,
             consensus=self.consensus,
             replica=self.replica,
             space=Space(Path("/"), statvfs=lambda _path: _Roomy()),
             expiry=self.expiry,
             loop=loop,
-            clock=machine,
+            clock=clock,
             randomness=machine,
             pool=_Here(),
             snapshot=state.read_private,
@@ -169,6 +194,9 @@ class One:
         )
 
     def _stop(self, error: Stop) -> None:
+        if isinstance(error, Removed):
+            self.runs = False
+            return
         raise AssertionError(f"{self.name} stops") from error
 
     def send(self, peer: str, data: bytes) -> None:
@@ -193,24 +221,45 @@ class One:
 
 
 class Group:
-    """Replicas n1, n2, …; messages take half a millisecond."""
+    """Replicas n1, n2, …, of which the first `there` run. `delay`: seconds that a message or a sync takes."""
 
-    def __init__(self, count: int) -> None:
+    timing = TIMING
+    incarnation = 1
+    service_type: type[ReplicaService] = ReplicaService
+
+    def __init__(
+        self, count: int, *, loop: Loop, clock: Clock, delay: float = 0.0005, there: int | None = None
+    ) -> None:
+        self.loop = loop
+        self.clock = clock
+        self.delay = delay
         self.names = tuple(f"n{k + 1}" for k in range(count))
-        self.replicas = [One(self, name) for name in self.names]
+        self.replicas = [One(self, name) for name in self.names[:there]]
         self.cut: set[str] = set()  # those that no message reaches or leaves
+
+    def first_entries(self) -> list[LogEntry]:
+        """What every log holds at the start."""
+        return [first_entry(self.names, self.timing)]
+
+    def start(self) -> None:
+        for one in self.replicas:
+            for other in self.replicas:
+                if other is not one:
+                    one.consensus.connected(other.name)
+            one.consensus.start()
+            one.expiry.start()
 
     def running(self) -> list[One]:
         return [one for one in self.replicas if one.runs]
 
     def carry(self, sender: One, peer: str, data: bytes) -> None:
-        to = self.replicas[self.names.index(peer)]
+        to = next((one for one in self.replicas if one.name == peer), None)
 
         def deliver() -> None:
-            if to.runs and sender.runs and not self.cut & {sender.name, peer}:
+            if to is not None and to.runs and sender.runs and not self.cut & {sender.name, peer}:
                 to.consensus.receive(sender.name, data)
 
-        asyncio.get_running_loop().call_later(0.0005, deliver)
+        after(self.loop, self.delay, deliver)
 
     async def elected(self) -> One:
         """Who leads, once somebody does and has a lease."""
@@ -227,13 +276,8 @@ class Group:
 @contextlib.asynccontextmanager
 async def group_of(count: int) -> AsyncIterator[Group]:
     """With a leader."""
-    group = Group(count)
-    for one in group.replicas:
-        for other in group.names:
-            if other != one.name:
-                one.consensus.connected(other)
-        one.consensus.start()
-        one.expiry.start()
+    group = Group(count, loop=AsyncioLoop(asyncio.get_running_loop()), clock=LoopClock())
+    group.start()
     await group.elected()
     yield group
     for one in group.running():
