@@ -1,4 +1,4 @@
-"""What is on disk. Knows no network, no pysyncobj, no HTTP. Import it as `raftmem.storage`."""
+"""Everything on disk. It knows no network, no pysyncobj, no HTTP. Import it as `raftmem.storage`."""
 
 if __name__ == "storage":
     raise ImportError("import raftmem.storage, not storage: a top-level name would collide with a user's own")

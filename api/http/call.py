@@ -50,7 +50,10 @@ class Reply(Struct, frozen=True):
 
 
 class Shared(NamedTuple):
-    """What the requests of one app share. `metrics`, `document`: the texts of these pages. `sealer`: of cursors."""
+    """The parts that all requests of one app share.
+
+    `metrics`, `document`: the texts of these pages. `sealer`: of cursors.
+    """
 
     service: Service
     settings: ApiSettings

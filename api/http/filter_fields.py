@@ -145,7 +145,10 @@ _FIELDS: Final[dict[str, Get]] = {
 
 
 def getter(field: str) -> Get | None:
-    """How to read this field; None when a memory has no such field. Paths go through objects only."""
+    """The function that reads this field from a record; None when a memory has no such field.
+
+    Paths go through objects only.
+    """
     known = _FIELDS.get(field)
     if known is not None:
         return known

@@ -1,4 +1,4 @@
-"""Which level a read runs at: what the query asks for, else what the settings say for its tags and scope.
+"""The level of a read: the query names it, or else the settings do, for the tags and the scope.
 
 The rule: what ran is never silently lower than what was asked. A level without its parameter, or a parameter
 without its level, is 400.
@@ -20,7 +20,7 @@ _PLAIN: Final = {level: ReadOptions(level, timeout_ms=TIMEOUT_MS_DEFAULT) for le
 
 
 def timeout_ms(given: Parameters) -> int:
-    """How long a read or a write may wait."""
+    """The time that a read or a write may wait, milliseconds."""
     asked = given.integer("timeout_ms", low=1, high=TIMEOUT_MS_MAX)
     return TIMEOUT_MS_DEFAULT if asked is None else asked
 
@@ -36,7 +36,7 @@ def named_level(given: Parameters) -> Level | None:
 
 
 def read_options(given: Parameters, default: Level) -> ReadOptions:
-    """How to read. `default`: the level where the query names none. Raises: BadRequest, Problem."""
+    """The options of a read. `default`: the level where the query names none. Raises: BadRequest, Problem."""
     if not given.pairs:
         return _PLAIN[default]
     found = given.options.get(default)

@@ -1,4 +1,4 @@
-"""How long the event loop was held, and by which route: a timer that is late has waited for somebody.
+"""Stalls of the event loop: their length, and the route behind them. A timer that is late has waited for somebody.
 
 Rule of the service: nothing that a request can ask for holds the loop longer than 10 ms. A busy machine makes the timer
 late as well, so a stall is a hint, and the log names the route that began last before it.

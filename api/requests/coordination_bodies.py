@@ -49,7 +49,7 @@ class BareBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 # --- locks ----------------------------------------------------------------------------------------
 class HolderFields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who holds the lock, and with which token."""
+    """The holder of a lock, and its token."""
 
     owner: Name
     token: Token

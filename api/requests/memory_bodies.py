@@ -50,7 +50,7 @@ AskerType = Literal["agent", "user", "service"]  # `system` is the replicas' own
 
 
 class ActorBody(Struct, frozen=True, forbid_unknown_fields=True):
-    """Who asks."""
+    """The actor of a request."""
 
     type: AskerType
     id: Name
@@ -76,8 +76,9 @@ class DecisionBody(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class GuardBody(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What must be true when the write is applied: of a `memory` exactly one of `version`, `exists`, `sha256`; of a
-    `lock`, that it is held with `token` (by `owner`, needed where it has several permits); of a `gate`, its `open`.
+    """A condition that must hold when the write is applied: of a `memory` exactly one of `version`, `exists`,
+    `sha256`; of a `lock`, that it is held with `token` (by `owner`, needed where it has several permits); of a
+    `gate`, its `open`.
     """
 
     memory: Id | None = None

@@ -293,7 +293,7 @@ def _content(body: MemoryBody, at: str) -> Content:
 
 
 def _absent(given: object) -> None | UnsetType:
-    """What a field without a value says: UNSET, not given; None, cleared."""
+    """The meaning of a field without a value: UNSET if it was not given, None if it was cleared."""
     return UNSET if given is UNSET else None
 
 

@@ -20,7 +20,7 @@ _NOT_OF_IT: Final = ("idempotency-key-reused", "batch-refused", "internal")
 
 
 class Stands(NamedTuple):
-    """What a false guard was about: as it stands, and in words."""
+    """The subject of a false guard: as it stands, and in words."""
 
     current: shown.LockView | shown.GateView | None
     detail: str
@@ -113,7 +113,7 @@ def waited_in_vain(written: Written, name: str, owner: str, *, key_given: bool) 
 
 
 def _holders_of(written: Written, name: str, owner: str | None) -> Problem:
-    """Who stands in the way. Its detail lacks the next step."""
+    """The holders that are in the way. The detail still lacks the next step."""
     reader, row = written.reader, shown.lock_row(written.reader, name)
     holders = shown.holds(reader, name, written.entry.time)
     remaining_ms = min((one.remaining_ms for one in holders), default=0)
@@ -234,7 +234,7 @@ def _closed(name: str, gate: shown.GateView | None) -> str:
 
 # --- guards ---------------------------------------------------------------------------------------
 def stands(written: Written, guard: Guard) -> Stands:
-    """What a false guard over a lock or a gate was about, just before the entry."""
+    """The subject of a false guard over a lock or a gate, just before the entry."""
     reader, before = written.reader, Position(written.row.index - 1, SEQ_LAST)
     if guard.lock is not None:
         lock = shown.lock(reader, guard.lock, written.entry.time)

@@ -113,7 +113,7 @@ class GateList(Struct, frozen=True):
 
 
 class TxnResult(Struct, frozen=True):
-    """What came of one operation: its event, and what it is about, as it was right after it (a lock: as it is now)."""
+    """The result of one operation: its event, and its subject as it was right after it (a lock: as it is now)."""
 
     event: EventView
     memory: MemoryView | None | UnsetType = UNSET

@@ -131,7 +131,7 @@ def lock(reader: StateReader, name: str, now: int) -> LockView:
 
 
 def holds(reader: StateReader, name: str, now: int) -> list[HolderView]:
-    """Who holds it, oldest first."""
+    """Its holders, oldest first."""
     found = [one.row for one in reader.scan(holders(name), limit=PERMITS_MAX)]
     return [
         HolderView(
@@ -206,6 +206,6 @@ def gate(reader: StateReader, row: Gate) -> GateView:
 
 
 def _text(reader: StateReader, at: Position | None, otherwise: Raw = _NULL) -> Raw:
-    """What was said there, JSON text."""
+    """The content that was given at that position, JSON text."""
     said = None if at is None else reader.content(at)
     return otherwise if said is None else Raw(said)

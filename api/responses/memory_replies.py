@@ -16,7 +16,7 @@ class MemoryWritten(Struct, frozen=True):
 
 
 class BatchResult(Struct, frozen=True):
-    """What came of `events[i]`. `error`: a problem document, when it was refused."""
+    """The result of `events[i]`. `error`: a problem document, when it was refused."""
 
     event: EventView
     memory: MemoryView | None

@@ -1,4 +1,4 @@
-"""What the routes of coordination share: the draft of a request, its outcome or its problem, and the common headers.
+"""Parts that the routes of coordination share: the draft of a request, its outcome or problem, the common headers.
 
 The rule: a write that was refused is a problem with its index; one that was applied is shown as it was right after its
 own operation. `seq` counts in the entry, which may hold the operations of other requests too.

@@ -36,7 +36,7 @@ _INCLUDE: Final = ("internal",)
 
 
 class Wanted(NamedTuple):
-    """Which events a list or a stream shows; None does not constrain."""
+    """A filter of events for a list or a stream; None does not constrain."""
 
     op: str | None = None
     memory_id: str | None = None
@@ -51,7 +51,7 @@ class Wanted(NamedTuple):
     internal: bool = False
 
     def asked(self, row: EventRow, entry: Entry, seq: int) -> bool:
-        """Whether the one who asked for an event is wanted."""
+        """True if the filter wants the actor and the request of this event."""
         if self.actor_id is None and self.request_id is None:
             return True
         who = _asker(row, entry, seq)
@@ -82,12 +82,12 @@ class Wanted(NamedTuple):
         )
 
     def raft(self) -> bool:
-        """Whether an entry without events shows."""
+        """True if an entry without events shows."""
         other = self.memory_id is not None or self.outcome == "refused" or bool(self.scope) or bool(self.tags)
         return self.internal and self.op in (None, *INTERNAL_OPS) and not other and not self._coordinates
 
     def topics(self) -> list[Topic]:
-        """What every event that shows concerns."""
+        """The topics that every shown event concerns."""
         if self.raft() and self.op is None:
             return []
         named = (("lock", self.lock), ("gate", self.gate), ("queue", self.queue), ("memory_id", self.memory_id))
@@ -110,7 +110,7 @@ def _within(found: Outcome, wanted: tuple[tuple[str, str], ...]) -> bool:
 
 
 def _tagged(reader: StateReader, row: EventRow, seq: int, tags: tuple[str, ...]) -> bool:
-    """Whether the memory had all these tags right after the event, or right before it (a tombstone has none)."""
+    """True if the memory had all these tags right after the event, or right before it (a tombstone has none)."""
     before = Position(row.index, seq - 1) if seq else Position(row.index - 1, SEQ_LAST)
     target = row.result.outcomes[seq].memory_id
     if target is None:
@@ -120,7 +120,7 @@ def _tagged(reader: StateReader, row: EventRow, seq: int, tags: tuple[str, ...])
 
 
 class Range(NamedTuple):
-    """What part of the log a page looks at: `first` <= index <= `last`, past `after` in its direction."""
+    """The part of the log that a page looks at: `first` <= index <= `last`, past `after` in its direction."""
 
     first: int
     last: int
@@ -128,7 +128,7 @@ class Range(NamedTuple):
     after: Position | None
 
     def past(self, place: Position) -> bool:
-        """Whether an event is still to be shown."""
+        """True if an event is still to be shown."""
         if self.after is None:
             return True
         return place < self.after if self.descending else place > self.after
@@ -209,7 +209,10 @@ def wanted_of(given: Parameters) -> Wanted:
 
 
 def _wait_ms(given: Parameters, first: int | None, last: int | None, *, descending: bool) -> int:
-    """How long to wait for a first event. Raises: BadRequest for parameters that contradict each other."""
+    """The time to wait for a first event, milliseconds.
+
+    Raises: BadRequest for parameters that contradict each other.
+    """
     if first is not None and last is not None and last < first:
         raise BadRequest(f"to={last} lies below from={first}; turn the order with order=desc", parameter="to")
     wait_ms = given.integer("wait_ms", high=WAIT_MS_MAX) or 0

@@ -42,7 +42,7 @@ class Page(NamedTuple):
 
 
 class Source(NamedTuple, Generic[_Row]):
-    """Which rows a list is about. `prefix`: an index that is ordered by `created`. `accept`: which of them show.
+    """The rows of a list. `prefix`: an index that is ordered by `created`. `accept`: which of them show.
 
     `view`: what is shown of one, at this log time.
     `among`: rows to choose from instead of the index, None where there are too many of them. `weight`: how many rows

@@ -188,7 +188,7 @@ async def many(call: Call) -> Reply:
 
 
 def _concerns(reader: StateReader, lock: Lock, owner: str) -> bool:
-    """Whether the owner holds it or waits for it."""
+    """True if the owner holds it or waits for it."""
     return any(reader.coordination_row(key(lock.name, owner)) is not None for key in (hold_key, waiter_key))
 
 

@@ -59,7 +59,7 @@ class Slices:
 
 
 async def on_a_thread(work: Callable[[], T]) -> T:
-    """What takes long and reads no state. Another thread shares the interpreter, so the loop goes on meanwhile."""
+    """Do long work that reads no state. Another thread shares the interpreter, so the loop goes on meanwhile."""
     return await asyncio.get_running_loop().run_in_executor(None, work)
 
 

@@ -82,7 +82,7 @@ def claimed(done: Applied) -> list[TaskView]:
 
 
 def _as_of_now(task: TaskView, reader: StateReader, now: int) -> TaskView:
-    """What remains of a claim that was answered before."""
+    """The task of a claim that was answered before, with the time that remains now."""
     row = reader.coordination_row(task_key(task.id))
     until = row.due if isinstance(row, Task) and row.token == task.token else None
     return replace(task, remaining_ms=0 if until is None else coordination_views.remaining_ms(until, now))

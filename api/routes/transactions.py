@@ -97,7 +97,7 @@ def _problem(written: Written, outcomes: Sequence[Outcome]) -> Exception:
 
 
 def _result(done: Applied, operation: Operation) -> TxnResult:
-    """What one operation left, as it was right after it."""
+    """The result of one operation, as it was right after it."""
     written, event = done.written, done.event
     if isinstance(operation, MemoryOperation):
         record = written.record(done.seq)

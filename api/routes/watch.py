@@ -165,7 +165,7 @@ class _Stream:
 
     # --- one turn -----------------------------------------------------------------------------------
     async def _look(self) -> bytes:
-        """What shows of a bounded piece of the log. Raises: ShuttingDown, IndexCompacted."""
+        """The shown events of a bounded piece of the log. Raises: ShuttingDown, IndexCompacted."""
         point = await self._call.service.read(_AS_IT_IS)  # the last await: the reader is good
         if self._done == len(self._todo):
             self._find_more(point.index)
@@ -189,7 +189,10 @@ class _Stream:
         return b"".join(lines)
 
     def _find_more(self, applied: int) -> None:
-        """What may concern this stream of what was applied since it last asked. Called when nothing is left to do."""
+        """Take the indexes that were applied since the last call and may concern this stream.
+
+        Call it when none is left.
+        """
         found = self._follower.take()
         if found is None:
             self._todo = range(self._next, applied + 1)

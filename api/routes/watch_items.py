@@ -1,4 +1,4 @@
-"""What a filter shows of an entry, as text: looked up and encoded once for all streams that ask for the same.
+"""The text that a filter shows of an entry: it is looked up and encoded once for all streams that ask for the same.
 
 An entry never changes once it is applied, so its text stays good; where a cache is full the oldest goes. A filter that
 one stream alone has is not cached.

@@ -1,4 +1,4 @@
-"""How the items of a watch stand on the wire: server-sent events, or lines of JSON; the same objects in both.
+"""The items of a watch on the wire: server-sent events, or lines of JSON. Both carry the same objects.
 
 An entry is `{"type": "entry", "index", "prev_index", "events"}`. The others are `{"type", "index"}`: what stands up to
 `index` was delivered before; `compacted` also says which is the oldest index that is kept.

@@ -23,7 +23,10 @@ Ends = tuple[str, str]  # who calls and who is called; or who sends and who rece
 
 @dataclass(frozen=True)
 class Passage:
-    """How bytes fare that one sends to another. `cut`: connections between the two are broken off, new ones too."""
+    """The fate of bytes that one replica sends to another.
+
+    `cut`: connections between the two are broken off, new ones too.
+    """
 
     held: bool = False
     cut: bool = False

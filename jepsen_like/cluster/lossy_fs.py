@@ -49,8 +49,10 @@ class _Change(NamedTuple):
 
 
 class LossyFiles(FileSystem):
-    """What is in `live` when it is made is on the disk. `sync_ms`: how long a sync takes at most; each takes its own
-    time, as on disks that have other work too."""
+    """Files that are in `live` at the start are on the disk.
+
+    `sync_ms`: how long a sync takes at most; each takes its own time, as on disks that have other work too.
+    """
 
     def __init__(self, live: Path) -> None:
         self.sync_ms = 0.0

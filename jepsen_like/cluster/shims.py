@@ -12,7 +12,7 @@ _NO_COMPILER = "no C compiler: install gcc, or another that is called cc"
 
 
 def missing() -> str | None:
-    """What is missing on this machine for such a library; nothing is tried yet."""
+    """The parts that this machine lacks for such a library; nothing is tried yet."""
     if not sys.platform.startswith("linux"):
         return f"works by LD_PRELOAD on Linux, this is {sys.platform}"
     return None if _compiler() else _NO_COMPILER

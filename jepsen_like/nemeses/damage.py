@@ -35,7 +35,10 @@ def _target(world: World, chance: random.Random) -> Served | None:
 
 
 def _fate(replica: Served) -> str:
-    """Whether it serves, after its start, or how it refused to. A signal is no refusal, but for SIGKILL: by a fault."""
+    """The end of a start: it serves, or the way in which it refused to.
+
+    A signal is no refusal, but for SIGKILL: by a fault.
+    """
     deadline = time.monotonic() + START_S
     while replica.runs and time.monotonic() < deadline:
         if look(replica, "/readyz") is not None:

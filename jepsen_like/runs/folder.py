@@ -12,9 +12,12 @@ from jepsen_like.history.logged import read_log
 
 
 class Result(Struct, frozen=True, kw_only=True):
-    """What a run came to. `sometimes`: how often what happened. `unavailable`: nemeses that could not be used here, and
-    why. `began`: RFC 3339, for people. `command`: repeats it. `expected`: the verdict that was wanted. `shows`: the
-    finding that was to be bad, if one was."""
+    """The result of a run.
+
+    `sometimes`: the count of each thing that happened. `unavailable`: nemeses that could not be used here, and why.
+    `began`: RFC 3339, for people. `command`: repeats it. `expected`: the verdict that was wanted. `shows`: the
+    finding that was to be bad, if one was.
+    """
 
     verdict: Verdict
     findings: tuple[Finding, ...]

@@ -18,7 +18,7 @@ class Died(Exception):
 
 
 class Reply(NamedTuple):
-    """What a request came to, and where."""
+    """The result of a request, and its position."""
 
     outcome: Outcome
     at: int
@@ -29,7 +29,7 @@ Asked = Generator[float, None, Reply | None]
 
 
 class Post(Protocol):
-    """What carries requests. `timeout`: of an election, in seconds."""
+    """The carrier of requests. `timeout`: of an election, in seconds."""
 
     timeout: float
 

@@ -68,7 +68,7 @@ class Coordination:
         return max([*holds, *waits, *claims], default=0.0)
 
     def left(self) -> list[str]:
-        """Who holds, waits for or works on what."""
+        """The holders, the waiters and the workers, each with its subject."""
         return [*self.locks.leases_left(), *self.tasks.claims_left()]
 
     # --- at a replica -------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ class Healing:
             replica.start()
 
     def _connect_anew(self) -> None:
-        """What went astray without its connection breaking is missed for ever; TCP knows no such thing."""
+        """Break connections that lost a message: TCP does not lose one on a connection that goes on."""
         names = list(self._group.replicas)
         for a in names:
             for b in names:

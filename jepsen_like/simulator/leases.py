@@ -70,7 +70,7 @@ class Leases:
 
 
 def told(applied: Applied) -> Iterator[Told]:
-    """What became of each operation of an entry, and then what followed."""
+    """The outcome of each operation of an entry, then those that followed."""
     header, row = applied.entry.header, applied.row
     if header is None:
         return

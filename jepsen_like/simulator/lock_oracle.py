@@ -55,7 +55,7 @@ class LockOracle:
         return None if held is None else held.token
 
     def leases_left(self) -> list[str]:
-        """Who holds or waits."""
+        """The holders and the waiters."""
         return [
             f"{owner} {verb} {name}"
             for name, seen in self.locks.items()
@@ -127,7 +127,7 @@ class LockOracle:
             self._sometimes.saw("waiter granted after an expiry")
 
     def _waits(self, one: Told, name: str, seen: LockSeen, owner: str) -> None:
-        """Who waits already keeps its place."""
+        """A waiter that asks again keeps its place."""
         if seen.has_room:
             raise self._fail(f"{one.index} lets {owner} wait for {name}, and only {[*seen.holders]} hold it")
         assert isinstance(one.operation, LockAcquire)

@@ -197,7 +197,7 @@ class Nemesis:
 
     # --- members -----------------------------------------------------------------------------------
     def _newcomer(self) -> Replica | None:
-        """Who waits already, or a new one."""
+        """The newcomer that waits already, or a new one."""
         members = self._newest()
         for replica in self._newcomers:
             if members.member(replica.name) is None and not replica.gone:

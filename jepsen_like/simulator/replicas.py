@@ -88,7 +88,7 @@ class Replica:
 
     @property
     def index(self) -> int:
-        """What its state stands at."""
+        """The index that its state stands at."""
         return self.disk.state.head().index
 
     @property

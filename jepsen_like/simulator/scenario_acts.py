@@ -36,7 +36,7 @@ def _way(word: str) -> tuple[str, str]:
 
 # --- disks before the start ---------------------------------------------------------------------------
 def entry_of(index: int, term: int) -> LogEntry:
-    """What a leader of that term put there: the same on every disk."""
+    """The entry that a leader of that term put there: the same on every disk."""
     return LogEntry(index, term, codec.seal(body_of(f"e{index}.{term}"), time=0, wall_ms=0))
 
 
@@ -111,7 +111,7 @@ def _chores(stage: Stage, words: Sequence[str], _options: dict[str, str]) -> Non
 
 
 def _sync(stage: Stage, words: Sequence[str], _options: dict[str, str]) -> None:
-    """What is being written now reaches the disk; what follows waits again."""
+    """Let the write under way reach the disk; later writes wait again."""
     machine = stage.replicas[words[0]].machine
     machine.release_syncs()
     machine.hold_syncs = True

@@ -90,7 +90,7 @@ class Stage:
         self.say(f"{replica.name} stops: {error}")
 
     def members_moved(self, name: str) -> None:
-        """Who was removed is told and left, who came is dialled."""
+        """Tell and leave a replica that was removed; dial one that came."""
 
         def later() -> None:
             replica = self.replicas[name]

@@ -109,7 +109,7 @@ class StageNetwork:
         return sorted(letter for letters in free for letter in letters)
 
     def on(self, way: Way) -> Iterator[Letter]:
-        """What waits on one way, held or not, in order."""
+        """The messages that wait on one way, held or not, in order."""
         return iter(tuple(self._waiting.get(way, ())))
 
     def late(self, way: Way) -> Iterator[Letter]:

@@ -42,7 +42,7 @@ class TaskOracle:
         self._fail = fail
 
     def claims_left(self) -> list[str]:
-        """Who has a task."""
+        """The workers that have a task."""
         return [f"{seen.claim.worker} has {task}" for task, seen in self.tasks.items() if seen.claim is not None]
 
     def applies(self, applied: Applied) -> None:

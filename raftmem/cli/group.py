@@ -47,7 +47,7 @@ class Replica(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Group(Struct, frozen=True, forbid_unknown_fields=True):
-    """What DATA/cluster.json holds. `is_prepared`: every folder has its permit; replicas may start."""
+    """The content of DATA/cluster.json. `is_prepared`: every folder has its permit; replicas may start."""
 
     cluster_id: str
     replicas: tuple[Replica, ...]

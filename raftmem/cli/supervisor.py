@@ -23,14 +23,17 @@ DELIBERATE: Final = frozenset({Exit.USAGE, Exit.STOPPED})
 
 
 class Command(NamedTuple):
-    """How to start one replica. `argv` may differ from start to start; `parent_fd` reads end-of-file when we die."""
+    """The command that starts one replica.
+
+    `argv` may differ from start to start; `parent_fd` reads end-of-file when we die.
+    """
 
     id: str
     argv: Callable[[int], Sequence[str]]
 
 
 def backoff(previous_s: float, *, uptime_s: float) -> float:
-    """How long to wait before the next start. `previous_s`: 0 for the first failure."""
+    """The pause before the next start, seconds. `previous_s`: 0 for the first failure."""
     if previous_s == 0 or uptime_s >= BACKOFF_RESET_S:
         return BACKOFF_S_FIRST
     return min(previous_s * 2, BACKOFF_S_MAX)

@@ -1,4 +1,4 @@
-"""What a command gets from its surroundings beside its options: bytes of arguments, signals, the umask, files.
+"""The surroundings of a command, beside its options: bytes of arguments, signals, the umask, files.
 
 The rule: text that is no UTF-8 is refused where it comes in, as a usage error that says where; only what belongs to
 another program (behind `--`) is passed on as it is.

@@ -244,7 +244,7 @@ def _show_kept(task_id: str, answer: Answer) -> None:
 
 
 def _show_written(answer: Answer) -> None:
-    """What was decided, and what the task is now."""
+    """Show the decision, and the task as it is now."""
     event, found = answer.body.get("event"), answer.body.get("task")
     state = f", {found.get('state')}" if isinstance(found, dict) else ""
     names_state = isinstance(event, dict) and event.get("task_state") is not None

@@ -136,7 +136,10 @@ def _greeting(settings: Settings, randomness: Randomness) -> Greet:
 
 
 def _greeted(settings: Settings, cluster: _Cluster, greet: Greet, time: BlockingTime) -> Hello:
-    """What a member that has proved itself says of the group. Raises: NoLeader, BadRequest, FolderRefused."""
+    """The greeting of a member that has proved itself: it describes the group.
+
+    Raises: NoLeader, BadRequest, FolderRefused.
+    """
     members = [(member.id, member.peer_url) for member in cluster.members if member.id != settings.node_id]
     until = time.now() + GROUP_S
     while True:

@@ -1,4 +1,4 @@
-"""How replicas are named and reached: ids, and `host:port` as text.
+"""Names and addresses of replicas: ids, and `host:port` as text.
 
 It resolves nothing and opens nothing. The rule: what passes here can stand in a membership for ever.
 """

@@ -1,4 +1,4 @@
-"""What a log entry can say of locks, tasks and gates, and of a transaction over all of them.
+"""The operations of a log entry on locks, tasks and gates, and the transaction over all of them.
 
 A part of `commands.py`, from where it is imported, and under the same rule: fields are only ever added at the end.
 """

@@ -1,4 +1,4 @@
-"""What coordination keeps in the state: locks, who holds and who waits, tasks, gates; their keys and their indexes.
+"""The rows of coordination in the state: locks, holds, waiters, tasks, gates; their keys and their indexes.
 
 The state knows of a row only `key_of(row)` and `index_keys(row)`, under which it is found in order. So a new kind
 of row or index is added here and in the machine, not in the storage. The rules that must hold: key and index keys are a

@@ -61,8 +61,10 @@ def _check_wanted(members: Members, wanted: Member) -> None:
 
 
 def with_births(members: Members, birth_of: Callable[[str], str | None]) -> Members:
-    """What is known of the folders' births is written down wherever the membership is (obligation no-amnesia): who
-    comes later has never met the folder that was first known by an id."""
+    """The membership with the births of its folders, as far as they are known (obligation no-amnesia).
+
+    A replica that comes later has never met the folder that was first known by an id; here it reads its birth.
+    """
 
     def born(member: Member) -> Member:
         return member if member.birth is not None else msgspec.structs.replace(member, birth=birth_of(member.id))

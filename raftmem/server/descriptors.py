@@ -26,7 +26,7 @@ def raise_limit() -> int:
 
 
 def connections_max(descriptors: int) -> int:
-    """How many HTTP connections fit below a limit of open files, with the reserve taken off."""
+    """The number of HTTP connections that fit below a limit of open files, less the reserve."""
     return max(CONNECTIONS_MIN, min(CONNECTIONS_MAX, descriptors - DESCRIPTORS_RESERVED))
 
 

@@ -161,7 +161,7 @@ class Request:
             self._arrival.set_result(None)
 
     def tell_gone(self) -> None:
-        """Whoever asked whether the client has left is told so."""
+        """Resolve the waits of those who asked to be told when the client leaves."""
         for waiting in self._gone_futures:
             if not waiting.done():
                 waiting.set_result(None)

@@ -186,7 +186,7 @@ class Room:
             self.unread.forget(connection)
 
     def has_place_for(self, client: str) -> bool:
-        """Whether one more connection of an address may be accepted. Makes room for it where that is fair."""
+        """True if one more connection of an address may be accepted. Makes room for it where that is fair."""
         return len(self._connections) < self._shares.limit or self.make_room(client)
 
     def make_room(self, client: str) -> bool:

@@ -1,1 +1,1 @@
-"""What callers see: a write proposed, a read behind its barrier, who waits, who watches. It knows no HTTP."""
+"""The service as callers see it: writes proposed, reads behind a barrier, waits, watches. It knows no HTTP."""

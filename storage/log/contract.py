@@ -1,4 +1,4 @@
-"""What a log store does, on disk or in memory.
+"""The contract of a log store, on disk or in memory.
 
 Two implementations stand side by side and pass the same contract tests. It knows no network, no consensus, no HTTP.
 """

@@ -24,7 +24,7 @@ class Loaded(NamedTuple):
 
 
 def has_log(folder: Path) -> bool:
-    """Whether the folder holds any segment."""
+    """True if the folder holds any segment."""
     return bool(segment_numbers(folder))
 
 

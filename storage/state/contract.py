@@ -1,4 +1,4 @@
-"""What a state store does, in LMDB or in memory.
+"""The contract of a state store, in LMDB or in memory.
 
 Two implementations stand side by side and pass the same contract tests. It knows no network, no consensus, no HTTP.
 """
@@ -40,7 +40,7 @@ class Query(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """How much one page may look at: rows, and bytes of their content. It looks at one row at least."""
+    """The limits of one page: rows, and bytes of their content. A page looks at one row at least."""
 
     rows: int
     bytes: int

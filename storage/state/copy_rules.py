@@ -1,4 +1,4 @@
-"""Whether a state is the one that a snapshot's meta names: pure, shared by both snapshot stores, so that they agree."""
+"""A check that a state is the one that a snapshot's meta names: pure, and shared by both snapshot stores."""
 
 from raftmem.model.records import Head
 from raftmem.storage.snapshots.contract import SnapshotMeta

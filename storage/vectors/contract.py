@@ -1,4 +1,4 @@
-"""What a vector index does, with FAISS or in memory.
+"""The contract of a vector index, with FAISS or in memory.
 
 Two implementations stand side by side and pass the same contract tests. It knows no network, no consensus, no HTTP.
 """

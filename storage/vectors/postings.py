@@ -1,4 +1,4 @@
-"""Which rows of an index carry a label: scope ids, tags and the memory type, without touching a record.
+"""Postings: the rows of an index that carry a label (scope ids, tags, the memory type), without touching a record.
 
 A posting is a growing list of positions. Views that were handed out never change: a posting appends past their
 end or moves to a new array. Dead rows stay in it; the caller masks them.

@@ -279,7 +279,9 @@ class Leadership:
             shipping.offer(number)
 
     def may_compact(self, index: int) -> int:
-        """How far, at most to `index`, the log may be compacted: the log must go on from each snapshot under way."""
+        """The index, at most `index`, up to which the log may be compacted: it must go on from each snapshot under
+        way.
+        """
         for peer, shipping in list(self._shipping.items()):
             if shipping.over or self.progress[peer].match >= shipping.meta.index:
                 shipping.over = True

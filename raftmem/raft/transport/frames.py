@@ -55,7 +55,10 @@ class Bye(Struct, frozen=True, array_like=True, tag="bye"):
 
 
 class Ask(Struct, frozen=True, array_like=True, tag="ask"):
-    """Which group is this? Of a replica that holds the secret or a certificate, and is not in the group yet."""
+    """The question which group this is.
+
+    It comes from a replica that holds the secret or a certificate, and is not in the group yet.
+    """
 
     node_id: Name
     to_node_id: Name

@@ -147,7 +147,7 @@ class PeerSet:
             connection.write(data)
 
     def greeting(self, peer: str) -> Hello | None:
-        """What a member said of itself when it last connected."""
+        """The greeting of a member when it last connected."""
         return self._greetings.get(peer)
 
     def is_connected(self, peer: str) -> bool:
@@ -278,7 +278,7 @@ class PeerSet:
         return None
 
     def _takes(self, node: str) -> bool:
-        """Whether a call of this node is taken although we may be connected to it, or be calling it ourselves.
+        """Whether to accept an inbound connection while another exists or is being dialled.
 
         Nobody calls while connected: so a call says that its connection is gone there, unless the calls crossed.
         """
@@ -291,7 +291,7 @@ class PeerSet:
         return dial.is_unanswered  # whoever answers there may not be this node
 
     def _look_again(self, connection: PeerConnection) -> None:
-        """What is in force has changed: what was in order at the greeting may be so no more."""
+        """Check each connection again: the membership has changed since its greeting."""
         node = connection.peer
         if node is None or self._connections.get(node) is not connection:
             return

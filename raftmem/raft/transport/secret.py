@@ -66,7 +66,7 @@ class Seal:
         return frame + self._running.digest()
 
     def open(self, sealed: bytes) -> bytes:
-        """What was sealed, of a frame without its length. Raises: Forged."""
+        """The sealed content of a frame without its length. Raises: Forged."""
         data = sealed[:-MAC_BYTES]
         self._running.update(_length.pack(len(sealed)) + data)
         if not hmac.compare_digest(self._running.digest(), sealed[-MAC_BYTES:]):
